@@ -1,0 +1,132 @@
+"""Instants interpolated between a meter's values, for responses that no curve describes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.assess.passage import Passage, Timing
+from hil.assess.trace import Trace, Values
+from hil.assess.uncertainty import rectangular, root_sum
+from hil.config.limits import Definitions
+
+Array = NDArray[np.float64]
+
+_REACH_SHARE = 0.3
+"""Share of the step over which its beginning counts as straight."""
+_SMOOTHED = 3
+"""Values that are joined before they are compared with the settling band: noise leaves a band of
+three deviations now and then, the mean of three values does not."""
+
+
+def by_crossing(trace: Trace, passage: Passage, definitions: Definitions) -> Timing:
+    """Departure drawn back to the level before; the other instants where the values cross."""
+    before_w, change_w = passage.before.mean_w, passage.change_w
+    noise_w = passage.noise_w(trace)
+    departed_s, departed_standard_s = date_back(
+        trace,
+        passage.values,
+        before_w,
+        passage.departs,
+        passage.sign,
+        noise_w,
+        _REACH_SHARE * abs(change_w),
+    )
+    last = int(np.searchsorted(passage.values.t, passage.ends_s + 1e-9))
+    edge = _SMOOTHED // 2
+    at_s = passage.values.t[edge : last - edge] - 0.5 * trace.averaging_s
+    kernel = np.full(_SMOOTHED, 1.0 / _SMOOTHED)
+    progress = (np.convolve(passage.values.power_w[:last], kernel, mode="valid") - before_w) / change_w
+    low_s, high_s = _between(at_s, progress, passage.sent_s, definitions)
+    timing = Timing(departed_s, departed_standard_s, low_s, high_s)
+    settled = _settles(at_s, progress, passage.settle_band_w / abs(change_w), noise_w / abs(change_w))
+    if settled is None:
+        return timing
+    settled_s, settled_standard_s = settled
+    return timing._replace(
+        settled_s=settled_s, ramp_standard_s=math.hypot(settled_standard_s, departed_standard_s)
+    )
+
+
+def _settles(at_s: Array, progress: Array, band: float, noise: float) -> tuple[float, float] | None:
+    """When the progress enters 1 +/- band for good, and its standard uncertainty."""
+    outside = np.flatnonzero(np.abs(progress - 1.0) > band)
+    final = int(outside[-1]) if len(outside) else 0
+    if final + 1 >= len(at_s):
+        return None
+    here = float(progress[final])
+    edge = 1.0 + math.copysign(band, here - 1.0)
+    rise = float(progress[final + 1]) - here
+    spacing_s = float(at_s[final + 1] - at_s[final])
+    part = (edge - here) / rise if rise else 0.5
+    # As wide as the values that were joined: a jump is smeared over as many.
+    standard_s = rectangular(0.5 * _SMOOTHED * spacing_s)
+    noise_s = noise * spacing_s / abs(rise) if rise else 0.0
+    return float(at_s[final]) + spacing_s * part, math.hypot(standard_s, noise_s)
+
+
+def _between(
+    at_s: Array, progress: Array, sent_s: float, definitions: Definitions
+) -> tuple[float | None, float | None]:
+    """Last crossing of ``ramp_low`` before the first of ``ramp_high``, and the latter."""
+    first = int(np.searchsorted(at_s, sent_s))
+    above = np.flatnonzero(progress[first:] >= definitions.ramp_high)
+    if not len(above):
+        return None, None
+    high = first + int(above[0])
+    below = np.flatnonzero(progress[:high] <= definitions.ramp_low)
+    if not len(below):
+        return None, None
+
+    def crossing_s(index: int, share: float) -> float:
+        part = (share - progress[index]) / (progress[index + 1] - progress[index])
+        return float(at_s[index] + part * (at_s[index + 1] - at_s[index]))
+
+    low_s = crossing_s(int(below[-1]), definitions.ramp_low)
+    return low_s, crossing_s(high - 1, definitions.ramp_high)
+
+
+def date_back(
+    trace: Trace,
+    values: Values,
+    before_w: float,
+    departs: int,
+    sign: int,
+    noise_w: float,
+    reach_w: float,
+) -> tuple[float, float]:
+    """When the power left its level, from the values around ``departs``; and how uncertain it is.
+
+    A straight line through the first values on the way, up to ``reach_w`` from the level, is drawn
+    back to the level. It must meet it after the last value that was still there; if it does not,
+    or if the power jumped, the middle between that value and the first outside is the best guess.
+    """
+    at_s = values.t - 0.5 * trace.averaging_s
+    away_w = sign * (values.power_w - before_w)
+    still = max(departs - 1, 0)
+    while still > 0 and away_w[still] > 2.0 * noise_w:
+        still -= 1
+    earliest_s, latest_s = float(at_s[still]), float(at_s[departs])
+    beyond = np.flatnonzero(away_w[departs:] > reach_w)
+    last = departs + max(int(beyond[0]) if len(beyond) else len(away_w) - departs, 2)
+    standard_s = rectangular(0.5 * (latest_s - earliest_s))
+    slope, meets_s = _line(at_s[still + 1 : last], away_w[still + 1 : last])
+    jumps = away_w[departs] > 2.0 * slope * (latest_s - earliest_s) + 3.0 * noise_w
+    if jumps or not earliest_s <= meets_s <= latest_s:
+        return 0.5 * (earliest_s + latest_s), standard_s
+    # Where exactly a curved beginning starts is open between the line's foot and the band.
+    foot_s = rectangular(0.5 * (latest_s - meets_s))
+    return meets_s, root_sum((standard_s, noise_w / slope, foot_s))
+
+
+def _line(at_s: Array, away_w: Array) -> tuple[float, float]:
+    """Slope of a straight line through some values, and where it meets zero."""
+    if len(at_s) < 2:
+        return 0.0, math.nan
+    spread_s = at_s - at_s.mean()
+    slope = float(spread_s @ away_w) / float(spread_s @ spread_s)
+    if slope <= 0.0:
+        return 0.0, math.nan
+    return slope, float(at_s.mean() - away_w.mean() / slope)

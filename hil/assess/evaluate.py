@@ -1,0 +1,185 @@
+"""From a record to ``result.json``: pure, and the same bytes for the same record and limits."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hil.assess.material import RecordLike
+from hil.assess.outcome import NO_RESPONSE, Bench, Measured, measure
+from hil.assess.steps import Rating, cut, evses_of, pilots_of, rating_of
+from hil.assess.summary import attributes
+from hil.assess.trace import Trace, trace_of
+from hil.assess.tracking import supply_of
+from hil.assess.uncertainty import Estimate
+from hil.assess.verdict import DECISION_RULE, Verdict, of_run
+from hil.config.limits import LimitsConfig
+from hil.quantities import EventKind
+
+Findings = list[dict[str, Any]]
+
+
+def evaluate(record: RecordLike, limits: LimitsConfig) -> dict[str, Any]:
+    """The content of ``result.json``: SI units, unrounded, ``None`` where a thing is not known."""
+    manifest = record.manifest
+    findings = _recorded(record)
+    entries: list[dict[str, Any]] = []
+    steps: list[dict[str, Any]] = []
+    for evse in evses_of(record):
+        rating = rating_of(record, evse)
+        trace, measured = _measure(record, evse, rating, limits, findings)
+        entries.extend(attributes(evse, measured, trace, rating, limits.attributes))
+        steps.extend(_step(one) for one in measured)
+    verdicts = [Verdict(entry["verdict"]) for entry in entries]
+    verdict, reason = of_run(verdicts, manifest.get("state", "open"), record.incomplete)
+    devices = manifest["devices"]
+    virtual = [name for name, facts in devices.items() if facts.get("virtual")]
+    return {
+        "schema": 1,
+        "run": manifest["run"],
+        "bench": manifest["bench"],
+        "scenario": manifest["scenario"],
+        "seed": manifest["seed"],
+        "hil": manifest["hil"],
+        "virtual": bool(virtual),
+        "virtual_devices": virtual,
+        "clock": {"kind": manifest["clock"]["kind"]},
+        "state": manifest.get("state", "open"),
+        "incomplete": record.incomplete,
+        "limits": {
+            "name": limits.limits,
+            "description": limits.description,
+            "definitions": limits.definitions.model_dump(mode="json"),
+        },
+        "verdict": verdict.value,
+        "verdict_reason": reason,
+        "decision_rule": DECISION_RULE,
+        "attributes": entries,
+        "steps": steps,
+        "findings": findings,
+    }
+
+
+def to_json(result: Mapping[str, Any]) -> str:
+    """The text of ``result.json``; the same result always gives the same bytes."""
+    return json.dumps(result, sort_keys=False, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _measure(
+    record: RecordLike, evse: str, rating: Rating, limits: LimitsConfig, findings: Findings
+) -> tuple[Trace | None, list[Measured]]:
+    """Every step of one EVSE; what was odd goes to the findings."""
+    trace, oddities = trace_of(record, evse)
+    for device, odd in oddities:
+        findings.append(_finding(odd.t, device, odd.code, odd.severity, odd.text))
+    if not pilots_of(record, evse):
+        text = f"no pilot emulator is plugged into {evse}: the EVSE's delay and the EV's dead time "
+        findings.append(_finding(0.0, evse, "no_pilot", "note", text + "cannot be told apart"))
+    ends_s = max(
+        record.events[-1].t if record.events else 0.0,
+        float(trace.t[-1]) if trace is not None else 0.0,
+    )
+    bench = None
+    if trace is not None:
+        supply = supply_of(record, trace.device)
+        bench = Bench(trace, supply, rating, limits.definitions, ends_s)
+    steps = cut(record, evse, ends_s)
+    measured = [measure(step, bench, rating) for step in steps]
+    findings.extend(_remarks(evse, measured))
+    return trace, measured
+
+
+def _recorded(record: RecordLike) -> Findings:
+    """Findings of the run itself."""
+    return [
+        _finding(
+            event.t,
+            event.device,
+            str(event.data.get("code", "")),
+            str(event.data.get("severity", "warning")),
+            str(event.data.get("text", "")),
+        )
+        for event in record.events
+        if event.kind is EventKind.FINDING
+    ]
+
+
+def _finding(t: float, device: str, code: str, severity: str, text: str) -> dict[str, Any]:
+    return {"t": t, "device": device, "code": code, "severity": severity, "text": text}
+
+
+def _remarks(evse: str, measured: Sequence[Measured]) -> Findings:
+    """What the steps show that a reader must know."""
+    remarks: Findings = []
+    if not measured:
+        remarks.append(
+            _finding(0.0, evse, "no_steps", "warning", f"no setpoint was sent to {evse}")
+        )
+    for one in measured:
+        if one.outcome == NO_RESPONSE and one.resolvable:
+            text = f"setpoint {one.step.number} ({one.step.setpoint}) was acknowledged and not "
+            text += f"followed: {one.reason}"
+            remarks.append(_finding(one.step.sent_s, evse, "not_followed", "warning", text))
+    seen = [one for one in measured if one.at is not None]
+    assumed = {
+        "voltage_assumed": [o for o in seen if o.at and not o.at.voltage_measured],
+        "phases_assumed": [o for o in seen if o.at and not o.at.phases_measured and o.accuracy],
+    }
+    what = {"voltage_assumed": "voltage", "phases_assumed": "number of phases that carry current"}
+    for code, some in assumed.items():
+        if some:
+            text = f"the {what[code]} was not measured in {len(some)} steps; the rated one was used"
+            remarks.append(_finding(some[0].step.sent_s, evse, code, "note", text))
+    return remarks
+
+
+def _step(one: Measured) -> dict[str, Any]:
+    """One step as it stands in the result."""
+    step, timing = one.step, one.timing
+    return {
+        "setpoint": step.number,
+        "target": step.target,
+        "value": step.setpoint.value,
+        "unit": step.setpoint.unit,
+        "previous_value": step.previous.value if step.previous else None,
+        "previous_unit": step.previous.unit if step.previous else None,
+        "direction": one.direction,
+        "transition": one.transition,
+        "outcome": one.outcome,
+        "reason": one.reason,
+        "instants_s": {
+            "sent": step.sent_s,
+            "acknowledged": step.acknowledged_s,
+            "pilot": one.pilot_s,
+            "departed": timing.departed_s if timing else None,
+            "low": timing.low_s if timing else None,
+            "high": timing.high_s if timing else None,
+            "settled": timing.settled_s if timing else None,
+        },
+        "ends_s": step.ends_s,
+        "ended_by": step.ended_by,
+        "level_before_w": one.before.mean_w if one.before else None,
+        "level_after_w": one.after.mean_w if one.after else None,
+        "noise_before_w": one.before.deviation_w if one.before else None,
+        "noise_after_w": one.after.deviation_w if one.after else None,
+        "requested_w": one.requested,
+        "voltage_v": one.at.voltage_v if one.at else None,
+        "phases": one.at.phases if one.at else None,
+        "activation_time_s": _figure(one.activation),
+        "total_activation_time_s": _figure(one.total_activation),
+        "communication_delay_s": _figure(one.communication),
+        "evse_delay_s": _figure(one.evse_delay),
+        "ev_dead_time_s": _figure(one.ev_dead),
+        "ramp_time_s": _figure(one.ramp),
+        "accuracy_w": _figure(one.accuracy),
+        "accuracy_a": _figure(one.accuracy_current),
+        "precision_w": _figure(one.precision),
+    }
+
+
+def _figure(estimate: Estimate | None) -> dict[str, float] | None:
+    if estimate is None or not math.isfinite(estimate.value):
+        return None
+    return {"value": estimate.value, "expanded_uncertainty": estimate.expanded}

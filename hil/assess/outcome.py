@@ -1,0 +1,281 @@
+"""What became of one setpoint step: its outcome, its levels, its instants, its figures."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from hil.assess.crossing import date_back
+from hil.assess.passage import (
+    Level,
+    Passage,
+    Timing,
+    depart_band_w,
+    leaves,
+    level,
+    settle_band_w,
+)
+from hil.assess.response import time_response
+from hil.assess.steps import Direction, Rating, Step, Transition, answered
+from hil.assess.tracking import (
+    Conditions,
+    Supply,
+    accuracy_a,
+    accuracy_w,
+    conditions,
+    precision_w,
+    requested_w,
+)
+from hil.assess.trace import Trace, Values, holed, refreshed
+from hil.assess.uncertainty import Estimate, Term, rectangular
+from hil.config.limits import Definitions
+from hil.j1772 import MINIMUM_CURRENT_A
+
+FOLLOWED, NO_RESPONSE, REJECTED = "followed", "no_response", "rejected"
+NO_ANSWER, INTERRUPTED, NOT_MEASURED = "no_answer", "interrupted", "not_measured"
+
+_STAMP_S = 1e-3
+"""How late an answer's stamp may be: one turn of a busy event loop; bench convention."""
+_PILOT_STAMP_S = 5e-3
+"""How late a pilot edge may be stamped: one line at 115200 baud and one pilot period of 1 ms."""
+_TOO_HOLED = 0.5
+"""Share of a window that may be without news before its level counts as not measured."""
+
+
+class Bench(NamedTuple):
+    """What the steps of one EVSE are measured with."""
+
+    trace: Trace
+    supply: Supply
+    rating: Rating
+    definitions: Definitions
+    record_ends_s: float
+
+
+class Measured(NamedTuple):
+    """One step and all that could be told of it; times in s, powers in W, ``None`` if unknown."""
+
+    step: Step
+    direction: Direction
+    transition: Transition
+    outcome: str = NOT_MEASURED
+    reason: str = ""
+    before: Level | None = None
+    after: Level | None = None
+    at: Conditions | None = None
+    """The supply during the steady window."""
+    pilot_s: float | None = None
+    timing: Timing | None = None
+    resolvable: bool = False
+    """Whether the commanded change is large enough to be told from noise and band."""
+    activation: Estimate | None = None
+    total_activation: Estimate | None = None
+    communication: Estimate | None = None
+    evse_delay: Estimate | None = None
+    ev_dead: Estimate | None = None
+    ramp: Estimate | None = None
+    accuracy: Estimate | None = None
+    accuracy_current: Estimate | None = None
+    precision: Estimate | None = None
+    requested: float | None = None
+
+
+def measure(step: Step, bench: Bench | None, rating: Rating) -> Measured:
+    """Everything about one step; without a bench (no meter) only what the events tell."""
+    blank = Measured(step, step.direction(rating), step.transition(rating))
+    if step.failure is not None:
+        outcome = REJECTED if answered(step.failure) else NO_ANSWER
+        return blank._replace(outcome=outcome, reason=step.failure)
+    if step.acknowledged_s is None:
+        return blank._replace(outcome=NO_ANSWER, reason="no answer to it is in the record")
+    known = _with_delays(blank, 1 if blank.direction == "up" else -1)
+    if bench is None:
+        return known._replace(reason="no meter told its power")
+    if not step.plugged:
+        return known._replace(reason="no vehicle was plugged in, or charging had been stopped")
+    return _with_tracking(_with_response(known, bench), bench)
+
+
+# --- the response -------------------------------------------------------------------------------
+
+
+def _with_response(known: Measured, bench: Bench) -> Measured:
+    step, trace, definitions = known.step, bench.trace, bench.definitions
+    values = refreshed(trace, step.sent_s - definitions.pre_window, step.ends_s)
+    before = _level(bench, values, step.sent_s - definitions.pre_window, step.sent_s)
+    after = None
+    if step.ends_s - step.sent_s >= definitions.steady_window:
+        after = _level(bench, values, step.ends_s - definitions.steady_window, step.ends_s)
+    steady_from_s = max(step.ends_s - definitions.steady_window, step.sent_s)
+    at = conditions(bench.supply, bench.rating, steady_from_s, step.ends_s)
+    known = known._replace(before=before, after=after, at=at)
+    floor_w = definitions.depart_floor * at.voltage_v * at.phases
+    if before is None:
+        return known._replace(reason="the meter told too little before it was sent")
+    if before.moves(floor_w):
+        return known._replace(reason="the power was still moving when it was sent")
+    if _starts(known, before, bench):
+        text = "no power flowed before: what followed is the start of charging, no response"
+        return known._replace(reason=text)
+    band_w = depart_band_w(before, after, floor_w, definitions)
+    known = known._replace(resolvable=_expected_w(known, bench) > 2.0 * band_w)
+    if after is None:
+        return _cut_short(known, values, before, band_w, bench)
+    return _complete(known, values, (before, after), band_w, bench)
+
+
+def _level(bench: Bench, values: Values, start_s: float, end_s: float) -> Level | None:
+    """A level; ``None`` where the meter told nothing new for most of the window."""
+    if holed(bench.trace, start_s, end_s) > _TOO_HOLED * (end_s - start_s):
+        return None
+    return level(values, bench.trace.averaging_s, start_s, end_s)
+
+
+def _starts(known: Measured, before: Level, bench: Bench) -> bool:
+    """Whether the car drew nothing before, although the setpoint in force allowed it to."""
+    idle = abs(before.mean_w) < 0.5 * MINIMUM_CURRENT_A * bench.rating.voltage_v
+    return idle and known.transition not in ("resume", "pause")
+
+
+def _expected_w(known: Measured, bench: Bench) -> float:
+    """Size of the commanded change at rated voltage; nothing for the first setpoint."""
+    step = known.step
+    if step.previous is None or known.at is None:
+        return 0.0
+    change_a = bench.rating.amperes(step.setpoint) - bench.rating.amperes(step.previous)
+    return abs(change_a) * known.at.voltage_v * known.at.phases
+
+
+def _cut_short(
+    known: Measured, values: Values, before: Level, band_w: float, bench: Bench
+) -> Measured:
+    """A step whose level afterwards is not known: at most its departure can be told."""
+    step, trace = known.step, bench.trace
+    if holed(trace, step.sent_s, step.ends_s) > 0.0:
+        return known._replace(reason="the meter told too little after it was sent")
+    why = f"{_ending(step.ended_by)} {step.ends_s - step.sent_s:.3g} s after it was sent"
+    known = known._replace(outcome=INTERRUPTED, reason=why)
+    if known.direction == "none":
+        return known
+    sign = 1 if known.direction == "up" else -1
+    departs = leaves(
+        values, step.sent_s, before.mean_w, band_w, sign, bench.definitions.depart_hold
+    )
+    if departs is None:
+        return known
+    noise_w = math.hypot(before.deviation_w, rectangular(0.5 * trace.resolution_w))
+    dated = date_back(trace, values, before.mean_w, departs, sign, noise_w, 3.0 * band_w)
+    return _with_times(known, Timing(*dated), sign, bench)
+
+
+def _complete(
+    known: Measured, values: Values, levels: tuple[Level, Level], band_w: float, bench: Bench
+) -> Measured:
+    step, (before, after) = known.step, levels
+    change_w = after.mean_w - before.mean_w
+    sign = 1 if change_w > 0 else -1
+    commanded = {"up": 1, "down": -1, "none": 0}[known.direction]
+    if known.direction == "none" and step.previous is not None:
+        return known._replace(outcome=FOLLOWED, reason="it repeats the setpoint in force")
+    settle_w = settle_band_w(before, after, bench.trace.resolution_w, bench.definitions)
+    departs = leaves(
+        values, step.sent_s, before.mean_w, band_w, sign, bench.definitions.depart_hold
+    )
+    if abs(change_w) <= band_w or departs is None:
+        text = f"the power changed by {change_w:.0f} W; less than {band_w:.0f} W cannot be told"
+        return known._replace(outcome=NO_RESPONSE, reason=text)
+    if commanded and sign != commanded:
+        text = f"the power changed by {change_w:.0f} W, the other way than commanded"
+        return known._replace(outcome=NO_RESPONSE, reason=text)
+    passage = Passage(values, before, after, step.sent_s, step.ends_s, settle_w, departs)
+    timing = time_response(bench.trace, passage, bench.definitions)
+    over_s = timing.settled_s if timing.settled_s is not None else step.ends_s
+    around_s = 2.0 * bench.trace.cadence_s
+    if holed(bench.trace, timing.departed_s - around_s, over_s + around_s) > 0.0:
+        return known._replace(reason="the meter told nothing new while the power moved")
+    if timing.departed_s + 2.0 * timing.departed_standard_s < step.sent_s - around_s:
+        return known._replace(reason="the power moved before it was sent")
+    if timing.settled_s is None or timing.settled_s > step.ends_s or after.moves(settle_w):
+        why = f"the power had not settled when {_ending(step.ended_by)}"
+        known = known._replace(outcome=INTERRUPTED, reason=why)
+        return _with_times(known, timing._replace(settled_s=None), sign, bench)
+    return _with_times(known._replace(outcome=FOLLOWED), timing, sign, bench)
+
+
+def _ending(ended_by: str) -> str:
+    return {
+        "setpoint": "the next setpoint came",
+        "unplug": "the vehicle was unplugged",
+        "stop_charging": "charging was stopped",
+        "abort": "the run was cut off",
+    }.get(ended_by, "the run ended")
+
+
+# --- figures ------------------------------------------------------------------------------------
+
+
+def _with_delays(known: Measured, sign: int) -> Measured:
+    """Delays that the events alone tell."""
+    step = known.step
+    assert step.acknowledged_s is not None
+    stamp = Term("stamp of the answer", rectangular(0.5 * _STAMP_S))
+    communication = Estimate(step.acknowledged_s - step.sent_s, (stamp,))
+    pilot_s = step.pilot_s(sign)
+    if pilot_s is None:
+        return known._replace(communication=communication, pilot_s=None, evse_delay=None)
+    edge = Term("stamp of the pilot edge", rectangular(0.5 * _PILOT_STAMP_S))
+    delay = Estimate(pilot_s - step.acknowledged_s, (stamp, edge))
+    return known._replace(communication=communication, pilot_s=pilot_s, evse_delay=delay)
+
+
+def meter_terms(trace: Trace) -> tuple[Term, Term]:
+    """What every instant read from a meter is uncertain by, alike for all of a run."""
+    return (
+        Term("meter sampling and refresh", rectangular(0.5 * trace.bracket_s), shared=True),
+        Term("meter round trip", rectangular(0.5 * trace.round_trip_s), shared=True),
+    )
+
+
+def _with_times(known: Measured, timing: Timing, sign: int, bench: Bench) -> Measured:
+    known = _with_delays(known, sign)
+    step = known.step
+    assert step.acknowledged_s is not None
+    shape = Term("noise and shape of the response", timing.departed_standard_s)
+    stamp = Term("stamp of the answer", rectangular(0.5 * _STAMP_S))
+    terms = (*meter_terms(bench.trace), shape)
+    ev_dead = None
+    if known.pilot_s is not None:
+        edge = Term("stamp of the pilot edge", rectangular(0.5 * _PILOT_STAMP_S))
+        ev_dead = Estimate(timing.departed_s - known.pilot_s, (*terms, edge))
+    ramp = None
+    if timing.settled_s is not None:
+        shape_of_ramp = Term("noise and shape of the response", timing.ramp_standard_s)
+        ramp = Estimate(timing.settled_s - timing.departed_s, (shape_of_ramp,))
+    direction: Direction = "up" if sign > 0 else "down"
+    return known._replace(
+        direction=direction,
+        timing=timing,
+        activation=Estimate(timing.departed_s - step.acknowledged_s, (*terms, stamp)),
+        total_activation=Estimate(timing.departed_s - step.sent_s, terms),
+        ev_dead=ev_dead,
+        ramp=ramp,
+    )
+
+
+def _with_tracking(known: Measured, bench: Bench) -> Measured:
+    """Accuracy and precision, where the power was steady under a setpoint that allows charging."""
+    step, after, at = known.step, known.after, known.at
+    if after is None or at is None:
+        return known
+    setpoint = step.setpoint
+    known = known._replace(requested=requested_w(setpoint, at))
+    if bench.rating.amperes(setpoint) < MINIMUM_CURRENT_A - 1e-6:
+        return known
+    floor_w = bench.definitions.settle_share * bench.rating.power_w
+    if after.moves(floor_w) or known.outcome == INTERRUPTED:
+        return known
+    return known._replace(
+        accuracy=accuracy_w(setpoint, after, at, bench.trace),
+        accuracy_current=accuracy_a(setpoint, at),
+        precision=precision_w(after, bench.trace),
+    )

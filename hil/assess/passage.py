@@ -1,0 +1,165 @@
+"""A passage from one level of power to another: the levels, the bands around them, the departure.
+
+Y0 is the mean over ``pre_window`` before the setpoint was sent, Y1 the mean over ``steady_window``
+at the end of its hold, dY = Y1 - Y0. The bands around them are
+
+    depart_band = max(depart_sigmas x deviation before, depart_floor)
+    settle_band = max(settle_share x |dY|, settle_sigmas x deviation, meter resolution)
+
+the latter with the larger of the deviations before and after.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.assess.trace import Trace, Values
+from hil.assess.uncertainty import rectangular
+from hil.config.limits import Definitions
+
+Array = NDArray[np.float64]
+
+_BLOCKS = 20
+_ENOUGH_FOR_NOISE = 10
+"""With fewer values before a step, the noise after it counts as well."""
+
+
+class Level(NamedTuple):
+    """Power over a window in which it should not move."""
+
+    mean_w: float
+    standard_w: float
+    """Standard uncertainty of the mean, from the means of blocks, so that noise may be slow."""
+    deviation_w: float
+    """Standard deviation of the meter's values."""
+    drift_w: float
+    """Second half less first half."""
+    noise_w: float
+    """Standard deviation by differences from value to value, blind to a drift."""
+    number: int
+    """How many values."""
+    freedom: float
+    """Degrees of freedom of ``standard_w``."""
+
+    def moves(self, tolerance_w: float) -> bool:
+        """Whether the halves differ by more than a tolerance and more than by noise."""
+        halves_w = 5.0 * 2.0 * self.noise_w / math.sqrt(self.number)
+        return abs(self.drift_w) > max(tolerance_w, halves_w)
+
+
+class Passage(NamedTuple):
+    """The material of one response: what the meter said from before it to the end of the hold."""
+
+    values: Values
+    before: Level
+    after: Level
+    sent_s: float
+    ends_s: float
+    settle_band_w: float
+    departs: int
+    """Index of the first value outside the departure band."""
+
+    @property
+    def change_w(self) -> float:
+        """Y1 - Y0."""
+        return self.after.mean_w - self.before.mean_w
+
+    @property
+    def sign(self) -> int:
+        """1 upwards, -1 downwards."""
+        return 1 if self.change_w > 0 else -1
+
+    def progress(self) -> Array:
+        """The values as shares of the way from Y0 to Y1."""
+        return (self.values.power_w - self.before.mean_w) / self.change_w
+
+    def noise_w(self, trace: Trace) -> float:
+        """Deviation of a value on the way: that of both levels, and the meter's resolution."""
+        square = (self.before.deviation_w**2 + self.after.deviation_w**2) / 2.0
+        return math.sqrt(square + rectangular(0.5 * trace.resolution_w) ** 2)
+
+
+class Timing(NamedTuple):
+    """Instants of a response, seconds of the run, and standard uncertainties from noise and shape.
+
+    What all instants share (the phase of the meter, the round trip) is not in here.
+    """
+
+    departed_s: float
+    departed_standard_s: float
+    low_s: float | None = None
+    high_s: float | None = None
+    settled_s: float | None = None
+    ramp_standard_s: float = 0.0
+    """Of settled - departed."""
+
+
+def level(values: Values, width_s: float, start_s: float, end_s: float) -> Level | None:
+    """The level over a window, from values that average over nothing outside it.
+
+    ``width_s`` is the meter's averaging window. ``None`` if there are fewer than two values.
+    """
+    first, last = np.searchsorted(values.t, (start_s + width_s, end_s + 1e-9))
+    power_w = values.power_w[first:last]
+    number = len(power_w)
+    if number < 2:
+        return None
+    half = number // 2
+    longest = max(int((end_s - start_s) / (2.0 * width_s)), 2)
+    blocks = min(_BLOCKS, number, longest)
+    edges = np.linspace(0, number, blocks + 1).astype(int)
+    means_w = np.add.reduceat(power_w, edges[:-1]) / np.diff(edges)
+    return Level(
+        mean_w=float(power_w.mean()),
+        standard_w=float(means_w.std(ddof=1)) / math.sqrt(blocks),
+        deviation_w=float(power_w.std(ddof=1)),
+        drift_w=float(power_w[half:].mean() - power_w[:half].mean()),
+        noise_w=float(np.sqrt(np.mean(np.diff(power_w) ** 2) / 2.0)),
+        number=number,
+        freedom=blocks - 1.0,
+    )
+
+
+def depart_band_w(
+    before: Level, after: Level | None, floor_w: float, definitions: Definitions
+) -> float:
+    """Half width of the departure band; few values before the step borrow the noise after it."""
+    deviation_w = before.deviation_w
+    if after is not None and before.number < _ENOUGH_FOR_NOISE:
+        deviation_w = max(deviation_w, after.deviation_w)
+    return max(definitions.depart_sigmas * deviation_w, floor_w)
+
+
+def settle_band_w(
+    before: Level, after: Level, resolution_w: float, definitions: Definitions
+) -> float:
+    """Half width of the band in which the power counts as settled."""
+    return max(
+        definitions.settle_share * abs(after.mean_w - before.mean_w),
+        definitions.settle_sigmas * max(before.deviation_w, after.deviation_w),
+        resolution_w,
+    )
+
+
+def leaves(
+    values: Values, from_s: float, before_w: float, band_w: float, sign: int, hold_s: float
+) -> int | None:
+    """Index of the first value after ``from_s`` that leaves the band on one side, for ``hold_s``.
+
+    ``None`` if there is none.
+    """
+    start = int(np.searchsorted(values.t, from_s, side="right"))
+    outside = np.flatnonzero(sign * (values.power_w[start:] - before_w) > band_w)
+    if not len(outside):
+        return None
+    # The first of each run of neighbours, and the first value after that run.
+    heads = np.flatnonzero(np.diff(outside, prepend=-2) > 1)
+    after = start + np.append(outside[heads[1:] - 1], outside[-1]) + 1
+    first = start + outside[heads]
+    until_s = np.append(values.t, math.inf)[after]
+    held = np.flatnonzero(until_s - values.t[first] >= hold_s)
+    return int(first[held[0]]) if len(held) else None

@@ -1,0 +1,238 @@
+"""Cuts a record into setpoint steps: what was commanded, when, and what became of the command.
+
+A step lasts from the instant its setpoint was sent until the next one to the same EVSE, until the
+vehicle is unplugged or charging is stopped, or until the run closes.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from hil.assess.material import RecordLike
+from hil.j1772 import MINIMUM_CURRENT_A, offer
+from hil.quantities import Event, EventKind, Setpoint
+
+Direction = Literal["up", "down", "none"]
+Transition = Literal["change", "pause", "resume", "none"]
+"""Between two levels that both let a car charge; to, and from, one that does not; no change."""
+
+_SAME = 1e-6
+_NO_ANSWER = ("no answer", "timeout", "timed out", "did not answer", "within")
+
+
+class Rating(NamedTuple):
+    """What the EVSE is built for, from the manifest."""
+
+    current_a: float
+    phases: int
+    voltage_v: float
+    power_w: float
+
+    def amperes(self, setpoint: Setpoint) -> float:
+        """A setpoint as amperes per phase, at the rated voltage and phases."""
+        if setpoint.unit == "A":
+            return setpoint.value
+        return setpoint.value / (self.voltage_v * self.phases)
+
+    def watts(self, setpoint: Setpoint) -> float:
+        """A setpoint as watts in all, at the rated voltage and phases."""
+        if setpoint.unit == "W":
+            return setpoint.value
+        return setpoint.value * self.voltage_v * self.phases
+
+
+class PilotEdge(NamedTuple):
+    """A change of the duty cycle, and by how much it moved the current that is offered."""
+
+    t: float
+    change_a: float
+
+
+class Step(NamedTuple):
+    """One setpoint and the time it was in force."""
+
+    number: int
+    target: str
+    setpoint: Setpoint
+    previous: Setpoint | None
+    """The setpoint in force before: the last that was acknowledged."""
+    sent_s: float
+    acknowledged_s: float | None
+    failure: str | None
+    """Why it was not taken, as the driver said."""
+    ends_s: float
+    ended_by: str
+    """``setpoint``, ``unplug``, ``stop_charging``, ``abort`` or ``end``."""
+    edges: tuple[PilotEdge, ...]
+    plugged: bool
+    """Whether a vehicle was plugged in and charging had not been stopped."""
+
+    def direction(self, rating: Rating) -> Direction:
+        """Which way the command moves; ``none`` if it says what was in force already."""
+        if self.previous is None:
+            return "none"
+        change_a = rating.amperes(self.setpoint) - rating.amperes(self.previous)
+        if abs(change_a) < _SAME:
+            return "none"
+        return "up" if change_a > 0 else "down"
+
+    def transition(self, rating: Rating) -> Transition:
+        """Whether both levels let a car charge."""
+        charges_now = rating.amperes(self.setpoint) >= MINIMUM_CURRENT_A - _SAME
+        if self.previous is None:
+            return "change" if charges_now else "pause"
+        charged = rating.amperes(self.previous) >= MINIMUM_CURRENT_A - _SAME
+        if charges_now and charged:
+            return "none" if self.direction(rating) == "none" else "change"
+        if charges_now:
+            return "resume"
+        return "pause" if charged else "none"
+
+    def pilot_s(self, sign: int) -> float | None:
+        """First duty change of the step that goes the way of ``sign``."""
+        return next((edge.t for edge in self.edges if sign * edge.change_a > 0), None)
+
+
+def rating_of(record: RecordLike, evse: str) -> Rating:
+    """The EVSE's rating as the manifest tells it."""
+    facts = record.manifest["devices"][evse]["rating"]
+    return Rating(facts["current_a"], facts["phases"], facts["voltage_v"], facts["power_w"])
+
+
+def evses_of(record: RecordLike) -> list[str]:
+    """Every EVSE of the run, in the order of the manifest."""
+    return [n for n, facts in record.manifest["devices"].items() if facts["role"] == "evse"]
+
+
+def pilots_of(record: RecordLike, evse: str) -> list[str]:
+    """Pilot emulators plugged into an EVSE."""
+    return [
+        name
+        for name, facts in record.manifest["devices"].items()
+        if facts["role"] == "pilot" and facts.get("plugged_into") == evse
+    ]
+
+
+def cut(record: RecordLike, evse: str, record_ends_s: float) -> list[Step]:
+    """All setpoint steps of an EVSE, in order; a record cut off ends its last step."""
+    closes_s = min(
+        (e.t for e in _of(record, EventKind.RUN) if e.data.get("state") == "closing"),
+        default=record_ends_s,
+    )
+    sent = [
+        event
+        for event in _of(record, EventKind.SETPOINT_SENT)
+        if event.device == evse and event.t <= closes_s
+    ]
+    answers = {
+        event.data["setpoint"]: event
+        for kind in (EventKind.SETPOINT_ACKNOWLEDGED, EventKind.SETPOINT_FAILED)
+        for event in _of(record, kind)
+        if event.device == evse
+    }
+    ends = sorted([*((e.t, "setpoint") for e in sent), *_other_ends(record, evse, record_ends_s)])
+    edges = list(_edges(record, evse))
+    switches = list(_switches(record, evse))
+    steps: list[Step] = []
+    in_force: Setpoint | None = None
+    for event in sent:
+        answer = answers.get(event.data["setpoint"])
+        acknowledged = answer is not None and answer.kind is EventKind.SETPOINT_ACKNOWLEDGED
+        setpoint = Setpoint(float(event.data["value"]), event.data["unit"])
+        ends_s, ended_by = _first_after(ends, event.t, record_ends_s)
+        steps.append(
+            Step(
+                number=int(event.data["setpoint"]),
+                target=evse,
+                setpoint=setpoint,
+                previous=in_force,
+                sent_s=event.t,
+                acknowledged_s=answer.t if answer is not None and acknowledged else None,
+                failure=_failure(answer),
+                ends_s=ends_s,
+                ended_by=ended_by,
+                edges=tuple(edge for edge in edges if event.t <= edge.t < ends_s),
+                plugged=_plugged(switches, event.t),
+            )
+        )
+        in_force = setpoint if acknowledged else in_force
+    return steps
+
+
+def answered(failure: str) -> bool:
+    """Whether a failure is an answer, hence a rejection, and not the lack of one."""
+    return not any(word in failure.lower() for word in _NO_ANSWER)
+
+
+def _of(record: RecordLike, kind: EventKind) -> Iterator[Event]:
+    return (event for event in record.events if event.kind is kind)
+
+
+def _failure(answer: Event | None) -> str | None:
+    if answer is None or answer.kind is EventKind.SETPOINT_ACKNOWLEDGED:
+        return None
+    return str(answer.data.get("reason") or "it was not taken")
+
+
+def _first_after(
+    ends: Sequence[tuple[float, str]], sent_s: float, record_ends_s: float
+) -> tuple[float, str]:
+    """The first end after an instant."""
+    at = bisect_right(ends, sent_s, key=lambda end: end[0])
+    return ends[at] if at < len(ends) else (max(record_ends_s, sent_s), "end")
+
+
+def _other_ends(
+    record: RecordLike, evse: str, record_ends_s: float
+) -> Iterator[tuple[float, str]]:
+    """Unplugging, stopping, the way to the safe state, the end of the run."""
+    closing = "abort" if record.manifest.get("state") in ("aborted", "failed") else "end"
+    for event in record.events:
+        match event.kind:
+            case EventKind.COMMAND if _concerns(event, evse):
+                if event.data.get("action") in ("unplug", "stop_charging"):
+                    yield event.t, str(event.data["action"])
+            case EventKind.RUN if event.data.get("state") in ("closing", "ended"):
+                yield event.t, closing
+            case EventKind.SAFE_STATE:
+                yield event.t, closing
+    yield record_ends_s, "abort" if record.incomplete else closing
+
+
+def _concerns(event: Event, evse: str) -> bool:
+    return event.device in (evse, "bench", "")
+
+
+def _switches(record: RecordLike, evse: str) -> Iterator[tuple[float, bool]]:
+    """Instants from which a vehicle is there to charge, or is not."""
+    turns = {"plug_in": True, "start_charging": True, "unplug": False, "stop_charging": False}
+    for event in _of(record, EventKind.COMMAND):
+        action = event.data.get("action")
+        if action in turns and _concerns(event, evse):
+            yield event.t, turns[str(action)]
+
+
+def _plugged(switches: Sequence[tuple[float, bool]], t: float) -> bool:
+    """The last word before ``t``; the opposite of the first word if there is none before."""
+    before = [there for at_s, there in switches if at_s <= t]
+    if before:
+        return before[-1]
+    return not switches[0][1] if switches else True
+
+
+def _edges(record: RecordLike, evse: str) -> Iterator[PilotEdge]:
+    pilots = pilots_of(record, evse)
+    for event in _of(record, EventKind.PILOT_EDGE):
+        if event.device in pilots:
+            before_a = _offered_a(event.data, "previous_percent")
+            yield PilotEdge(event.t, _offered_a(event.data, "duty_percent") - before_a)
+
+
+def _offered_a(data: Mapping[str, Any], key: str) -> float:
+    """Amperes that a duty cycle offers; none if it names no current."""
+    duty_percent = data.get(key)
+    if not isinstance(duty_percent, (int, float)) or not 0.0 <= duty_percent <= 100.0:
+        return 0.0
+    return offer(float(duty_percent)).current_a or 0.0

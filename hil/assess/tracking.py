@@ -1,0 +1,189 @@
+"""How well the delivered power keeps to the setpoint: accuracy, and precision.
+
+Accuracy is the signed bias of a step: mean power over its steady window less the power asked for.
+A setpoint in watts is the power asked for; one in amperes is taken times the measured mean voltage
+of the phases that carry current, times their number. Precision is repeatability by a one-way
+analysis of variance over the steps to the same setpoint: within-step deviation and
+between-repeat deviation, combined.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from hil.assess.material import RecordLike, SeriesLike
+from hil.assess.passage import Level
+from hil.assess.steps import Rating
+from hil.assess.trace import Trace
+from hil.assess.uncertainty import (
+    COVERAGE_FACTOR,
+    Estimate,
+    Term,
+    deviation_factor,
+    rectangular,
+    student,
+)
+from hil.quantities import LINES, Quantity, Setpoint
+
+_LEAST_CURRENT_A = 0.5
+_LEAST_SHARE = 0.1
+"""A phase carries current if it has more than both: 0.5 A, and this share of the largest."""
+
+
+class Supply(NamedTuple):
+    """Voltage and current of each phase, as the reference meter told them."""
+
+    voltage: tuple[SeriesLike, ...]
+    current: tuple[SeriesLike, ...]
+
+
+class Conditions(NamedTuple):
+    """The supply over a window. What the meter does not tell is taken from the rating."""
+
+    voltage_v: float
+    """Mean over the phases that carry current, line to neutral."""
+    voltage_standard_v: float
+    phases: int
+    """How many carry current."""
+    current_a: float | None
+    """Mean over them; ``None`` if it was not measured, or no phase carries current."""
+    current_standard_a: float
+    voltage_measured: bool
+    phases_measured: bool
+
+
+def supply_of(record: RecordLike, meter: str) -> Supply:
+    """Series of a meter's voltages and currents; phases it does not tell are empty."""
+    return Supply(
+        tuple(record.series(meter, Quantity.VOLTAGE, line) for line in LINES),
+        tuple(record.series(meter, Quantity.CURRENT, line) for line in LINES),
+    )
+
+
+def conditions(supply: Supply, rating: Rating, start_s: float, end_s: float) -> Conditions:
+    """Voltage, current and number of the phases that carry current, over a window."""
+    currents = [_mean(series, start_s, end_s) for series in supply.current]
+    known = [abs(mean) for mean, _ in currents if not math.isnan(mean)]
+    largest_a = max(known, default=0.0)
+    threshold_a = max(_LEAST_CURRENT_A, _LEAST_SHARE * largest_a)
+    active = [n for n, (mean, _) in enumerate(currents) if abs(mean) > threshold_a]
+    lines = active or list(range(rating.phases))
+    voltages = [_mean(supply.voltage[line], start_s, end_s) for line in lines]
+    voltage_measured = all(not math.isnan(mean) for mean, _ in voltages)
+    return Conditions(
+        voltage_v=(
+            float(np.mean([m for m, _ in voltages])) if voltage_measured else rating.voltage_v
+        ),
+        voltage_standard_v=_root_mean(voltages) if voltage_measured else 0.0,
+        phases=len(lines),
+        current_a=float(np.mean([currents[line][0] for line in active])) if active else None,
+        current_standard_a=_root_mean([currents[line] for line in active]) if active else 0.0,
+        voltage_measured=voltage_measured,
+        phases_measured=bool(active),
+    )
+
+
+def _mean(series: SeriesLike, start_s: float, end_s: float) -> tuple[float, float]:
+    """Mean over a window and its standard uncertainty; not a number if nothing was read."""
+    first, last = np.searchsorted(series.t, (start_s, end_s))
+    value = series.value[first:last]
+    if len(value) and not np.isfinite(value).all():
+        value = value[np.isfinite(value)]
+    if not len(value):
+        return math.nan, 0.0
+    return float(value.mean()), float(value.std()) / math.sqrt(len(value))
+
+
+def _root_mean(means: Sequence[tuple[float, float]]) -> float:
+    """Standard uncertainty of the mean of independent means."""
+    return math.sqrt(sum(standard**2 for _, standard in means)) / len(means)
+
+
+def requested_w(setpoint: Setpoint, at: Conditions) -> float:
+    """The power a setpoint asks for, watts."""
+    if setpoint.unit == "W":
+        return setpoint.value
+    return setpoint.value * at.voltage_v * at.phases
+
+
+def accuracy_w(setpoint: Setpoint, after: Level, at: Conditions, trace: Trace) -> Estimate:
+    """Signed bias of one step, W: steady power less the power asked for.
+
+    Uncertain by noise and resolution; the reference meter's own error is not in here.
+    """
+    by_voltage_w = setpoint.value * at.phases * at.voltage_standard_v
+    return Estimate(
+        after.mean_w - requested_w(setpoint, at),
+        (
+            Term("noise of the power", after.standard_w * student(after.freedom)),
+            Term("noise of the voltage", by_voltage_w if setpoint.unit == "A" else 0.0),
+            Term("meter resolution", rectangular(0.5 * trace.resolution_w), shared=True),
+        ),
+    )
+
+
+def accuracy_a(setpoint: Setpoint, at: Conditions) -> Estimate | None:
+    """Signed bias of the current per phase, A, for setpoints in amperes; ``None`` if not told."""
+    if setpoint.unit != "A" or at.current_a is None:
+        return None
+    terms = (Term("noise of the current", at.current_standard_a),)
+    return Estimate(at.current_a - setpoint.value, terms)
+
+
+def precision_w(after: Level, trace: Trace) -> Estimate:
+    """Deviation of the meter's values within one step, W."""
+    return _deviation(after.deviation_w, _freedom(after, trace), trace.resolution_w)
+
+
+def repeatability(
+    steps: Sequence[tuple[Setpoint, Level]], trace: Trace
+) -> tuple[Estimate, float, float]:
+    """Precision over all steps, W: within-step and between-repeat deviation combined; and each.
+
+    s_w^2 is the mean variance within the steps; s_b^2 = max(0, variance of the step means about
+    the mean of their setpoint - mean square uncertainty of a step mean), the latter from block
+    means, as neighbouring samples are not independent. Degrees of freedom after Welch and
+    Satterthwaite. Only setpoints held at least twice say anything of s_b.
+    """
+    levels = [after for _, after in steps]
+    freedom = np.array([_freedom(after, trace) for after in levels])
+    within = float(np.average([after.deviation_w**2 for after in levels], weights=freedom))
+    repeats: dict[Setpoint, list[float]] = {}
+    for setpoint, after in steps:
+        repeats.setdefault(setpoint, []).append(after.mean_w)
+    groups = [np.array(means) for means in repeats.values() if len(means) > 1]
+    between_freedom = sum(len(means) - 1 for means in groups)
+    scatter = 0.0
+    if between_freedom:
+        scatter = sum(float(((m - m.mean()) ** 2).sum()) for m in groups) / between_freedom
+    by_noise = float(np.mean([after.standard_w**2 for after in levels]))
+    between = max(scatter - by_noise, 0.0)
+    total = within + between
+    doubt = 2.0 * within**2 / float(freedom.sum())
+    if between_freedom:
+        doubt += 2.0 * scatter**2 / between_freedom
+    joint_freedom = 2.0 * total**2 / doubt if doubt > 0.0 else float(freedom.sum())
+    estimate = _deviation(math.sqrt(total), joint_freedom, trace.resolution_w)
+    return estimate, math.sqrt(within), math.sqrt(between)
+
+
+def _freedom(after: Level, trace: Trace) -> float:
+    """Degrees of freedom of a deviation; values whose averaging windows overlap count for less."""
+    return max((after.number - 1) / max(trace.averaging_s / trace.cadence_s, 1.0), 1.0)
+
+
+def _deviation(deviation_w: float, freedom: float, resolution_w: float) -> Estimate:
+    """A standard deviation with its uncertainty from the number of values, and from rounding."""
+    rounding_w = rectangular(0.5 * resolution_w)
+    seen = rounding_w / max(2.0 * deviation_w, rounding_w)
+    return Estimate(
+        deviation_w,
+        (
+            Term("number of samples", deviation_factor(freedom) * deviation_w / COVERAGE_FACTOR),
+            Term("meter resolution", rounding_w * seen, shared=True),
+        ),
+    )

@@ -1,0 +1,104 @@
+"""The devices of a bench: built from its file, opened side by side, closed in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hil.bench.registry import driver
+from hil.config.bench import BenchConfig
+from hil.config.load import Bench
+from hil.drivers.protocols import Device, Evse, Identity, Meter, Pilot
+from hil.errors import DeviceError, HilError
+from hil.quantities import EventKind
+from hil.record.journal import Journal
+
+_CLOSE_WITHIN_S = 5.0
+
+
+class BenchError(HilError):
+    """One or more devices could not be opened; a line for each."""
+
+    def __init__(self, errors: list[DeviceError]) -> None:
+        self.errors = errors
+        super().__init__("\n".join(str(error) for error in errors))
+
+
+@dataclass
+class Devices:
+    """Every device of a bench by its name, none of them touched before :func:`open_devices`."""
+
+    evses: Mapping[str, Evse]
+    meters: Mapping[str, Meter]
+    pilots: Mapping[str, Pilot]
+    identities: dict[str, Identity] = field(default_factory=dict)
+
+    def all(self) -> list[Device]:
+        """Every device, in the order of the bench file."""
+        return [*self.evses.values(), *self.meters.values(), *self.pilots.values()]
+
+    def pilots_of(self, config: BenchConfig) -> dict[str, list[Pilot]]:
+        """Pilot emulators by the EVSE they are plugged into."""
+        plugged: dict[str, list[Pilot]] = {name: [] for name in self.evses}
+        for name, pilot in self.pilots.items():
+            plugged[config.pilots[name].plugged_into].append(pilot)
+        return plugged
+
+
+def build_devices(bench: Bench, config: BenchConfig, journal: Journal) -> Devices:
+    """Build the drivers that a bench file names. Raises ConfigError for an unknown one.
+
+    ``config`` is the bench file with the addresses that its twins, if any, really have.
+    """
+    return Devices(
+        evses={
+            name: driver("evses", evse.driver)(name, evse, bench.evses[name], journal)
+            for name, evse in config.evses.items()
+        },
+        meters={
+            name: driver("meters", meter.driver)(name, meter, bench.meters[name], journal)
+            for name, meter in config.meters.items()
+        },
+        pilots={
+            name: driver("pilots", pilot.driver)(name, pilot, journal)
+            for name, pilot in config.pilots.items()
+        },
+    )
+
+
+async def open_devices(devices: Devices, journal: Journal) -> None:
+    """Open all devices side by side. Raises BenchError that names every one that failed."""
+    everyone = devices.all()
+    outcomes = await asyncio.gather(*(device.open() for device in everyone), return_exceptions=True)
+    errors: list[DeviceError] = []
+    for device, outcome in zip(everyone, outcomes, strict=True):
+        if isinstance(outcome, DeviceError):
+            errors.append(outcome)
+        elif isinstance(outcome, BaseException):
+            raise outcome
+        else:
+            devices.identities[device.name] = outcome
+            journal.event(
+                EventKind.DEVICE,
+                device.name,
+                state="open",
+                identity=outcome.description,
+                details=dict(outcome.details),
+            )
+    if errors:
+        for error in errors:
+            journal.finding(error.device, "not_ready", str(error), "error")
+        raise BenchError(errors)
+
+
+async def close_devices(devices: Devices, journal: Journal) -> None:
+    """Close all devices in reverse, each within a time limit, whatever the others do."""
+    for device in reversed(devices.all()):
+        try:
+            async with asyncio.timeout(_CLOSE_WITHIN_S):
+                await device.close()
+        except TimeoutError:
+            journal.finding(
+                device.name, "close_timeout", f"did not close within {_CLOSE_WITHIN_S:g} s"
+            )

@@ -1,0 +1,222 @@
+"""The ``hil`` command. No logic in here; each command imports what it needs when it is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hil.clock import ClockKind
+from hil.errors import ConfigError, ExitStatus, HilError
+
+app = typer.Typer(
+    name="hil",
+    help="A hardware-in-the-loop test bench for EV chargers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+BenchArgument = Annotated[
+    str, typer.Argument(metavar="BENCH", help="Bench file, or the name of one.")
+]
+ScenarioArgument = Annotated[
+    str, typer.Argument(metavar="SCENARIO", help="Scenario file, or the name of one.")
+]
+ClockOption = Annotated[
+    ClockKind | None,
+    typer.Option(help="warp for a virtual bench (the default there), real for any bench."),
+]
+SeedOption = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Fixes all that is random.")]
+LimitsOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Limits file, or the name of one.")
+]
+OutOption = Annotated[Path, typer.Option(metavar="DIR", help="Where run folders are made.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+
+
+class Listable(StrEnum):
+    """What ``hil list`` can list."""
+
+    benches = "benches"
+    scenarios = "scenarios"
+    meters = "meters"
+    evses = "evses"
+    limits = "limits"
+    personalities = "personalities"
+
+
+@app.callback()
+def version_option(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """A hardware-in-the-loop test bench for EV chargers."""
+    if version:
+        from hil import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def demo(seed: SeedOption = 1, out: OutOption = Path("runs")) -> None:
+    """Play the practical attributes on the virtual bench: no hardware needed."""
+    _play("virtual-ac", "practical-attributes", ClockKind.WARP, seed, None, out)
+
+
+@app.command()
+def run(
+    bench: BenchArgument,
+    scenario: ScenarioArgument,
+    clock: ClockOption = None,
+    seed: SeedOption = 1,
+    limits: LimitsOption = None,
+    out: OutOption = Path("runs"),
+) -> None:
+    """Play a scenario on a bench, and judge what was measured."""
+    _play(bench, scenario, clock, seed, limits, out)
+
+
+def _play(
+    bench: str, scenario: str, clock: ClockKind | None, seed: int, limits: str | None, out: Path
+) -> None:
+    from hil.play.progress import Progress
+    from hil.report.terminal import print_result
+    from hil.run import execute, prepare
+
+    inputs = prepare(bench, scenario, clock=clock, seed=seed, limits=limits)
+    measures = {name: meter.measures for name, meter in inputs.bench.config.meters.items()}
+    finished = execute(inputs, out, [Progress(inputs.plan, measures)])
+    print_result(finished.result)
+    typer.echo(f"report: {finished.path / 'report.html'}")
+    if finished.detail:
+        typer.echo(f"hil: {finished.detail}", err=True)
+    if finished.status is ExitStatus.UNSAFE:
+        typer.echo(f"hil: SAFE STATE NOT CONFIRMED: {finished.safe_state}", err=True)
+    raise typer.Exit(finished.status)
+
+
+@app.command()
+def check(
+    bench: BenchArgument,
+    scenario: Annotated[str | None, typer.Argument(metavar="[SCENARIO]")] = None,
+    seed: SeedOption = 1,
+) -> None:
+    """Validate a bench and a scenario and print the timed plan; touches nothing."""
+    from hil.config.load import load_bench
+    from hil.play.plan_text import plan_lines
+    from hil.run import prepare
+
+    if scenario is None:
+        config = load_bench(bench).config
+        typer.echo(f"{config.bench}: {', '.join(config.device_names())}: the bench file is sound")
+        return
+    inputs = prepare(bench, scenario, clock=None, seed=seed)
+    for line in plan_lines(inputs.plan):
+        typer.echo(line)
+
+
+@app.command()
+def probe(bench: BenchArgument) -> None:
+    """Open every device of a bench, and say who answers and what it is."""
+    from hil.run import probe as probe_bench
+
+    for line in probe_bench(bench):
+        typer.echo(line)
+
+
+@app.command()
+def virtual(
+    bench: BenchArgument,
+    seed: SeedOption = 1,
+    write_bench: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a bench file that reaches these twins."),
+    ] = None,
+) -> None:
+    """Serve the virtual devices of a bench alone, and print their addresses, until Ctrl-C."""
+    from hil.serve import serve_virtual
+
+    serve_virtual(bench, seed, write_bench, typer.echo)
+
+
+@app.command()
+def evaluate(run: RunArgument, limits: LimitsOption = None) -> None:
+    """Compute the result of a run folder anew, by its own limits or by others."""
+    from hil.report.terminal import print_result
+    from hil.run import conclude, load_limits, verdict_status
+
+    result = conclude(run, load_limits(limits))
+    print_result(result)
+    raise typer.Exit(verdict_status(result))
+
+
+@app.command()
+def report(run: RunArgument) -> None:
+    """Write the HTML report and the JUnit file of a run folder anew."""
+    from hil.run import conclude
+
+    conclude(run)
+    typer.echo(f"report: {run / 'report.html'}")
+
+
+@app.command(name="list")
+def list_names(what: Annotated[Listable, typer.Argument(metavar="KIND")]) -> None:
+    """List what can be named: benches, scenarios, meters, evses, limits or personalities."""
+    from hil.config.library import Kind, names
+
+    kinds = {
+        Listable.benches: Kind.BENCH,
+        Listable.scenarios: Kind.SCENARIO,
+        Listable.meters: Kind.METER,
+        Listable.evses: Kind.EVSE,
+        Listable.limits: Kind.LIMITS,
+        Listable.personalities: Kind.PERSONALITY,
+    }
+    for name in names(kinds[what]):
+        typer.echo(name)
+
+
+@app.command()
+def schema(out: OutOption = Path("schemas")) -> None:
+    """Write JSON Schemas of every kind of file, for editors that complete and check YAML."""
+    import json
+
+    from hil.config.library import Kind
+    from hil.config.load import json_schema
+
+    out.mkdir(parents=True, exist_ok=True)
+    for kind in Kind:
+        path = out / f"{kind.noun}.schema.json"
+        path.write_text(json.dumps(json_schema(kind), indent=2) + "\n", encoding="utf-8")
+        typer.echo(str(path))
+
+
+def main() -> None:
+    """Run the command; every error on purpose is a message and an exit status, never a trace."""
+    try:
+        app()
+    except ConfigError as error:
+        for problem in error.problems:
+            typer.echo(f"hil: {problem}", err=True)
+        sys.exit(ExitStatus.USAGE)
+    except HilError as error:
+        typer.echo(f"hil: {error}", err=True)
+        sys.exit(error.status)
+    except KeyboardInterrupt:
+        typer.echo("hil: stopped from the keyboard (Ctrl-C)", err=True)
+        sys.exit(ExitStatus.ABORTED_SAFE)
+    except Exception as error:
+        if os.environ.get("HIL_DEBUG"):
+            raise
+        typer.echo(
+            f"hil: an error inside hil: {type(error).__name__}: {error}. "
+            "Set HIL_DEBUG=1 for the trace, and please report it",
+            err=True,
+        )
+        sys.exit(ExitStatus.ERROR)

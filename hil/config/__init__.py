@@ -1,0 +1,1 @@
+"""What users write: benches, scenarios, limits, profiles and personalities, checked."""

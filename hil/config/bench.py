@@ -1,0 +1,205 @@
+"""The bench file: what is wired to what, at which address, and which of it is virtual."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from hil.config.base import Model, Name, address
+from hil.config.units import Hertz, PositiveAmperes, PositiveSeconds, SetpointValue, Volts
+from hil.j1772 import PROXIMITY_OHM
+from hil.quantities import Setpoint
+
+
+class Rating(Model):
+    """What the EVSE is built for; no setpoint of a scenario may exceed it."""
+
+    current: PositiveAmperes
+    """Largest current per phase."""
+    phases: Literal[1, 2, 3]
+    voltage: Volts
+    """Nominal voltage, line to neutral."""
+
+    @property
+    def power_w(self) -> float:
+        """Rated active power, watts: current x nominal voltage x phases."""
+        return self.current * self.voltage * self.phases
+
+    def amperes(self, setpoint: Setpoint) -> float:
+        """A setpoint per phase, amperes; watts are taken at the rated voltage and phases."""
+        if setpoint.unit == "A":
+            return setpoint.value
+        return setpoint.value / (self.voltage * self.phases)
+
+
+class EvseConfig(Model):
+    """A charger under test that connects to the bench over OCPP 1.6J."""
+
+    driver: Literal["ocpp16"]
+    profile: Name
+    """An EVSE profile of ``configs/evses``."""
+    listen: Annotated[str, address("ws")]
+    """Where the bench waits for the charger; port 0 takes any free port."""
+    charge_point: Name
+    """The charge point identity, the last part of the address the charger connects to."""
+    connector: Annotated[int, Field(ge=1, le=99)] = 1
+    rating: Rating
+    id_tag: Annotated[str, Field(min_length=1, max_length=20)] = "HIL"
+    """The idTag that starts transactions, at most 20 characters."""
+    connect_within: PositiveSeconds = 60.0
+    """How long the bench waits for the charger to connect and boot."""
+    answer_within: PositiveSeconds = 10.0
+    """How long the bench waits for the answer to one call."""
+
+
+class MeterConfig(Model):
+    """A reference meter on Modbus TCP."""
+
+    driver: Literal["modbus"]
+    profile: Name
+    """A meter profile of ``configs/meters``."""
+    link: Annotated[str, address("tcp")]
+    unit: Annotated[int, Field(ge=0, le=255)] = 1
+    """Modbus unit identifier."""
+    poll: Hertz
+    """How often the meter is asked."""
+    measures: Name
+    """The EVSE whose supply the meter is wired into."""
+    answer_within: PositiveSeconds = 0.5
+
+
+def _coded_by_a_resistor(current_a: float) -> float:
+    if current_a not in PROXIMITY_OHM:
+        raise PydanticCustomError(
+            "proximity",
+            "no resistor codes a cable of {current} A; there are {known}",
+            {
+                "current": f"{current_a:g}",
+                "known": ", ".join(f"{rating:g} A" for rating in PROXIMITY_OHM),
+            },
+        )
+    return current_a
+
+
+class PilotConfig(Model):
+    """A control-pilot emulator on the vehicle's side of an EVSE's plug."""
+
+    driver: Literal["pilot-emulator"]
+    link: Annotated[str, address("serial", "socket", "rfc2217")]
+    """``serial:///dev/ttyUSB0?baudrate=115200``, ``serial://COM3`` or ``socket://host:port``."""
+    plugged_into: Name
+    """The EVSE whose pilot it is wired to."""
+    proximity: Annotated[PositiveAmperes, AfterValidator(_coded_by_a_resistor)] = 32.0
+    """Cable rating that the proximity resistor tells: 13, 20, 32 or 63 A."""
+    answer_within: PositiveSeconds = 0.5
+
+
+class SafeState(Model):
+    """What the bench leaves behind, whatever happens."""
+
+    setpoint: SetpointValue
+    """The limit every EVSE is left with."""
+    within: PositiveSeconds
+    """How long reaching it may take before it counts as not reached."""
+
+
+class TelemetryConfig(Model):
+    """An MQTT broker to publish to. Password and user name come from the environment or a file."""
+
+    broker: Annotated[str, address("mqtt", "mqtts")]
+    topic: Annotated[str, Field(pattern=r"^[^#+\x00/][^#+\x00]*$", max_length=200)]
+    username: str | None = None
+    password_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    """Name of the environment variable that holds the password."""
+    password_file: str | None = None
+    """File that holds the password; readable by its owner alone."""
+    ca_file: str | None = None
+    """Certificate authority that signed the broker's certificate; the system's, if not given."""
+    certificate_file: str | None = None
+    """Certificate that the bench shows to the broker."""
+    key_file: str | None = None
+    """Its key, without a passphrase; in the certificate's file, if not given."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        parts = urlsplit(self.broker)
+        problem = _address_problem(parts) or self._credential_problem(parts.scheme == "mqtts")
+        if problem:
+            raise PydanticCustomError("telemetry", "{problem}", {"problem": problem})
+        return self
+
+    def _credential_problem(self, encrypted: bool) -> str:
+        if self.password_env and self.password_file:
+            return "give either 'password_env' or 'password_file'"
+        if (self.password_env or self.password_file) and self.username is None:
+            return "a password needs a 'username'"
+        if not encrypted and (self.ca_file or self.certificate_file or self.key_file):
+            return "certificates need an encrypted address, mqtts://"
+        if self.key_file and not self.certificate_file:
+            return "'key_file' needs 'certificate_file'"
+        return ""
+
+
+def _address_problem(broker: SplitResult) -> str:
+    if not broker.hostname:
+        return "the broker's address names no host; write mqtt://host or mqtts://host:8883"
+    if broker.username is not None or broker.password is not None:
+        return "user name and password do not belong into the broker's address"
+    if broker.path not in ("", "/") or broker.query or broker.fragment:
+        return "nothing may follow host and port in the broker's address"
+    return ""
+
+
+class GridConfig(Model):
+    """The supply of a virtual bench."""
+
+    voltage: Volts = 230.0
+    noise: Volts = 0.2
+    """Standard deviation of each phase's voltage from cycle to cycle."""
+
+
+class VirtualConfig(Model):
+    """Which twins stand behind the addresses of this bench, by the names of their devices."""
+
+    evses: dict[Name, Name] = Field(default_factory=dict)
+    """EVSE -> personality."""
+    vehicles: dict[Name, Name] = Field(default_factory=dict)
+    """EVSE -> personality of the car plugged into it."""
+    meters: dict[Name, Name] = Field(default_factory=dict)
+    """Meter -> personality."""
+    pilots: list[Name] = Field(default_factory=list)
+    """Pilot emulators that are twins."""
+    grid: GridConfig = GridConfig()
+
+
+class BenchConfig(Model):
+    """One physical bench: what is wired to what, at which address."""
+
+    bench: Name
+    evses: Annotated[dict[Name, EvseConfig], Field(min_length=1)]
+    meters: dict[Name, MeterConfig] = Field(default_factory=dict)
+    pilots: dict[Name, PilotConfig] = Field(default_factory=dict)
+    groups: dict[Name, Annotated[list[Name], Field(min_length=1)]] = Field(default_factory=dict)
+    """Names that a scenario may use for several EVSEs at once."""
+    safe_state: SafeState
+    telemetry: TelemetryConfig | None = None
+    virtual: VirtualConfig | None = None
+
+    def device_names(self) -> list[str]:
+        """Every device of the bench, in the order of the file."""
+        return [*self.evses, *self.meters, *self.pilots]
+
+    def virtual_names(self) -> list[str]:
+        """The devices that are twins."""
+        if self.virtual is None:
+            return []
+        return [*self.virtual.evses, *self.virtual.meters, *self.virtual.pilots]
+
+    def targets(self, target: str | None) -> list[str]:
+        """The EVSEs a scenario's target names: one, a group, or all where it names none."""
+        if target is None:
+            return list(self.evses)
+        return list(self.groups.get(target, [target]))

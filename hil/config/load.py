@@ -1,0 +1,292 @@
+"""From files to checked models: every problem of every file at once, each with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from hil.config.base import Model
+from hil.config.bench import BenchConfig
+from hil.config.library import Kind, find, names, nearest
+from hil.config.limits import LimitsConfig
+from hil.config.personalities import Personality, VirtualEvse, VirtualMeter, VirtualVehicle
+from hil.config.profiles import EvseProfile, MeterProfile
+from hil.config.scenario import ScenarioConfig
+from hil.config.source import Location, Source, parse_yaml, read_yaml
+from hil.errors import ConfigError
+
+ModelT = TypeVar("ModelT", bound=Model)
+
+_MODELS: dict[Kind, Any] = {
+    Kind.BENCH: BenchConfig,
+    Kind.SCENARIO: ScenarioConfig,
+    Kind.METER: MeterProfile,
+    Kind.EVSE: EvseProfile,
+    Kind.LIMITS: LimitsConfig,
+    Kind.PERSONALITY: Personality,
+}
+
+_PLAIN_WORDS = {
+    "missing": "is missing",
+    "extra_forbidden": "is not a known key",
+    "dict_type": "expected a mapping (keys and values)",
+    "model_type": "expected a mapping (keys and values)",
+    "list_type": "expected a list",
+    "string_type": "expected text",
+    "int_type": "expected a whole number",
+    "float_type": "expected a number",
+    "bool_type": "expected true or false",
+    "union_tag_not_found": "needs the key {discriminator} with one of {expected_tags}",
+}
+
+
+@dataclass(frozen=True)
+class Loaded(Generic[ModelT]):
+    """A checked model and the file it came from."""
+
+    model: ModelT
+    source: Source
+    path: Path
+
+
+def load(kind: Kind, text: str) -> Loaded[Any]:
+    """Load one file by path or name. Raises ConfigError with all that is wrong with it."""
+    path = find(kind, text)
+    source = read_yaml(path)
+    return Loaded(check(source, _MODELS[kind]), source, path)
+
+
+def load_text(kind: Kind, text: str, name: str) -> Any:
+    """A model from YAML text, such as the copy kept in a run folder."""
+    return check(parse_yaml(text, name), _MODELS[kind])
+
+
+def check(source: Source, model: Any) -> Any:
+    """Check a file's data against a model. Raises ConfigError with a line for each problem."""
+    problems = list(source.problems)
+    try:
+        result = TypeAdapter(model).validate_python(source.data)
+    except ValidationError as error:
+        problems += [_line(source, detail, model) for detail in error.errors()]
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+    return result
+
+
+def _line(source: Source, detail: ErrorDetails, model: Any) -> str:
+    location = _real_location(source.data, detail["loc"])
+    kind = detail["type"]
+    plain = _PLAIN_WORDS.get(kind)
+    words = plain.format(**detail.get("ctx", {})) if plain else detail["msg"]
+    if kind == "extra_forbidden":
+        words += _known_keys(detail, model)
+    elif kind == "literal_error":
+        words = f"expected {detail['ctx']['expected']}, not {detail['input']!r}"
+    elif kind == "string_pattern_mismatch":
+        words = f"'{detail['input']}' is not a name (letters, digits, '.', '_' and '-')"
+    return source.problem(location, words, at_key=kind == "extra_forbidden")
+
+
+def _real_location(data: Any, loc: tuple[str | int, ...]) -> Location:
+    """The place in the file: without the tags that stand for a choice between models."""
+    location: list[str | int] = []
+    for position, part in enumerate(loc):
+        last = position == len(loc) - 1
+        if str(part).startswith(("<", "[")):
+            continue
+        if isinstance(data, dict):
+            if part in data:
+                data = data[part]
+            elif not last:
+                continue
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            data = data[part]
+        else:
+            continue
+        location.append(part)
+    return tuple(location)
+
+
+def _known_keys(detail: ErrorDetails, model: Any) -> str:
+    """Near misses among the keys of the model the unknown key stands in."""
+    wanted = str(detail["loc"][-1])
+    keys = sorted({key for keys in _all_keys(model) for key in keys})
+    guess = nearest(wanted, keys)
+    return guess if guess.startswith("; did you mean") else ""
+
+
+def _all_keys(model: Any) -> list[list[str]]:
+    schema = TypeAdapter(model).json_schema()
+    objects = [schema, *schema.get("$defs", {}).values()]
+    return [list(part.get("properties", {})) for part in objects]
+
+
+def json_schema(kind: Kind) -> dict[str, Any]:
+    """JSON Schema of a kind of file, for editors."""
+    schema = TypeAdapter(_MODELS[kind]).json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": kind.noun, **schema}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A bench file with every profile and personality it names, checked against each other."""
+
+    config: BenchConfig
+    source: Source
+    meters: dict[str, MeterProfile]
+    """Profile by the meter's name on the bench."""
+    evses: dict[str, EvseProfile]
+    virtual_evses: dict[str, VirtualEvse]
+    virtual_vehicles: dict[str, VirtualVehicle]
+    """Car by the EVSE it is plugged into."""
+    virtual_meters: dict[str, VirtualMeter]
+    files: dict[str, str]
+    """Text of every file that the bench is made of, by the name it has in the run folder."""
+
+
+class _Collector:
+    """Loads what a bench names and gathers every problem instead of stopping at the first."""
+
+    def __init__(self, bench: Source) -> None:
+        self.bench = bench
+        self.problems: list[str] = []
+        self.files = {"bench.yaml": bench.text}
+
+    def load(self, kind: Kind, name: str, location: Location, model: type[ModelT]) -> ModelT | None:
+        known = names(kind)
+        if name not in known:
+            words = f"there is no {kind.noun} named '{name}'{nearest(name, list(known))}"
+            self.problems.append(self.bench.problem(location, words))
+            return None
+        try:
+            loaded = load(kind, str(known[name]))
+        except ConfigError as error:
+            self.problems += error.problems
+            return None
+        if not isinstance(loaded.model, model):
+            words = f"'{name}' is a personality of another kind ({loaded.model.kind})"
+            self.problems.append(self.bench.problem(location, words))
+            return None
+        self.files[f"{Path(kind.value).name}/{name}.yaml"] = loaded.source.text
+        return loaded.model
+
+    def load_all(
+        self, kind: Kind, wanted: Mapping[str, tuple[str, Location]], model: type[ModelT]
+    ) -> dict[str, ModelT]:
+        found = {
+            device: self.load(kind, name, location, model)
+            for device, (name, location) in wanted.items()
+        }
+        return {device: profile for device, profile in found.items() if profile is not None}
+
+
+def load_bench(text: str) -> Bench:
+    """Load a bench and all it names. Raises ConfigError with everything that is wrong."""
+    loaded = load(Kind.BENCH, text)
+    config: BenchConfig = loaded.model
+    collect = _Collector(loaded.source)
+    meters = {
+        name: (meter.profile, ("meters", name, "profile")) for name, meter in config.meters.items()
+    }
+    evses = {
+        name: (evse.profile, ("evses", name, "profile")) for name, evse in config.evses.items()
+    }
+    virtual = config.virtual
+    chosen = {
+        part: {
+            device: (name, ("virtual", part, device))
+            for device, name in (getattr(virtual, part) if virtual else {}).items()
+        }
+        for part in ("evses", "vehicles", "meters")
+    }
+    bench = Bench(
+        config=config,
+        source=loaded.source,
+        meters=collect.load_all(Kind.METER, meters, MeterProfile),
+        evses=collect.load_all(Kind.EVSE, evses, EvseProfile),
+        virtual_evses=collect.load_all(Kind.PERSONALITY, chosen["evses"], VirtualEvse),
+        virtual_vehicles=collect.load_all(Kind.PERSONALITY, chosen["vehicles"], VirtualVehicle),
+        virtual_meters=collect.load_all(Kind.PERSONALITY, chosen["meters"], VirtualMeter),
+        files=collect.files,
+    )
+    problems = collect.problems + _wiring_problems(config, loaded.source)
+    if problems:
+        raise ConfigError(problems)
+    return bench
+
+
+def _wiring_problems(config: BenchConfig, source: Source) -> list[str]:
+    """What a bench file says about its devices that cannot be."""
+    problems = _shared_names(config, source)
+    for location, name, devices, what in _references(config):
+        if name not in devices:
+            words = f"there is no {what} '{name}' on this bench{nearest(name, devices)}"
+            problems.append(source.problem(location, words))
+    for group in config.groups:
+        if group in config.device_names():
+            problems.append(source.problem(("groups", group), "a device has the same name"))
+    if config.virtual is not None:
+        problems += _vehicle_problems(config, source)
+    return problems
+
+
+def _references(config: BenchConfig) -> Iterator[tuple[Location, str, list[str], str]]:
+    """Every place that names a device: where, the name, what it may be, and a word for that."""
+    evses, pilots = list(config.evses), list(config.pilots)
+    for name, meter in config.meters.items():
+        yield ("meters", name, "measures"), meter.measures, evses, "EVSE"
+    for name, pilot in config.pilots.items():
+        yield ("pilots", name, "plugged_into"), pilot.plugged_into, evses, "EVSE"
+    for group, members in config.groups.items():
+        for index, member in enumerate(members):
+            yield ("groups", group, index), member, evses, "EVSE"
+    if config.virtual is None:
+        return
+    for part, devices in (("evses", evses), ("vehicles", evses), ("meters", list(config.meters))):
+        for name in getattr(config.virtual, part):
+            yield ("virtual", part, name), name, devices, "device"
+    for index, name in enumerate(config.virtual.pilots):
+        yield ("virtual", "pilots", index), name, pilots, "pilot"
+
+
+def _shared_names(config: BenchConfig, source: Source) -> list[str]:
+    problems = []
+    seen: set[str] = set()
+    for part in ("evses", "meters", "pilots"):
+        for name in getattr(config, part):
+            if name in seen:
+                problems.append(source.problem((part, name), "another device has the same name"))
+            seen.add(name)
+    return problems
+
+
+def _vehicle_problems(config: BenchConfig, source: Source) -> list[str]:
+    """A virtual meter or pilot stands in the plant of a virtual EVSE, and that needs a car."""
+    virtual = config.virtual
+    assert virtual is not None
+    problems = [
+        source.problem(
+            ("virtual", "evses", name), "a virtual EVSE needs a car under 'vehicles'", at_key=True
+        )
+        for name in virtual.evses
+        if name not in virtual.vehicles
+    ]
+    owners: list[tuple[Location, str, str]] = [
+        (("virtual", "meters", name), name, "measures") for name in virtual.meters
+    ]
+    owners += [
+        (("virtual", "pilots", index), name, "plugged_into")
+        for index, name in enumerate(virtual.pilots)
+    ]
+    for location, name, wired in owners:
+        device = config.meters.get(name) or config.pilots.get(name)
+        evse = getattr(device, wired, None)
+        if evse in config.evses and evse not in virtual.evses:
+            words = f"is virtual but wired to '{evse}', which is not"
+            problems.append(source.problem(location, words))
+    return problems

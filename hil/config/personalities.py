@@ -1,0 +1,170 @@
+"""Personalities: how a virtual charger, car or meter behaves, well or badly. Data of the plant."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from hil.config.base import Model, Name
+from hil.config.units import (
+    Amperes,
+    AmperesPerSecond,
+    Fraction,
+    PositiveAmperes,
+    PositiveFraction,
+    PositiveSeconds,
+    PositiveWatts,
+    Seconds,
+    WattHours,
+    Watts,
+)
+
+Unit = Literal["A", "W"]
+Purpose = Literal["TxProfile", "TxDefaultProfile", "ChargePointMaxProfile"]
+
+
+class Spread(Model):
+    """A random time, normal and cut off at zero."""
+
+    mean: Seconds
+    deviation: Seconds = 0.0
+
+
+class VirtualEvse(Model):
+    """A charger: from the accepted command to the pilot's duty cycle."""
+
+    personality: Name
+    kind: Literal["evse"]
+    description: str = ""
+    acknowledge_after: Spread = Spread.model_validate({"mean": "30 ms"})
+    """From the command's arrival to the answer."""
+    pilot_after: Spread = Spread.model_validate({"mean": "100 ms"})
+    """From the command's arrival to the changed duty cycle."""
+    duty_hold: Seconds = 0.0
+    """Least time between two changes of the duty cycle."""
+    quantum: PositiveAmperes = 0.1
+    """Limits are rounded down to a multiple of this."""
+    minimum: PositiveAmperes = 6.0
+    below_minimum: Literal["pause", "clamp", "reject"] = "pause"
+    duty_error: Fraction = 0.0
+    """Error of the pulse width, as a share of the period: ``1 %`` makes 26.7 % read 27.7 %."""
+    meter_interval: PositiveSeconds = 10.0
+    """Interval of MeterValues, until the back office sets another."""
+    meter_interval_least: PositiveSeconds = 1.0
+    meter_gain: Annotated[float, Field(gt=0, le=2)] = 1.0
+    """What the charger's own meter makes of one watt."""
+    units: tuple[Unit, ...] = ("A", "W")
+    purposes: tuple[Purpose, ...] = ("TxProfile", "TxDefaultProfile", "ChargePointMaxProfile")
+    stack_levels: Annotated[int, Field(ge=1, le=100)] = 10
+    """How many stack levels it takes; a higher level is refused."""
+    start: Literal["remote", "plug"] = "remote"
+    """Whether a transaction needs a RemoteStartTransaction or begins by plugging in."""
+    contactor_after: Seconds = 0.2
+    """From vehicle state C to the closed contactor."""
+
+
+class Lag(Model):
+    """How a car's current moves to a new level: by a constant rate, or as a first-order lag."""
+
+    rate: AmperesPerSecond | None = None
+    time_constant: PositiveSeconds | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.rate is None) == (self.time_constant is None):
+            raise PydanticCustomError("lag", "give either 'rate' or 'time_constant'", {})
+        return self
+
+
+class PowerFactorPoint(Model):
+    """Power factor at one current."""
+
+    current: PositiveAmperes
+    factor: Annotated[float, Field(gt=0, le=1)]
+
+
+class PowerBias(Model):
+    """Watts added to the delivered power while the offered power lies in a region."""
+
+    from_: Annotated[Watts, Field(alias="from")]
+    to: Watts
+    add: Watts
+
+
+class Noise(Model):
+    """Cycle-to-cycle noise of the current, each phase on its own."""
+
+    shape: Literal["normal", "uniform"] = "normal"
+    deviation: PositiveAmperes = 0.0
+    """Standard deviation of either shape."""
+
+
+class Taper(Model):
+    """Current falls in a straight line above a state of charge."""
+
+    above: PositiveFraction
+    """State of charge at which the taper begins."""
+    to: PositiveFraction
+    """Share of the maximum current that is left at 100 %."""
+
+
+class VirtualVehicle(Model):
+    """A car: from the pilot's duty cycle to the current on each phase."""
+
+    personality: Name
+    kind: Literal["vehicle"]
+    description: str = ""
+    start_after: Seconds = 3.0
+    """From the closed contactor to the first current."""
+    dead_time_up: Seconds = 0.5
+    dead_time_down: Seconds = 0.5
+    """From a changed duty cycle to the first change of the current."""
+    up: Lag
+    down: Lag
+    gain: Annotated[float, Field(gt=0, le=2)] = 1.0
+    offset: Amperes = 0.0
+    """Current drawn = gain x offered + offset, per phase."""
+    quantum: PositiveAmperes = 0.0
+    minimum: PositiveAmperes = 6.0
+    """Below this the car draws nothing."""
+    maximum: PositiveAmperes = 32.0
+    phases: Literal[1, 2, 3] = 3
+    power_factor: Annotated[list[PowerFactorPoint], Field(min_length=1)] = Field(
+        default_factory=lambda: [
+            PowerFactorPoint.model_validate({"current": "16 A", "factor": 0.99})
+        ]
+    )
+    """Power factor by current, rising; straight lines between, constant beyond."""
+    power_bias: list[PowerBias] = Field(default_factory=list)
+    noise: Noise = Noise()
+    standby: PositiveWatts = 0.0
+    """Power drawn on L1 while connected and not charging."""
+    battery: WattHours = 60_000.0
+    state_of_charge: PositiveFraction = 0.3
+    """At the start of a run."""
+    taper: Taper | None = None
+
+
+class VirtualMeter(Model):
+    """A meter on the wire: how old, how coarse and how wrong its values are."""
+
+    personality: Name
+    kind: Literal["meter"]
+    description: str = ""
+    refresh: PositiveSeconds
+    """How often its registers change."""
+    averaging: Seconds = 0.0
+    """Window before each refresh over which values are averaged."""
+    latency: Seconds = 0.0
+    """From a request's arrival to the answer."""
+    gain: Annotated[float, Field(gt=0, le=2)] = 1.0
+    """What the meter makes of one ampere, hence of one watt, as with a wrong transformer ratio."""
+    offset: Watts = 0.0
+    """Added to the total power, a third of it to each phase."""
+    resolution: PositiveWatts = 0.0
+    """Step of its power values beyond what the register map itself rounds to."""
+
+
+Personality = Annotated[VirtualEvse | VirtualVehicle | VirtualMeter, Field(discriminator="kind")]

@@ -1,0 +1,145 @@
+"""Profiles: what is known of a product, as data: meters by register map, EVSEs by habit."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from hil.config.base import Model, Name
+from hil.config.units import PositiveSeconds, RefreshTime, Seconds
+from hil.quantities import Phase, Quantity
+
+RegisterType = Literal["u16", "s16", "u32", "s32", "u64", "s64", "f32", "f64"]
+
+_WIDTHS = {"16": 1, "32": 2, "64": 4}
+"""Registers that a value takes, by its number of bits."""
+
+
+class Register(Model):
+    """One value in a meter's register map."""
+
+    quantity: Annotated[Quantity, Field(strict=False)]
+    phase: Annotated[Phase, Field(strict=False)] = Phase.TOTAL
+    address: Annotated[int, Field(ge=0, le=65535)]
+    """Zero-based, as it goes over the wire."""
+    type: RegisterType
+    scale: Annotated[float, Field(gt=0)] = 1.0
+    """Raw number times this is the value in the unit of the quantity (W, A, V, Hz, Wh, 1)."""
+    sign: Literal[1, -1] = 1
+    """-1 where the meter counts export as positive."""
+
+    @property
+    def width(self) -> int:
+        """How many registers the value takes."""
+        return _WIDTHS[self.type[1:]]
+
+
+class Golden(Model):
+    """Raw registers and the values they must decode to, kept with the profile and tested."""
+
+    address: Annotated[int, Field(ge=0, le=65535)]
+    registers: Annotated[list[Annotated[int, Field(ge=0, le=0xFFFF)]], Field(min_length=1)]
+    quantity: Annotated[Quantity, Field(strict=False)]
+    phase: Annotated[Phase, Field(strict=False)] = Phase.TOTAL
+    value: float
+
+
+class MeterProfile(Model):
+    """A meter's register map and its habits."""
+
+    meter_profile: Name
+    maker: str
+    models: Annotated[list[str], Field(min_length=1)]
+    function: Literal[3, 4]
+    """Modbus function code that reads the map: 3 holding, 4 input registers."""
+    word_order: Literal["big", "little"]
+    """``big``: the high word of a 32-bit value comes first."""
+    max_registers: Annotated[int, Field(ge=1, le=125)]
+    """Most registers the meter answers in one request."""
+    refresh: RefreshTime
+    """How often the meter's own values change; ``unknown`` (None) where nobody has measured it."""
+    averaging: Seconds = 0.0
+    """Window over which the meter averages a value, where known."""
+    request_gap: Seconds = 0.0
+    """Pause the meter needs between two requests."""
+    registers: Annotated[list[Register], Field(min_length=1)]
+    golden: Annotated[list[Golden], Field(min_length=1)]
+    source: str
+    """Where the map comes from."""
+    caveats: list[str] = Field(default_factory=list)
+    """Oddities, each with where it was seen."""
+
+    @model_validator(mode="after")
+    def _no_value_twice(self) -> Self:
+        seen = set()
+        for register in self.registers:
+            key = (register.quantity, register.phase)
+            if key in seen:
+                raise PydanticCustomError(
+                    "registers",
+                    "{quantity} {phase} stands in the map twice",
+                    {"quantity": str(key[0]), "phase": str(key[1])},
+                )
+            seen.add(key)
+        return self
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        """Every value fits the address space and one request, and none lies inside another."""
+        end, before = 0, self.registers[0]
+        for register in sorted(self.registers, key=lambda r: (r.address, r.width)):
+            name = f"{register.quantity} {register.phase}"
+            if register.width > self.max_registers or register.address + register.width > 65536:
+                raise PydanticCustomError(
+                    "registers",
+                    "{name} takes {width} registers from {address} on, which no request can read",
+                    {"name": name, "width": register.width, "address": register.address},
+                )
+            twin = (register.address, register.type) == (before.address, before.type)
+            if register.address < end and not twin:
+                raise PydanticCustomError(
+                    "registers",
+                    "{name} at {address} lies inside {other}",
+                    {
+                        "name": name,
+                        "address": register.address,
+                        "other": f"{before.quantity} {before.phase} at {before.address}",
+                    },
+                )
+            end, before = register.address + register.width, register
+        return self
+
+
+class EvseProfile(Model):
+    """How a kind of charger takes its setpoints."""
+
+    evse_profile: Name
+    description: str
+    purpose: Literal["TxProfile", "TxDefaultProfile", "ChargePointMaxProfile"]
+    kind: Literal["Absolute", "Relative"]
+    stack_level: Annotated[int, Field(ge=0, le=100)]
+    unit: Literal["A", "W"]
+    """Rate unit of the charging profile; a setpoint in the other unit is converted with the rated
+    voltage and phases, and the conversion is recorded."""
+    number_phases: Literal[1, 2, 3] | None = None
+    """``numberPhases`` sent with each period; left out if not given."""
+    start_in_past: Seconds = 60.0
+    """How far before now an Absolute profile starts, against a charger whose clock lags."""
+    start: Literal["remote", "plug"]
+    """``remote``: charging starts by RemoteStartTransaction; ``plug``: by plugging in."""
+    clear_first: bool = True
+    """Clear every profile at the start of a run, so that none of an earlier back office caps it."""
+    decimals: Literal[0, 1] = 1
+    """Decimals of the limit that the charger takes."""
+    meter_values_interval: PositiveSeconds = 10.0
+    measurands: list[str] = Field(
+        default_factory=lambda: [
+            "Power.Active.Import",
+            "Current.Import",
+            "Current.Offered",
+            "Energy.Active.Import.Register",
+        ]
+    )
+    caveats: list[str] = Field(default_factory=list)

@@ -1,0 +1,1 @@
+"""What talks to a device family; the player knows them by ``protocols`` alone."""

@@ -1,0 +1,100 @@
+"""A setpoint -> the charging profile that commands it, as the EVSE's profile says. Pure.
+
+Sources: OCPP 1.6 section 7 (ChargingProfile); what chargers take of it is data of the EVSE profile.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple
+
+from hil.config.bench import Rating
+from hil.config.profiles import EvseProfile
+from hil.quantities import Setpoint
+
+PURPOSES = ("ChargePointMaxProfile", "TxDefaultProfile", "TxProfile")
+
+_NEGLIGIBLE = 1e-6
+"""Relative change of a limit that comes from floating point alone."""
+
+
+class Limit(NamedTuple):
+    """A setpoint as it goes over the wire."""
+
+    value: float
+    unit: Literal["A", "W"]
+    exact: float
+    """The value before it was cut to the decimals the charger takes."""
+
+    @property
+    def truncated(self) -> bool:
+        """Whether cutting decimals off has changed the value."""
+        return abs(self.exact - self.value) > _NEGLIGIBLE * max(abs(self.exact), 1.0)
+
+    def __str__(self) -> str:
+        return f"{self.value:g} {self.unit}"
+
+
+def limit_for(setpoint: Setpoint, profile: EvseProfile, rating: Rating) -> Limit:
+    """The limit in the charger's rate unit, cut (never rounded up) to the decimals it takes.
+
+    Between the units: watts = amperes x rated voltage x phases, where the phases are those sent
+    with the period, or else the rated ones.
+    """
+    per_ampere_w = rating.voltage * (profile.number_phases or rating.phases)
+    exact = setpoint.value
+    if setpoint.unit != profile.unit:
+        exact = exact * per_ampere_w if profile.unit == "W" else exact / per_ampere_w
+    scale = 10**profile.decimals
+    value = math.floor(round(exact * scale, 6)) / scale
+    return Limit(value, profile.unit, exact)
+
+
+def profile_id(purpose: str, connector: int) -> int:
+    """One fixed id per purpose and connector: some chargers replace by id, others by purpose."""
+    return 1000 * (1 + PURPOSES.index(purpose)) + connector
+
+
+def connector_for(purpose: str, connector: int) -> int:
+    """A ChargePointMaxProfile goes to the charge point as a whole (connector 0)."""
+    return 0 if purpose == "ChargePointMaxProfile" else connector
+
+
+def charging_profile(
+    limit: Limit,
+    profile: EvseProfile,
+    purpose: str,
+    connector: int,
+    transaction_id: int | None,
+    now_utc: datetime,
+) -> dict[str, Any]:
+    """The ``csChargingProfiles`` of SetChargingProfile; valid until another replaces it."""
+    period: dict[str, Any] = {
+        "startPeriod": 0,
+        "limit": limit.value if profile.decimals else int(limit.value),
+    }
+    if profile.number_phases is not None:
+        period["numberPhases"] = profile.number_phases
+    schedule: dict[str, Any] = {
+        "chargingRateUnit": limit.unit,
+        "chargingSchedulePeriod": [period],
+    }
+    if profile.kind == "Absolute":
+        start = now_utc - timedelta(seconds=profile.start_in_past)
+        schedule["startSchedule"] = utc_text(start)
+    result: dict[str, Any] = {
+        "chargingProfileId": profile_id(purpose, connector),
+        "stackLevel": profile.stack_level,
+        "chargingProfilePurpose": purpose,
+        "chargingProfileKind": profile.kind,
+        "chargingSchedule": schedule,
+    }
+    if purpose == "TxProfile" and transaction_id is not None:
+        result["transactionId"] = transaction_id
+    return result
+
+
+def utc_text(instant: datetime) -> str:
+    """An instant as every charger understands it: whole seconds, UTC, marked ``Z``."""
+    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")

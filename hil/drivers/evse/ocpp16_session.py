@@ -1,0 +1,344 @@
+"""One websocket session with an OCPP 1.6J charger: calls to it, and answers to its own.
+
+The ``ocpp`` package carries the messages and routes the charger's calls. Its validation stays
+off: frames are checked where they arrive (:mod:`hil.links.ocpp_frames`). Its ``call()`` is not
+used, because it loses an answer with a field too many, drops a CALLERROR that is cut short, and
+counts the time after a late answer on the computer's own clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+import ocpp.messages
+from ocpp.charge_point import remove_nones, snake_to_camel_case
+from ocpp.messages import Call
+from ocpp.routing import on
+from ocpp.v16 import ChargePoint, call_result
+
+from hil.drivers.evse import meter_values
+from hil.drivers.evse.charging_profile import utc_text
+from hil.drivers.evse.ocpp16_charger import Answer, Charger, whole
+from hil.errors import HilError
+from hil.links.ocpp_frames import CALL, CALLERROR, Message, printable
+from hil.links.ocpp_server import LinkLostError, OcppConnection
+from hil.quantities import EventKind, Quality, Reading
+
+ocpp.messages.ASYNC_VALIDATION = False  # a worker thread would hold up the warp clock
+
+HEARTBEAT_INTERVAL_S = 60
+_STALE_S = 60.0
+_UNANSWERED_AT_MOST = 2
+
+# The package logs each frame it does not like with a stack trace; findings say it better.
+_QUIET = logging.getLogger("hil.drivers.ocpp16")
+_QUIET.disabled = True
+
+HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
+
+
+def _handles(action: str) -> Callable[[HandlerT], HandlerT]:
+    """Mark a handler of the charger's calls; its keyword arguments are whatever was sent."""
+
+    def mark(handler: HandlerT) -> HandlerT:
+        def guarded(session: Session, /, **payload: Any) -> Any:
+            charger = session.charger
+            try:
+                return handler(session, **payload)
+            except HilError as fault:
+                charger.fault = fault
+                raise
+            except Exception as error:
+                words = f"{action} could not be used: {printable(repr(error))}"
+                charger.findings.finding(action, "ocpp_unusable", words, "error")
+                raise
+
+        guarded.__name__ = handler.__name__
+        marked: HandlerT = on(action, skip_schema_validation=True)(guarded)
+        return marked
+
+    return mark
+
+
+class Session(ChargePoint):  # type: ignore[misc]
+    """The central system's end of one connection."""
+
+    def __init__(
+        self, connection: OcppConnection, charger: Charger, answer_within_s: float
+    ) -> None:
+        super().__init__(charger.device, connection, answer_within_s, _QUIET)
+        self.charger = charger
+        self._connection: OcppConnection = connection
+        self._answer_within_s = answer_within_s
+        self._one_at_a_time = asyncio.Lock()
+        self._waiting: dict[str, asyncio.Future[Answer]] = {}
+        self._unanswered = 0
+
+    async def run(self) -> None:
+        """Attend to the charger until the connection ends. Raises LinkLostError."""
+        try:
+            while True:
+                message = await self._connection.receive()
+                if message.kind == CALL:
+                    await self._attend(message)
+                else:
+                    self._settle(message)
+        finally:
+            for waiting in self._waiting.values():
+                if not waiting.done():
+                    waiting.set_result(Answer(None, "connection lost before the answer"))
+
+    async def _attend(self, message: Message) -> None:
+        await self.route_message(message.text)
+        if self.charger.fault is not None:
+            raise self.charger.fault
+
+    async def _send(self, message: str) -> None:
+        """Send an answer; one that refuses the charger's call is noted."""
+        if message.startswith(f"[{CALLERROR},"):
+            words = f"the charger's call was answered with an error: {printable(message)}"
+            key = message.split(",", 2)[2]
+            self.charger.findings.finding(key, "ocpp_call_refused", words)
+        await self._connection.send(message)
+
+    def _settle(self, message: Message) -> None:
+        """Hand an answer to the call that waits for it."""
+        waiting = self._waiting.get(message.unique_id)
+        if waiting is None or waiting.done():
+            words = f"an answer nobody waits for any more: id {printable(message.unique_id)}"
+            self.charger.findings.finding("late", "ocpp_late_answer", words)
+        elif message.kind == CALLERROR:
+            waiting.set_result(Answer(None, f"CALLERROR {message.error}"))
+        else:
+            waiting.set_result(Answer(message.payload))
+
+    async def ask(
+        self,
+        request: Any,
+        within_s: float | None = None,
+        on_sent: Callable[[float], None] | None = None,
+    ) -> Answer:
+        """Send a call (a dataclass of ``ocpp.v16.call``) and wait for what becomes of it.
+
+        One call at a time, as OCPP wants it. ``on_sent`` is told the instant of the run at which
+        the frame was written. Never raises for what the charger does or fails to do.
+        """
+        action = type(request).__name__
+        payload = snake_to_camel_case(remove_nones(asdict(request)))
+        limit_s = self._answer_within_s if within_s is None else within_s
+        async with self._one_at_a_time:
+            self.charger.calls += 1
+            unique_id = f"hil-{self.charger.calls}"
+            waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+            self._waiting[unique_id] = waiting
+            try:
+                text = Call(unique_id, action, payload).to_json()
+                t = await self._connection.send_call(unique_id, action, text)
+                if on_sent is not None:
+                    on_sent(t)
+                answer = await asyncio.wait_for(waiting, limit_s)
+                self._unanswered = 0
+                return answer
+            except LinkLostError as lost:
+                return Answer(None, f"connection lost before the call was sent: {lost}")
+            except TimeoutError:
+                await self._count_unanswered(action)
+                return Answer(None, f"no answer within {limit_s:g} s")
+            finally:
+                del self._waiting[unique_id]
+
+    async def _count_unanswered(self, action: str) -> None:
+        """Two calls without an answer: the link is dead, whatever the socket says."""
+        self._unanswered += 1
+        if self._unanswered >= _UNANSWERED_AT_MOST:
+            self.charger.journal.finding(
+                self.charger.device,
+                "ocpp_silent",
+                f"{self._unanswered} calls in a row without an answer, the last one {action}; "
+                "the connection was closed so that the charger opens a new one",
+            )
+            await self._connection.close("no answer to calls")
+
+    # --- the charger's own calls ---------------------------------------------------------------
+
+    @_handles("BootNotification")
+    def on_boot_notification(self, /, **payload: Any) -> Any:
+        """The charger starts; a second time within a run is worth a finding."""
+        charger = self.charger
+        charger.boots += 1
+        charger.boot = {key: printable(value) for key, value in payload.items() if value}
+        if charger.boots > 1:
+            words = f"the charger has started again (boot {charger.boots} of this run)"
+            charger.journal.finding(charger.device, "charger_rebooted", words)
+        charger.changed()
+        return call_result.BootNotification(
+            current_time=self._now_text(), interval=HEARTBEAT_INTERVAL_S, status="Accepted"
+        )
+
+    @_handles("Heartbeat")
+    def on_heartbeat(self, /, **_: Any) -> Any:
+        """The charger asks for the time."""
+        return call_result.Heartbeat(current_time=self._now_text())
+
+    @_handles("StatusNotification")
+    def on_status_notification(self, /, **payload: Any) -> Any:
+        """A connector, or the charger as a whole (connector 0), says how it is."""
+        charger = self.charger
+        status = printable(payload.get("status") or "")
+        error_code = printable(payload.get("error_code") or "")
+        connector = whole(payload.get("connector_id"))
+        if connector in (charger.connector, None) and status:
+            charger.status = status
+            charger.journal.event(
+                EventKind.EVSE_STATUS,
+                charger.device,
+                status=status,
+                connector=charger.connector,
+                error_code=error_code,
+            )
+        if error_code not in ("", "NoError"):
+            info = printable(payload.get("info") or payload.get("vendor_error_code") or "")
+            words = f"connector {connector} reports {error_code}" + (f" ({info})" if info else "")
+            charger.findings.finding((connector, error_code), "evse_error", words)
+        charger.changed()
+        return call_result.StatusNotification()
+
+    @_handles("Authorize")
+    def on_authorize(self, /, **_: Any) -> Any:
+        """Every tag is welcome on a bench."""
+        return call_result.Authorize(id_tag_info={"status": "Accepted"})
+
+    @_handles("StartTransaction")
+    def on_start_transaction(self, /, **payload: Any) -> Any:
+        """Give the transaction a number; a repeated request gets the same one."""
+        charger = self.charger
+        request = tuple(repr(payload.get(key)) for key in ("id_tag", "meter_start", "timestamp"))
+        repeated = charger.transaction_id is not None and request == charger.start_request
+        if not repeated:
+            if charger.transaction_id is not None:
+                words = f"a transaction starts though {charger.transaction_id} was never stopped"
+                charger.journal.finding(charger.device, "transaction_overlap", words)
+                charger.ended.add(charger.transaction_id)
+            charger.last_transaction_id += 1
+            charger.transaction_id = charger.last_transaction_id
+            charger.start_request = request
+            self._tell_transaction("started", charger.transaction_id, payload.get("meter_start"))
+        return call_result.StartTransaction(
+            transaction_id=charger.transaction_id, id_tag_info={"status": "Accepted"}
+        )
+
+    @_handles("StopTransaction")
+    def on_stop_transaction(self, /, **payload: Any) -> Any:
+        """Always acknowledged, or a charger would repeat it for ever."""
+        charger = self.charger
+        transaction_id = whole(payload.get("transaction_id"))
+        if transaction_id is not None and transaction_id == charger.transaction_id:
+            charger.transaction_id = None
+            charger.ended.add(transaction_id)
+            self._tell_transaction("stopped", transaction_id, payload.get("meter_stop"))
+        else:
+            words = f"the charger stops transaction {transaction_id}, which is not running here"
+            charger.findings.finding(transaction_id, "transaction_unknown", words, "note")
+        return call_result.StopTransaction()
+
+    def _tell_transaction(self, state: str, transaction_id: int, meter_wh: object) -> None:
+        charger = self.charger
+        charger.journal.event(
+            EventKind.TRANSACTION,
+            charger.device,
+            state=state,
+            transaction_id=transaction_id,
+            meter_wh=whole(meter_wh),
+        )
+        charger.changed()
+
+    @_handles("MeterValues")
+    def on_meter_values(self, /, **payload: Any) -> Any:
+        """What the charger claims to measure; stamped with its arrival."""
+        charger = self.charger
+        connector = whole(payload.get("connector_id"))
+        if connector not in (charger.connector, None):
+            words = f"MeterValues of connector {connector} are not recorded"
+            charger.findings.finding(connector, "meter_values_elsewhere", words, "note")
+            return call_result.MeterValues()
+        samples, doubts = meter_values.read(payload.get("meter_value"))
+        for doubt in doubts:
+            words = printable(doubt.text)
+            charger.findings.finding(doubt.key, "meter_values_doubtful", words)
+        readings = [reading for sample in samples for reading in self._readings(sample)]
+        if readings:
+            charger.journal.readings(readings)
+        self._adopt(whole(payload.get("transaction_id")))
+        return call_result.MeterValues()
+
+    def _readings(self, sample: meter_values.Sample) -> list[Reading]:
+        charger, clock = self.charger, self.charger.journal.clock
+        t, quality = clock.now(), Quality.CLAIMED
+        age_s = meter_values.age_s(sample.timestamp, clock.utc(t))
+        if age_s is not None and abs(age_s) > _STALE_S:
+            quality = Quality.SUSPECT
+            words = (
+                f"MeterValues stamped {printable(sample.timestamp)} are {age_s:.0f} s old on "
+                "arrival: an old queue or a wrong clock"
+            )
+            charger.findings.finding("stale", "meter_values_stale", words)
+        return [
+            Reading(t, None, t, charger.device, claim.quantity, claim.phase, claim.value, quality)
+            for claim in sample.claims
+        ]
+
+    def _adopt(self, transaction_id: int | None) -> None:
+        """Learn of a transaction that was running before the bench came."""
+        charger = self.charger
+        if (
+            transaction_id is None
+            or transaction_id <= 0
+            or charger.transaction_id is not None
+            or transaction_id in charger.ended
+            or not charger.status.startswith(("Charging", "Suspended"))
+        ):
+            return
+        charger.transaction_id = transaction_id
+        charger.last_transaction_id = max(charger.last_transaction_id, transaction_id)
+        words = f"transaction {transaction_id} was running before the bench came; taken over"
+        charger.journal.finding(charger.device, "transaction_adopted", words, "note")
+        charger.changed()
+
+    @_handles("DataTransfer")
+    def on_data_transfer(self, /, **_: Any) -> Any:
+        """A maker's own message; kept in the frames."""
+        return call_result.DataTransfer(status="Accepted")
+
+    @_handles("FirmwareStatusNotification")
+    def on_firmware_status_notification(self, /, **_: Any) -> Any:
+        """Kept in the frames."""
+        return call_result.FirmwareStatusNotification()
+
+    @_handles("DiagnosticsStatusNotification")
+    def on_diagnostics_status_notification(self, /, **_: Any) -> Any:
+        """Kept in the frames."""
+        return call_result.DiagnosticsStatusNotification()
+
+    @_handles("LogStatusNotification")
+    def on_log_status_notification(self, /, **_: Any) -> Any:
+        """Kept in the frames."""
+        return call_result.LogStatusNotification()
+
+    @_handles("SignedFirmwareStatusNotification")
+    def on_signed_firmware_status_notification(self, /, **_: Any) -> Any:
+        """Kept in the frames."""
+        return call_result.SignedFirmwareStatusNotification()
+
+    @_handles("SecurityEventNotification")
+    def on_security_event_notification(self, /, **payload: Any) -> Any:
+        """A security event is worth a note."""
+        words = f"security event: {printable(payload.get('type'))}"
+        self.charger.findings.finding(words, "security_event", words, "note")
+        return call_result.SecurityEventNotification()
+
+    def _now_text(self) -> str:
+        return utc_text(self.charger.journal.clock.utc())

@@ -1,0 +1,178 @@
+"""A meter on Modbus TCP, whatever its make: the register map is the profile's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import repeat
+from urllib.parse import urlsplit
+
+from hil.config.bench import MeterConfig
+from hil.config.profiles import MeterProfile
+from hil.drivers.protocols import Identity
+from hil.errors import DeviceError
+from hil.links.modbus import Answer, ModbusTcp
+from hil.quantities import EventKind, Phase, Quality, Quantity, Reading
+from hil.record.journal import Journal
+from hil.registers import Block, compile_map, golden_problems
+
+_STANDARD_PORT = 502
+
+_SLOW_EVERY_S = 0.95
+"""Energy, frequency and power factor change slowly: a block without power, current and voltage is
+read about once a second, so that it does not take half of a fast poll."""
+
+# A reading is made thousands of times a minute; this leaves out the detour through its signature.
+_reading = partial(tuple.__new__, Reading)
+
+
+class ModbusMeter:
+    """Polls a meter and reports what it reads, never anything else."""
+
+    def __init__(
+        self, name: str, config: MeterConfig, profile: MeterProfile, journal: Journal
+    ) -> None:
+        self.name = name
+        self._config, self._profile, self._journal = config, profile, journal
+        address = urlsplit(config.link)
+        self._host, self._port = address.hostname or "", address.port
+        self._link = ModbusTcp(
+            name,
+            self._host,
+            _STANDARD_PORT if self._port is None else self._port,
+            config.unit,
+            config.answer_within,
+            profile.request_gap,
+            journal,
+        )
+        self._blocks = compile_map(profile).blocks
+        self._fast_blocks = tuple(block for block in self._blocks if block.fast) or self._blocks
+        self._all_due_s = 0.0
+        self._last_good_s = 0.0
+        self._lost = False
+        self._invalid: frozenset[tuple[Quantity, Phase]] = frozenset()
+
+    async def open(self) -> Identity:
+        """Connect and read the whole map once, which shows that the profile fits the meter.
+
+        Raises DeviceError if the meter cannot be reached or does not answer the map, or if the
+        profile contradicts its own golden pairs.
+        """
+        problems = golden_problems(self._profile)
+        if problems:
+            raise DeviceError(
+                self.name,
+                f"its profile '{self._profile.meter_profile}' contradicts itself: {problems[0]}",
+                "Correct the register or the golden pair in configs/meters.",
+            )
+        try:
+            await self._link.open()
+            for block in self._blocks:
+                await self._ask(block)
+        except BaseException:
+            self._link.close()
+            raise
+        self._last_good_s = self._journal.clock.now()
+        profile = self._profile
+        return Identity(
+            f"{profile.maker} {' / '.join(profile.models)}",
+            {
+                "maker": profile.maker,
+                "models": ", ".join(profile.models),
+                "profile": profile.meter_profile,
+                "link": self._config.link,
+                "unit": str(self._config.unit),
+            },
+        )
+
+    async def read(self) -> None:
+        """Read power, current and voltage, and about once a second the rest of the map.
+
+        Reports all of it as one list; each block has its own instants of request and reply, and
+        its values belong midway between the two. A value the meter marks as invalid is left out
+        and is a finding.
+
+        Raises DeviceError if the meter does not answer, or not what was asked; whoever polls
+        counts that and goes on. What was read before is reported, and nothing takes the place of
+        the rest. The first failure in a row is a finding, and so is the first success after it.
+        """
+        now_s = self._journal.clock.now()
+        everything = now_s >= self._all_due_s
+        readings: list[Reading] = []
+        try:
+            for block in self._blocks if everything else self._fast_blocks:
+                readings += self._readings(block, await self._ask(block))
+        except DeviceError as error:
+            self._report(readings)
+            self._say_lost(error)
+            raise
+        if everything:
+            self._all_due_s = now_s + _SLOW_EVERY_S
+        if self._lost:
+            self._say_back(readings[0].t)
+        self._last_good_s = readings[-1].t
+        self._report(readings)
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        self._link.close()
+
+    async def _ask(self, block: Block) -> Answer:
+        return await self._link.read(self._profile.function, block.address, block.count)
+
+    def _report(self, readings: Sequence[Reading]) -> None:
+        if readings:
+            self._journal.readings(readings)
+
+    def _readings(self, block: Block, answer: Answer) -> list[Reading]:
+        registers, t_request, t_reply = answer
+        values = block.decode(registers)
+        rows = zip(
+            repeat((t_request + t_reply) / 2),
+            repeat(t_request),
+            repeat(t_reply),
+            repeat(self.name),
+            block.quantities,
+            block.phases,
+            values,
+            repeat(Quality.GOOD),
+        )
+        if None in values or self._invalid:
+            self._say_invalid(block, values)
+            return [_reading(row) for row in rows if row[6] is not None]
+        return list(map(_reading, rows))
+
+    def _say_invalid(self, block: Block, values: Sequence[float | None]) -> None:
+        """A finding when a value becomes invalid, and one when it is valid again."""
+        for quantity, phase, value in zip(block.quantities, block.phases, values, strict=True):
+            key = (quantity, phase)
+            if value is None and key not in self._invalid:
+                self._invalid |= {key}
+                self._journal.finding(
+                    self.name,
+                    "invalid_value",
+                    f"{quantity} {phase} is marked as invalid or overflowed by the meter; "
+                    "it has no reading until it is valid again",
+                )
+            elif value is not None and key in self._invalid:
+                self._invalid -= {key}
+                self._journal.finding(
+                    self.name, "value_valid_again", f"{quantity} {phase} is valid again", "note"
+                )
+
+    def _say_lost(self, error: DeviceError) -> None:
+        if self._lost:
+            return
+        self._lost = True
+        self._journal.event(EventKind.DEVICE, self.name, state="lost", identity=None)
+        self._journal.finding(self.name, "meter_lost", f"no reading: the meter {error.what}")
+
+    def _say_back(self, t: float) -> None:
+        self._lost = False
+        self._journal.event(EventKind.DEVICE, self.name, state="back", identity=None)
+        self._journal.finding(
+            self.name,
+            "meter_back",
+            f"answers again, {t - self._last_good_s:.2f} s after the last complete reading",
+            "note",
+        )

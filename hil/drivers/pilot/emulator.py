@@ -1,0 +1,391 @@
+"""The J1772 control-pilot emulator: shows the EVSE a vehicle, and watches the duty cycle.
+
+It speaks the protocol of ``firmware_stubs/pilot_emulator/PROTOCOL.md``. The emulator stamps each
+duty change with its own clock; :mod:`hil.drivers.pilot.device_clock` maps the stamps, so an edge's
+instant is known better than the arrival of the line that tells it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, NamedTuple
+
+from hil.config.bench import PilotConfig
+from hil.drivers.pilot.codec import Line, whole
+from hil.drivers.pilot.conversation import Answer, Conversation
+from hil.drivers.pilot.device_clock import DeviceClock
+from hil.drivers.protocols import Identity
+from hil.errors import ConfigError, DeviceError
+from hil.j1772 import PROXIMITY_OHM, PilotState, offer
+from hil.links.serial_line import parse_address
+from hil.quantities import EventKind, Phase, Quantity, Reading
+from hil.record.journal import Journal
+
+NAME = "pilot-emulator"
+PROTOCOL_VERSION = 1
+
+HEARTBEAT_S = 0.5
+"""Two reports a second, and the emulator's clock never runs longer than this unwatched."""
+
+WATCHDOG_S = 2.0
+"""Three heartbeats may be lost; a bench that died leaves state A behind within this time."""
+
+OPEN_WITHIN_S = 4.0
+"""Opening the port resets an Arduino, whose boot loader then listens for about 2 s."""
+
+DUTY_CHANGE_PERCENT = 0.05
+"""Least change of the duty that the emulator must tell unasked (PROTOCOL.md section 8)."""
+
+_STAMP_END = 2**32 - 1
+_CHECK_SUPPLY = "Check its cable and supply; it falls back to state A by itself"
+
+
+class _Levels(NamedTuple):
+    """What a report says of the pilot, as far as the last events told the same."""
+
+    duty_percent: float
+    frequency_hz: float
+    high_v: float
+    low_v: float
+
+
+class PilotEmulator:
+    """A pilot emulator on a serial port or a socket; implements ``hil.drivers.protocols.Pilot``."""
+
+    def __init__(self, name: str, config: PilotConfig, journal: Journal) -> None:
+        self.name = name
+        self.high_v: float | None = None
+        """High level of the pilot as last reported, volts."""
+        self._config = config
+        self._journal = journal
+        self._wanted_proximity_a: float | None = config.proximity
+        self._conversation = Conversation(
+            name,
+            parse_address(config.link, f"{name}: link"),
+            journal,
+            config.answer_within,
+            self._told,
+            self._lost,
+        )
+        self._clock = DeviceClock(1)
+        self._synchronised = False
+        self._state = PilotState.A
+        self._fell_back = False
+        self._duty_percent = 100.0
+        self._answers = True
+        self._heartbeats: asyncio.Task[None] | None = None
+
+    async def open(self) -> Identity:
+        """Reach the emulator, learn what it is, fit the cable's resistor and show state A.
+
+        Raises DeviceError when the port is missing or busy, the device silent or a different one,
+        or its protocol another version.
+        """
+        await self._conversation.open()
+        try:
+            identity = self._identity(await self._identify())
+            await self._beat(first=True)
+            await self.set_proximity(self._wanted_proximity_a)
+            await self.set_state(PilotState.A)
+        except BaseException:
+            self._conversation.close()
+            raise
+        self._heartbeats = asyncio.create_task(self._keep_alive(), name=f"{self.name} heartbeats")
+        return identity
+
+    async def close(self) -> None:
+        """Stop the heartbeats and let go of the port; the emulator then falls back to state A."""
+        heartbeats, self._heartbeats = self._heartbeats, None
+        if heartbeats is not None:
+            heartbeats.cancel()
+        self._conversation.close()
+        if heartbeats is not None:
+            await asyncio.gather(heartbeats, return_exceptions=True)
+
+    async def set_state(self, state: PilotState) -> None:
+        """Show the EVSE a vehicle state, A to E. Raises DeviceError, ValueError for F.
+
+        After a fall-back the cable's resistor is fitted again first; the finding of the fall-back
+        stands.
+        """
+        if state is PilotState.F:
+            raise ValueError("state F is the EVSE's own; a vehicle shows A to E")
+        if self._fell_back and state is not PilotState.A:
+            await self.set_proximity(self._wanted_proximity_a)
+        answer = await self._conversation.ask("STATE", state.value)
+        t = self._instant_of(answer, 1)
+        self._state, self._fell_back = state, self._fell_back and state is PilotState.A
+        self._journal.event(EventKind.PILOT_STATE, self.name, t=t, state=state.value, cause="bench")
+
+    async def set_proximity(self, current_a: float | None) -> None:
+        """Fit the resistor of a cable of 13, 20, 32 or 63 A; ``None`` opens the contact.
+
+        Raises DeviceError, and ConfigError for a cable that no resistor codes.
+        """
+        word = self._proximity_word(current_a)
+        self._instant_of(await self._conversation.ask("PROX", word), 1)
+        self._wanted_proximity_a = current_a
+
+    async def set_diode_fault(self, fault: bool) -> None:
+        """Short the vehicle's diode, so the pilot loses its negative half; or end that.
+
+        Raises DeviceError.
+        """
+        self._instant_of(await self._conversation.ask("DIODE", "1" if fault else "0"), 1)
+
+    async def make_safe(self) -> str:
+        """Show state A and check what the emulator then reports; what was done, in words.
+
+        Raises DeviceError if the emulator does not confirm; the heartbeats end then, so that its
+        watchdog does what the command could not.
+        """
+        try:
+            await self.set_state(PilotState.A)
+            report = await self._conversation.ask("REPORT")
+            self._report(report)
+            shown = report.words[1]
+        except DeviceError:
+            if self._heartbeats is not None:
+                self._heartbeats.cancel()
+            raise
+        if shown != PilotState.A.value:
+            raise DeviceError(
+                self.name, f"the emulator still shows state {shown} after STATE A", _CHECK_SUPPLY
+            )
+        return f"vehicle state A shown; pilot high level {self.high_v:.1f} V"
+
+    def _proximity_word(self, current_a: float | None) -> str:
+        if current_a is None:
+            return "OPEN"
+        if current_a not in PROXIMITY_OHM:
+            ratings = ", ".join(f"{rating:g} A" for rating in PROXIMITY_OHM)
+            raise ConfigError(
+                f"{self.name}: no resistor codes a cable of {current_a:g} A; there are {ratings}"
+            )
+        return f"{PROXIMITY_OHM[current_a]:.0f}"
+
+    async def _identify(self) -> Answer:
+        deadline_s = self._journal.clock.now() + OPEN_WITHIN_S
+        while self._journal.clock.now() < deadline_s:
+            answer = await self._conversation.ask_once("IDENT")
+            if answer is not None:
+                return answer
+        stranger = self._conversation.first_stranger
+        where = self._config.link
+        if stranger is not None:
+            raise DeviceError(
+                self.name,
+                f"what is at {where} is not a pilot emulator; it says '{stranger}'",
+                "Check the link in the bench file, and the baud rate",
+            )
+        raise DeviceError(
+            self.name,
+            f"the device at {where} is silent; no answer to IDENT within {OPEN_WITHIN_S:g} s",
+            "Check its supply and cable, and that the emulator's firmware is on it",
+        )
+
+    def _identity(self, answer: Answer) -> Identity:
+        try:
+            name, version, firmware, serial_number, resolution, byte_time = answer.words[:6]
+            resolution_us, byte_time_us = whole(resolution, 1, 1000), whole(byte_time, 0, 999)
+        except ValueError as error:
+            raise self._senseless("IDENT", answer) from error
+        if name != NAME or version != str(PROTOCOL_VERSION):
+            raise DeviceError(
+                self.name,
+                f"{self._config.link} leads to a '{name}' that speaks protocol {version}; "
+                f"this bench speaks {NAME} protocol {PROTOCOL_VERSION}",
+                "Put the firmware on it that belongs to this version of hil",
+            )
+        self._clock = DeviceClock(resolution_us)
+        self._conversation.byte_time_s = byte_time_us * 1e-6
+        details = {
+            "name": name,
+            "protocol": version,
+            "firmware": firmware,
+            "serial_number": serial_number,
+            "clock_resolution_us": resolution,
+        }
+        return Identity(f"{name} {serial_number}, firmware {firmware}", details)
+
+    async def _keep_alive(self) -> None:
+        clock = self._journal.clock
+        due_s = clock.now()
+        while True:
+            due_s = max(due_s + HEARTBEAT_S, clock.now())
+            await clock.sleep_until(due_s)
+            try:
+                await self._beat()
+            except DeviceError as error:
+                self._say_silent(error)
+            else:
+                self._say_back()
+
+    async def _beat(self, first: bool = False) -> None:
+        answer = await self._conversation.ask("BEAT", f"{WATCHDOG_S * 1000:.0f}")
+        self._report(answer, first)
+
+    def _say_silent(self, error: DeviceError) -> None:
+        if self._answers:
+            self._journal.finding(
+                self.name, "pilot_silent", f"a heartbeat failed: {error.what}", "error"
+            )
+            self._say_presence("lost")
+
+    def _say_back(self) -> None:
+        if not self._answers:
+            self._say_presence("back")
+
+    def _say_presence(self, state: str) -> None:
+        self._answers = state == "back"
+        self._journal.event(EventKind.DEVICE, self.name, state=state, identity="")
+
+    def _lost(self, why: str) -> None:
+        if self._heartbeats is not None:
+            self._heartbeats.cancel()
+        self._journal.finding(
+            self.name,
+            "pilot_lost",
+            f"the connection to the pilot emulator broke: {why}; it falls back to state A by "
+            f"itself within {WATCHDOG_S:g} s",
+            "error",
+        )
+        if self._answers:
+            self._say_presence("lost")
+
+    def _report(self, answer: Answer, first: bool = False) -> None:
+        """Readings of a report; a duty that no event told of is a finding."""
+        try:
+            levels = _levels(*answer.words[2:6])
+            PilotState(answer.words[1])
+        except (ValueError, TypeError, IndexError) as error:
+            raise self._senseless("the report", answer) from error
+        t = self._instant_of(answer, 0)
+        self.high_v = levels.high_v
+        if not first and abs(levels.duty_percent - self._duty_percent) > DUTY_CHANGE_PERCENT:
+            self._conversation.count(
+                "pilot_edge_missed", "the duty cycle changed and no event told when", "error"
+            )
+        if first or abs(levels.duty_percent - self._duty_percent) > DUTY_CHANGE_PERCENT:
+            self._duty_percent = levels.duty_percent
+        values = {
+            Quantity.DUTY: levels.duty_percent,
+            Quantity.PILOT_FREQUENCY: levels.frequency_hz,
+            Quantity.PILOT_HIGH: levels.high_v,
+            Quantity.PILOT_LOW: levels.low_v,
+        }
+        self._read(values, t, answer.t_request, answer.t_reply)
+
+    def _instant_of(self, answer: Answer, position: int) -> float:
+        """Learn from the stamp of an answer, and its bench instant. Raises DeviceError."""
+        try:
+            stamp_us = whole(answer.words[position], 0, _STAMP_END)
+        except (ValueError, IndexError) as error:
+            raise self._senseless("the stamp", answer) from error
+        if not self._clock.exchange(stamp_us, answer.earliest_s, answer.latest_s):
+            self._conversation.count("pilot_clock_jumped", "the emulator's clock jumped")
+        self._synchronised = True
+        return max(answer.t_request, self._clock.instant(stamp_us, answer.latest_s).t)
+
+    def _told(self, line: Line, arrived_s: float) -> None:
+        """An event of the emulator; those before the first report are part of what it reports."""
+        kinds = {
+            "DUTY": self._duty_changed,
+            "LEVEL": self._level_changed,
+            "EXPIRED": self._expired,
+            "BOOT": self._booted,
+        }
+        act = kinds.get(line.words[0])
+        if act is None:
+            self._conversation.count(
+                "pilot_unknown_event", f"an event of an unknown kind came: {line.words[0]}", "note"
+            )
+            return
+        if not self._synchronised:
+            return
+        try:
+            act(line.words[1:], arrived_s)
+        except (ValueError, TypeError, IndexError):
+            self._conversation.count(
+                "pilot_unknown_line", "a line that is none of the protocol's was dropped"
+            )
+
+    def _duty_changed(self, words: tuple[str, ...], arrived_s: float) -> None:
+        stamp_us = whole(words[0], 0, _STAMP_END)
+        duty_percent = whole(words[1], 0, 10000) / 100
+        frequency_hz = whole(words[2], 0, 65535) / 10
+        edge = self._clock.instant(stamp_us, arrived_s)
+        previous_percent, self._duty_percent = self._duty_percent, duty_percent
+        self._journal.event(
+            EventKind.PILOT_EDGE,
+            self.name,
+            t=edge.t,
+            duty_percent=duty_percent,
+            current_a=offer(duty_percent).current_a,
+            previous_percent=previous_percent,
+            device_time_s=self._clock.seconds(stamp_us, arrived_s),
+            uncertainty_s=edge.uncertainty_s,
+        )
+        values = {Quantity.DUTY: duty_percent, Quantity.PILOT_FREQUENCY: frequency_hz}
+        self._read(values, edge.t, None, arrived_s)
+
+    def _level_changed(self, words: tuple[str, ...], arrived_s: float) -> None:
+        stamp_us = whole(words[0], 0, _STAMP_END)
+        high_v, low_v = (whole(word, -15000, 15000) / 1000 for word in words[1:3])
+        self.high_v = high_v
+        values = {Quantity.PILOT_HIGH: high_v, Quantity.PILOT_LOW: low_v}
+        self._read(values, self._clock.instant(stamp_us, arrived_s).t, None, arrived_s)
+
+    def _expired(self, words: tuple[str, ...], arrived_s: float) -> None:
+        t = self._clock.instant(whole(words[0], 0, _STAMP_END), arrived_s).t
+        self._fall_back(t, "watchdog")
+        self._journal.finding(
+            self.name,
+            "pilot_watchdog",
+            f"no heartbeat reached the emulator for {WATCHDOG_S:g} s; it went to state A",
+            "error",
+        )
+
+    def _booted(self, words: tuple[str, ...], arrived_s: float) -> None:
+        self._clock.restart()
+        self._fall_back(arrived_s, "restart")
+        self._journal.finding(
+            self.name,
+            "pilot_restarted",
+            f"the emulator restarted ({words[1].lower()}); it shows state A",
+            "error",
+        )
+
+    def _fall_back(self, t: float, cause: str) -> None:
+        self._state, self._fell_back = PilotState.A, True
+        self._journal.event(
+            EventKind.PILOT_STATE, self.name, t=t, state=PilotState.A.value, cause=cause
+        )
+
+    def _read(
+        self, values: dict[Quantity, float], t: float, t_request: float | None, t_reply: float
+    ) -> None:
+        self._journal.readings(
+            [
+                Reading(t, t_request, t_reply, self.name, quantity, Phase.TOTAL, value)
+                for quantity, value in values.items()
+            ]
+        )
+
+    def _senseless(self, what: str, answer: Answer) -> DeviceError:
+        return DeviceError(
+            self.name,
+            f"{what} of the pilot emulator makes no sense: '{' '.join(answer.words)}'",
+            "Put the firmware on it that belongs to this version of hil",
+        )
+
+
+def _levels(*words: Any) -> _Levels:
+    """Duty, frequency, high and low of a report. Raises ValueError or TypeError."""
+    duty, frequency, high, low = words
+    return _Levels(
+        whole(duty, 0, 10000) / 100,
+        whole(frequency, 0, 65535) / 10,
+        whole(high, -15000, 15000) / 1000,
+        whole(low, -15000, 15000) / 1000,
+    )

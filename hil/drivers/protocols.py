@@ -1,0 +1,100 @@
+"""What the player needs of a device, whatever it is made of. Small on purpose.
+
+A driver is built from its part of the bench file, the journal it reports to, and nothing else; it
+touches no hardware before :meth:`open`. Every method that talks to a device ends within a time
+limit and raises :class:`hil.errors.DeviceError` with the remedy when the device does not do its
+part. ``close`` never raises and may be called at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from hil.j1772 import PilotState
+from hil.quantities import Setpoint
+
+
+class Identity(NamedTuple):
+    """What a device says it is, for the manifest: maker, model, serial number, firmware."""
+
+    description: str
+    details: Mapping[str, str]
+
+
+class Device(Protocol):
+    """Anything on the bench."""
+
+    name: str
+
+    async def open(self) -> Identity:
+        """Reach the device and learn what it is."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the device."""
+        ...
+
+
+class Acknowledgement(NamedTuple):
+    """What became of a setpoint, as far as the device says. ``accepted`` is a claim, no proof."""
+
+    accepted: bool
+    answer: str
+    """The device's own word (``Accepted``, ``Rejected``, an error code), or why there is none."""
+
+
+@runtime_checkable
+class Evse(Device, Protocol):
+    """A charger that takes setpoints.
+
+    ``apply`` records SETPOINT_SENT the instant the command leaves and SETPOINT_ACKNOWLEDGED or
+    SETPOINT_FAILED when its fate is known, under the number ``setpoint_number``.
+    """
+
+    status: str
+    """The last connector status the EVSE reported, in OCPP's words; empty before the first."""
+
+    async def apply(
+        self, setpoint: Setpoint, setpoint_number: int, deadline_s: float
+    ) -> Acknowledgement:
+        """Command a setpoint; ``deadline_s`` is the instant at which it was due."""
+        ...
+
+    async def start_charging(self) -> None:
+        """Let the EVSE start a transaction, the way its profile says."""
+        ...
+
+    async def stop_charging(self) -> None:
+        """End the transaction, if there is one."""
+        ...
+
+    async def make_safe(self, setpoint: Setpoint) -> str:
+        """Command the safe setpoint by every path there is; what was done, in words."""
+        ...
+
+
+@runtime_checkable
+class Meter(Device, Protocol):
+    """An instrument that is asked at a fixed rate."""
+
+    async def read(self) -> None:
+        """Ask once, and report the readings with the instants of request and reply."""
+        ...
+
+
+@runtime_checkable
+class Pilot(Device, Protocol):
+    """A control-pilot emulator on the vehicle's side."""
+
+    async def set_state(self, state: PilotState) -> None:
+        """Show the EVSE this vehicle state (A to E)."""
+        ...
+
+    async def set_proximity(self, current_a: float | None) -> None:
+        """Fit the cable's resistor for this rated current; ``None`` opens the contact."""
+        ...
+
+    async def make_safe(self) -> str:
+        """Go to state A; what was done, in words."""
+        ...

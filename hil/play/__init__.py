@@ -1,0 +1,1 @@
+"""From a scenario to what happens when, and the engine that makes it happen."""

@@ -1,0 +1,215 @@
+"""Plays a plan: the one engine that interprets commands. It knows devices by their protocols."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from hil.config.scenario import Condition, PowerCondition
+from hil.drivers.protocols import Evse, Pilot
+from hil.errors import DeviceError
+from hil.j1772 import PilotState
+from hil.play.observed import Observed
+from hil.play.timeline import Command, Plan, condition_text
+from hil.quantities import EventKind, Setpoint
+from hil.record.journal import Journal
+
+CHARGING_CURRENT_A = 1.0
+"""A car that draws more than this on a phase is charging; standby stays well below."""
+
+_LOOK_EVERY_S = 0.1
+"""How often a condition is looked at."""
+
+_PLUG_TO_READY_S = 1.0
+"""A car shows state B for about this long before it asks for power with state C."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The devices a plan is played on, by the EVSE they belong to."""
+
+    evses: Mapping[str, Evse]
+    pilots: Mapping[str, Sequence[Pilot]]
+    """Pilot emulators by the EVSE they are plugged into."""
+    observed: Observed
+
+
+class Player:
+    """Plays one plan, once."""
+
+    def __init__(self, plan: Plan, stage: Stage, journal: Journal) -> None:
+        self._plan, self._stage, self._journal = plan, stage, journal
+        self._clock = journal.clock
+        self._sent = 0
+        self._answers: set[asyncio.Task[object]] = set()
+        self._broken: BaseException | None = None
+
+    async def play(self) -> None:
+        """Play every command, each at its absolute deadline.
+
+        After a command that waits for a condition the deadlines go on from the instant at which
+        the condition came true. Raises DeviceError when a device did not do its part, or a
+        condition did not come true, in time.
+        """
+        due_s = self._clock.now()
+        try:
+            for command in self._plan.commands:
+                await self._clock.sleep_until(due_s)
+                self._check_answers()
+                self._announce(command, due_s)
+                await self._do(command, due_s)
+                due_s = self._clock.now() if command.waits else due_s + command.hold_s
+            await self._clock.sleep_until(due_s)
+            if self._answers:
+                await asyncio.wait(self._answers)
+            self._check_answers()
+        finally:
+            for answer in self._answers:
+                answer.cancel()
+
+    def _announce(self, command: Command, due_s: float) -> None:
+        for target in command.targets or ("bench",):
+            self._journal.event(
+                EventKind.COMMAND,
+                target,
+                number=command.number,
+                action=command.action,
+                text=command.text,
+                planned_s=due_s,
+                hold_s=command.hold_s,
+                of=len(self._plan.commands),
+            )
+
+    async def _do(self, command: Command, due_s: float) -> None:
+        match command.action:
+            case "setpoint":
+                assert command.setpoint is not None
+                for target in command.targets:
+                    self._send(target, command.setpoint, due_s)
+            case "hold":
+                pass
+            case "wait":
+                await self._wait(command)
+            case "plug_in":
+                await self._plug_in(command)
+            case "unplug":
+                await self._each_pilot(command.targets, PilotState.A)
+            case "start_charging" | "stop_charging":
+                await self._switch(command, command.action)
+
+    # --- setpoints --------------------------------------------------------------------------
+
+    def _send(self, target: str, setpoint: Setpoint, due_s: float) -> None:
+        """Send without waiting for the answer: a slow charger must not delay the plan."""
+        self._sent += 1
+        evse = self._stage.evses[target]
+        task: asyncio.Task[object] = asyncio.ensure_future(evse.apply(setpoint, self._sent, due_s))
+        self._answers.add(task)
+        task.add_done_callback(self._answered)
+
+    def _answered(self, task: asyncio.Task[object]) -> None:
+        self._answers.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._broken = self._broken or task.exception()
+
+    def _check_answers(self) -> None:
+        if self._broken is not None:
+            raise self._broken
+
+    # --- conditions -------------------------------------------------------------------------
+
+    async def _wait(self, command: Command) -> None:
+        """Look at a condition until it holds for every target. Raises DeviceError in the end."""
+        assert command.until is not None
+        deadline_s = self._clock.now() + command.within_s
+        for target in command.targets:
+            holds = self._condition(target, command.until)
+            while not holds():
+                self._check_answers()
+                if self._clock.now() >= deadline_s:
+                    raise self._gave_up(target, command)
+                await asyncio.sleep(_LOOK_EVERY_S)
+
+    def _gave_up(self, target: str, command: Command) -> DeviceError:
+        assert command.until is not None
+        seen = self._stage.observed.seen(target)
+        status = self._stage.evses[target].status or "no status yet"
+        metered = f", the meter reads {seen.power_w:.0f} W" if seen.power_w is not None else ""
+        return DeviceError(
+            target,
+            f"'{condition_text(command.until)}' did not come true within {command.within_s:g} s "
+            f"(it reports {status}{metered})",
+            "Look at the car, the cable and the charger's own limits",
+        )
+
+    def _condition(self, target: str, until: Condition) -> Callable[[], bool]:
+        if isinstance(until, PowerCondition):
+            return lambda: self._power_holds(target, until)
+        evse = self._stage.evses[target]
+        if until == "charging":
+            return lambda: evse.status == "Charging" and self._draws(target, True)
+        if until == "not_charging":
+            return lambda: evse.status != "Charging" and self._draws(target, False)
+        return lambda: evse.status == until
+
+    def _draws(self, target: str, wanted: bool) -> bool:
+        """Whether the meter agrees; without a meter the EVSE's word has to do."""
+        if not self._stage.observed.metered(target):
+            return True
+        current_a = self._stage.observed.seen(target).current_a
+        return current_a is not None and (current_a > CHARGING_CURRENT_A) is wanted
+
+    def _power_holds(self, target: str, until: PowerCondition) -> bool:
+        seen = self._stage.observed.seen(target)
+        level = until.above or until.below
+        assert level is not None
+        value = seen.current_a if level.unit == "A" else seen.power_w
+        if value is None:
+            return False
+        return value > level.value if until.above is not None else value < level.value
+
+    # --- plug and charging ------------------------------------------------------------------
+
+    async def _plug_in(self, command: Command) -> None:
+        await self._each_pilot(command.targets, PilotState.B)
+        await asyncio.sleep(_PLUG_TO_READY_S)
+        await asyncio.gather(*(self._start(target) for target in command.targets))
+        await self._each_pilot(command.targets, PilotState.C)
+        await self._wait(command)
+
+    async def _start(self, target: str) -> None:
+        await self._stage.evses[target].start_charging()
+
+    async def _each_pilot(self, targets: Sequence[str], state: PilotState) -> None:
+        for target in targets:
+            pilots = self._stage.pilots.get(target, ())
+            for pilot in pilots:
+                await pilot.set_state(state)
+            if not pilots and state in (PilotState.A, PilotState.C):
+                verb = "unplug" if state is PilotState.A else "plug in"
+                self._journal.finding(
+                    target,
+                    "by_hand",
+                    f"no pilot emulator is plugged into {target}: {verb} the car by hand now",
+                    "note",
+                )
+
+    async def _switch(
+        self, command: Command, action: Literal["start_charging", "stop_charging"]
+    ) -> None:
+        try:
+            async with asyncio.timeout(command.within_s):
+                for target in command.targets:
+                    evse = self._stage.evses[target]
+                    if action == "start_charging":
+                        await evse.start_charging()
+                    else:
+                        await evse.stop_charging()
+        except TimeoutError:
+            raise DeviceError(
+                ", ".join(command.targets),
+                f"{action.replace('_', ' ')} took more than {command.within_s:g} s",
+                "Give it a longer 'within', or look at what the charger reports",
+            ) from None

@@ -1,0 +1,336 @@
+"""From a scenario to timed commands, checked against the bench before anything moves. Pure."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Literal
+
+from hil.config.bench import BenchConfig
+from hil.config.scenario import (
+    Condition,
+    HoldStep,
+    PlugInStep,
+    PowerCondition,
+    Ramp,
+    RampStep,
+    RepeatStep,
+    ScenarioConfig,
+    SetpointStep,
+    Staircase,
+    StaircaseStep,
+    StartChargingStep,
+    Step,
+    StopChargingStep,
+    Trace,
+    TraceStep,
+    UnplugStep,
+    WaitStep,
+)
+from hil.config.source import Location, Source
+from hil.errors import ConfigError
+from hil.quantities import Setpoint
+
+Action = Literal["setpoint", "hold", "wait", "plug_in", "unplug", "start_charging", "stop_charging"]
+
+_MOST_COMMANDS = 200_000
+
+
+@dataclass(frozen=True)
+class Command:
+    """One thing the player does, and how long it holds before the next."""
+
+    number: int
+    action: Action
+    targets: tuple[str, ...]
+    """EVSEs it concerns."""
+    hold_s: float = 0.0
+    """Time to the next command's deadline; nothing for commands that wait for a condition."""
+    setpoint: Setpoint | None = None
+    until: Condition | None = None
+    within_s: float = 0.0
+    """Time limit of a condition, or of the device's part."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether its duration is up to the device."""
+        return self.action in ("wait", "plug_in", "start_charging", "stop_charging")
+
+    @property
+    def text(self) -> str:
+        """What it does, for a person."""
+        who = ", ".join(self.targets)
+        if self.action == "setpoint":
+            return f"setpoint {self.setpoint} to {who}, hold {self.hold_s:g} s"
+        if self.action == "hold":
+            return f"hold {self.hold_s:g} s"
+        if self.until is not None:
+            verb = "plug in" if self.action == "plug_in" else "wait for"
+            return f"{verb} {who} until {condition_text(self.until)}, at most {self.within_s:g} s"
+        return f"{self.action.replace('_', ' ')} {who}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A scenario, expanded: every command in order."""
+
+    commands: Sequence[Command]
+    timed_s: float
+    """Sum of all holds."""
+    waiting_s: float
+    """Most that all conditions may take besides."""
+
+
+def condition_text(condition: Condition) -> str:
+    """A condition in words."""
+    if isinstance(condition, PowerCondition):
+        if condition.above is not None:
+            return f"more than {condition.above}"
+        return f"less than {condition.below}"
+    return condition.replace("_", " ")
+
+
+def expand(
+    scenario: ScenarioConfig, source: Source, folder: Path, bench: BenchConfig, seed: int
+) -> Plan:
+    """Expand a scenario for a bench.
+
+    ``folder`` is where the scenario's file stands (traces are found relative to it); the seed
+    fixes the dither. Raises ConfigError with every problem, each at its place in the file.
+    """
+    expansion = _Expansion(source, folder, bench, scenario.dither, Random(seed))
+    expansion.steps(scenario.steps, ("steps",))
+    if expansion.problems:
+        raise ConfigError(list(dict.fromkeys(expansion.problems)))
+    commands = expansion.commands
+    return Plan(
+        commands,
+        timed_s=sum(command.hold_s for command in commands),
+        waiting_s=sum(command.within_s for command in commands if command.waits),
+    )
+
+
+@dataclass
+class _Expansion:
+    """The commands so far, and what was found wrong on the way."""
+
+    source: Source
+    folder: Path
+    bench: BenchConfig
+    dither_s: float
+    random: Random
+    commands: list[Command] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def problem(self, location: Location, words: str) -> None:
+        self.problems.append(self.source.problem(location, words))
+
+    def steps(self, steps: Sequence[Step], location: Location) -> None:
+        for index, step in enumerate(steps):
+            if len(self.commands) > _MOST_COMMANDS:
+                self.problem(location, f"expands to more than {_MOST_COMMANDS} commands")
+                return
+            self.step(step, (*location, index))
+
+    def step(self, step: Step, at: Location) -> None:
+        match step:
+            case SetpointStep():
+                self.setpoints([step.setpoint], step.hold, step.hold, step.target, at)
+            case StaircaseStep():
+                self.staircase(step.staircase, (*at, "staircase"))
+            case RampStep():
+                self.ramp(step.ramp, (*at, "ramp"))
+            case TraceStep():
+                self.trace(step.trace, (*at, "trace"))
+            case RepeatStep():
+                for _ in range(step.repeat):
+                    self.steps(step.steps, (*at, "steps"))
+            case _:
+                self.other(step, at)
+
+    def other(self, step: Step, at: Location) -> None:
+        match step:
+            case HoldStep():
+                self.add("hold", (), hold_s=step.hold)
+            case WaitStep():
+                part = step.wait
+                self.condition(part.until, part.target, (*at, "wait"))
+                targets = self.targets(part.target, (*at, "wait"))
+                self.add("wait", targets, until=part.until, within_s=part.within)
+            case PlugInStep():
+                plug = step.plug_in
+                self.condition(plug.until, plug.target, (*at, "plug_in"))
+                targets = self.targets(plug.target, (*at, "plug_in"))
+                self.add("plug_in", targets, until=plug.until, within_s=plug.within)
+            case UnplugStep():
+                targets = self.targets(step.unplug.target, (*at, "unplug"))
+                self.add("unplug", targets, hold_s=step.unplug.hold)
+            case StartChargingStep():
+                start = step.start_charging
+                targets = self.targets(start.target, (*at, "start_charging"))
+                self.add("start_charging", targets, within_s=start.within)
+            case StopChargingStep():
+                stop = step.stop_charging
+                targets = self.targets(stop.target, (*at, "stop_charging"))
+                self.add("stop_charging", targets, within_s=stop.within)
+            case _:
+                raise AssertionError(f"no expansion for {type(step).__name__}")
+
+    def add(
+        self,
+        action: Action,
+        targets: tuple[str, ...],
+        *,
+        hold_s: float = 0.0,
+        setpoint: Setpoint | None = None,
+        until: Condition | None = None,
+        within_s: float = 0.0,
+    ) -> None:
+        number = len(self.commands) + 1
+        self.commands.append(Command(number, action, targets, hold_s, setpoint, until, within_s))
+
+    def targets(self, target: str | None, at: Location) -> tuple[str, ...]:
+        names = self.bench.targets(target)
+        if any(name not in self.bench.evses for name in names):
+            known = ", ".join([*self.bench.evses, *self.bench.groups])
+            self.problem(
+                (*at, "target"), f"the bench has no EVSE or group '{target}', only {known}"
+            )
+            return ()
+        return tuple(names)
+
+    def condition(self, until: Condition, target: str | None, at: Location) -> None:
+        if not isinstance(until, PowerCondition):
+            return
+        metered = {meter.measures for meter in self.bench.meters.values()}
+        for name in self.bench.targets(target):
+            if name not in metered:
+                words = f"no meter of the bench measures '{name}', so its power cannot be told"
+                self.problem((*at, "until"), words)
+
+    def setpoints(
+        self,
+        setpoints: Sequence[Setpoint],
+        hold_s: float,
+        last_hold_s: float,
+        target: str | None,
+        at: Location,
+    ) -> None:
+        """Commands of one hold each; each is dithered by prolonging what comes before it."""
+        targets = self.targets(target, at)
+        for index, setpoint in enumerate(setpoints):
+            self.within_rating(setpoint, targets, at)
+            if self.dither_s and self.commands and not self.commands[-1].waits:
+                self.prolong(self.random.uniform(0.0, self.dither_s))
+            hold = last_hold_s if index == len(setpoints) - 1 else hold_s
+            self.add("setpoint", targets, setpoint=setpoint, hold_s=hold)
+
+    def prolong(self, by_s: float) -> None:
+        last = self.commands.pop()
+        self.add(
+            last.action,
+            last.targets,
+            setpoint=last.setpoint,
+            hold_s=round(last.hold_s + by_s, 6),
+        )
+
+    def within_rating(self, setpoint: Setpoint, targets: Sequence[str], at: Location) -> None:
+        for name in targets:
+            rating = self.bench.evses[name].rating
+            limit = Setpoint(
+                rating.current if setpoint.unit == "A" else rating.power_w, setpoint.unit
+            )
+            if setpoint.value > limit.value * (1 + 1e-9):
+                self.problem(
+                    at, f"setpoint {setpoint} is over the rating of '{name}', which is {limit}"
+                )
+
+    def staircase(self, staircase: Staircase, at: Location) -> None:
+        if len({staircase.from_.unit, staircase.to.unit, staircase.step.unit}) > 1:
+            self.problem(at, "'from', 'to' and 'step' must be in the same unit")
+            return
+        values = list(_stairs(staircase.from_.value, staircase.to.value, staircase.step.value))
+        if not values:
+            self.problem((*at, "step"), "the step must be more than 0")
+            return
+        if staircase.and_back:
+            values += values[-2::-1]
+        setpoints = [Setpoint(value, staircase.from_.unit) for value in values]
+        self.setpoints(setpoints, staircase.hold, staircase.hold, staircase.target, at)
+
+    def ramp(self, ramp: Ramp, at: Location) -> None:
+        if ramp.from_.unit != ramp.to.unit:
+            self.problem(at, "'from' and 'to' must be in the same unit")
+            return
+        count = max(1, round(ramp.over / ramp.every))
+        if count > _MOST_COMMANDS:
+            self.problem((*at, "every"), f"makes more than {_MOST_COMMANDS} setpoints")
+            return
+        first, change = ramp.from_.value, ramp.to.value - ramp.from_.value
+        setpoints = [
+            Setpoint(round(first + change * index / count, 9), ramp.from_.unit)
+            for index in range(count + 1)
+        ]
+        self.setpoints(setpoints, ramp.over / count, ramp.hold, ramp.target, at)
+
+    def trace(self, trace: Trace, at: Location) -> None:
+        try:
+            rows = read_trace(self.folder / trace.file, trace)
+        except ConfigError as error:
+            for problem in error.problems:
+                self.problem((*at, "file"), problem)
+            return
+        instants = [t for t, _ in rows]
+        holds = [after - before for before, after in itertools.pairwise(instants)]
+        for (_, setpoint), hold_s in zip(rows, [*holds, trace.hold], strict=True):
+            self.setpoints([setpoint], hold_s, hold_s, trace.target, at)
+
+
+def _stairs(first: float, last: float, step: float) -> Iterator[float]:
+    """From ``first`` towards ``last`` in steps, ``last`` always included."""
+    if step <= 0:
+        return
+    distance = last - first
+    whole = math.floor(abs(distance) / step + 1e-9)
+    for index in range(whole + 1):
+        yield round(first + math.copysign(index * step, distance), 9)
+    if abs(distance) - whole * step > 1e-9 * max(1.0, step):
+        yield last
+
+
+def read_trace(path: Path, trace: Trace) -> list[tuple[float, Setpoint]]:
+    """Seconds and setpoints of a CSV file. Raises ConfigError with the line that is wrong."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = {trace.time, trace.column} - set(reader.fieldnames or ())
+            if missing:
+                raise ConfigError(f"{trace.file} has no column {', '.join(sorted(missing))}")
+            rows = [_trace_row(trace, reader.line_num, row) for row in reader]
+    except OSError as error:
+        raise ConfigError(f"{trace.file} cannot be read: {error.strerror or error}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{trace.file} is not a CSV file: {error}") from error
+    if not rows:
+        raise ConfigError(f"{trace.file} has no rows")
+    for (before, _), (after, _) in itertools.pairwise(rows):
+        if after <= before:
+            raise ConfigError(f"{trace.file}: time goes back from {before:g} s to {after:g} s")
+    return rows
+
+
+def _trace_row(trace: Trace, line: int, row: dict[str, str | None]) -> tuple[float, Setpoint]:
+    try:
+        t, value = float(row[trace.time] or ""), float(row[trace.column] or "")
+    except ValueError as error:
+        raise ConfigError(f"{trace.file}:{line}: is not a number: {error}") from error
+    if not (math.isfinite(t) and math.isfinite(value)) or value < 0:
+        raise ConfigError(f"{trace.file}:{line}: a setpoint must be a number that is not negative")
+    if trace.unit == "A":
+        return t, Setpoint(value, "A")
+    return t, Setpoint(value * (1000.0 if trace.unit == "kW" else 1.0), "W")

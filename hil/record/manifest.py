@@ -1,0 +1,161 @@
+"""What a run was made of: versions, devices, clock, seed, and how it ended."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+from hil import __version__
+from hil.clock import Clock, ClockKind
+from hil.config.load import Bench
+
+_LIBRARIES = (
+    "aiomqtt",
+    "numpy",
+    "ocpp",
+    "pyarrow",
+    "pydantic",
+    "pymodbus",
+    "pyserial",
+    "websockets",
+)
+
+State = Literal["open", "sealed", "aborted", "failed"]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended."""
+
+    state: State
+    detail: str
+    safe_state_confirmed: bool | None
+    """``None`` where no output was ever live."""
+    safe_state_detail: str
+
+
+def run_id(clock: Clock, bench: Bench, scenario_text: str, seed: int) -> str:
+    """A name for the run: of its inputs under warp, of its inputs and its instant otherwise.
+
+    So two warp runs with the same inputs bear the same name, as they give the same bytes.
+    """
+    digest = hashlib.sha256()
+    parts = [__version__, str(seed), scenario_text, *bench.files.values()]
+    if clock.kind is ClockKind.REAL:
+        parts.append(clock.started_utc.isoformat())
+    for part in parts:
+        digest.update(part.encode() + b"\0")
+    return f"{clock.kind.value}-{digest.hexdigest()[:12]}"
+
+
+def build_manifest(
+    run: str,
+    bench: Bench,
+    scenario: str,
+    limits: str,
+    seed: int,
+    clock: Clock,
+    identities: Mapping[str, Any],
+    ending: Ending,
+    files: Mapping[str, str],
+) -> dict[str, Any]:
+    """The manifest as it stands now; ``ending.state`` is ``open`` while the run lives."""
+    over = ending.state != "open"
+    return {
+        "schema": 1,
+        "run": run,
+        "bench": bench.config.bench,
+        "scenario": scenario,
+        "seed": seed,
+        "hil": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(terse=True),
+        "libraries": _library_versions(),
+        "clock": {
+            "kind": clock.kind.value,
+            "epoch_utc": _utc(clock.epoch_utc),
+            "started_utc": _utc(clock.started_utc),
+            "ended_utc": _utc(datetime.now(UTC)) if over else None,
+            "bench_s": clock.now() if over else None,
+            "wall_s": clock.wall_s() if over else None,
+            "speedup": clock.speedup() if over else None,
+        },
+        "state": ending.state,
+        "detail": ending.detail,
+        "safe_state": {
+            "confirmed": ending.safe_state_confirmed,
+            "detail": ending.safe_state_detail,
+        },
+        "limits": limits,
+        "devices": _devices(bench, identities),
+        "files": dict(files),
+    }
+
+
+def _devices(bench: Bench, identities: Mapping[str, Any]) -> dict[str, Any]:
+    config = bench.config
+    virtual = set(config.virtual_names())
+    chosen = config.virtual.evses | config.virtual.meters if config.virtual else {}
+    devices: dict[str, Any] = {}
+    for name, evse in config.evses.items():
+        rating = evse.rating
+        devices[name] = {
+            "role": "evse",
+            "driver": evse.driver,
+            "profile": evse.profile,
+            "rating": {
+                "current_a": rating.current,
+                "phases": rating.phases,
+                "voltage_v": rating.voltage,
+                "power_w": rating.power_w,
+            },
+        }
+        if config.virtual and name in config.virtual.vehicles:
+            devices[name]["vehicle"] = config.virtual.vehicles[name]
+    for name, meter in config.meters.items():
+        profile = bench.meters[name]
+        devices[name] = {
+            "role": "meter",
+            "driver": meter.driver,
+            "profile": meter.profile,
+            "measures": meter.measures,
+            "poll_s": 1.0 / meter.poll,
+            "refresh_s": profile.refresh,
+            "averaging_s": profile.averaging,
+        }
+    for name, pilot in config.pilots.items():
+        devices[name] = {
+            "role": "pilot",
+            "driver": pilot.driver,
+            "plugged_into": pilot.plugged_into,
+        }
+    for name, device in devices.items():
+        device["virtual"] = name in virtual
+        if name in chosen:
+            device["personality"] = chosen[name]
+        identity = identities.get(name)
+        device["identity"] = (
+            {"description": identity.description, "details": dict(identity.details)}
+            if identity
+            else None
+        )
+    return devices
+
+
+def _library_versions() -> dict[str, str]:
+    versions = {}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "unknown"
+    return versions
+
+
+def _utc(instant: datetime) -> str:
+    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,175 @@
+"""Readings on disk: an Arrow stream while the run lives, Parquet once it is sealed.
+
+Long form, one row per value. The stream is flushed batch by batch, so that everything up to the
+last batch can be read after the process was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from hil.errors import RecordError
+from hil.quantities import Phase, Quality, Quantity, Reading
+
+SCHEMA = pa.schema(
+    [
+        pa.field("t", pa.float64(), nullable=False),
+        pa.field("t_request", pa.float64()),
+        pa.field("t_reply", pa.float64(), nullable=False),
+        pa.field("device", pa.string(), nullable=False),
+        pa.field("quantity", pa.string(), nullable=False),
+        pa.field("phase", pa.string(), nullable=False),
+        pa.field("value", pa.float64(), nullable=False),
+        pa.field("quality", pa.string(), nullable=False),
+    ]
+)
+"""Instants in seconds since the run started; ``value`` in the unit of its quantity."""
+
+_BATCH_ROWS = 1024
+_BATCH_S = 1.0
+"""A batch is written when it has this many rows or spans this much time, whichever is first."""
+
+
+class Series(NamedTuple):
+    """One quantity of one device and phase; arrays of one length, in order of ``t``."""
+
+    t: NDArray[np.float64]
+    t_request: NDArray[np.float64]
+    """NaN where the device reported unasked."""
+    t_reply: NDArray[np.float64]
+    value: NDArray[np.float64]
+    good: NDArray[np.bool_]
+    """False for what the device under test claims of itself, and for suspect values."""
+
+
+class SampleWriter:
+    """Appends readings to an Arrow stream file."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self._stream = pa.ipc.new_stream(self._file, SCHEMA)
+        self._rows: list[Reading] = []
+        self.rows_written = 0
+
+    def write(self, readings: Sequence[Reading]) -> None:
+        """Take readings in; they are on disk when their batch is full. Raises OSError."""
+        rows = self._rows
+        rows.extend(readings)
+        if len(rows) >= _BATCH_ROWS or (rows and rows[-1].t_reply - rows[0].t_reply >= _BATCH_S):
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand what is held to the operating system. Raises OSError."""
+        if self._rows:
+            columns = zip(*self._rows, strict=True)
+            arrays = [
+                pa.array(column, type=field.type)
+                for column, field in zip(columns, SCHEMA, strict=True)
+            ]
+            self._stream.write_batch(pa.record_batch(arrays, schema=SCHEMA))
+            self.rows_written += len(self._rows)
+            self._rows = []
+        self._file.flush()
+
+    def close(self) -> None:
+        """Flush, and make the file last through a power cut."""
+        self.flush()
+        self._stream.close()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+
+def seal(stream: Path, parquet: Path) -> None:
+    """Turn a stream into Parquet, ordered by time, device, quantity and phase.
+
+    The stream is removed once the Parquet file is complete. Raises RecordError.
+    """
+    table = read_stream(stream)
+    order = pc.sort_indices(
+        table,
+        sort_keys=[(name, "ascending") for name in ("t", "device", "quantity", "phase", "t_reply")],
+    )
+    partial = parquet.with_suffix(".partial")
+    dictionary = ["device", "quantity", "phase", "quality"]
+    pq.write_table(table.take(order), partial, compression="zstd", use_dictionary=dictionary)
+    partial.replace(parquet)
+    stream.unlink()
+
+
+def read_stream(path: Path) -> pa.Table:
+    """All whole batches of a stream, however it ended. Raises RecordError if it is none."""
+    batches: list[pa.RecordBatch] = []
+    try:
+        if path.stat().st_size == 0:
+            # Killed before the first batch, with which Arrow writes its header.
+            return SCHEMA.empty_table()
+        with path.open("rb") as file:
+            reader = pa.ipc.open_stream(file)
+            # A stream that was cut off in mid-batch is whole up to there.
+            with contextlib.suppress(pa.ArrowInvalid, OSError):
+                for batch in reader:
+                    batches.append(batch)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise RecordError(f"{path.name}: cannot be read as samples: {error}") from error
+    return pa.Table.from_batches(batches, schema=SCHEMA)
+
+
+def read_parquet(path: Path) -> pa.Table:
+    """A sealed table of samples. Raises RecordError if it is damaged or is something else."""
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid, pa.ArrowException) as error:
+        first = str(error).splitlines()[0]
+        raise RecordError(f"{path.name}: cannot be read as samples: {first}") from error
+    if not table.schema.equals(SCHEMA):
+        raise RecordError(f"{path.name}: holds other columns than the samples of a run")
+    return table
+
+
+class Samples:
+    """A table of samples, cut into series once."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._series: dict[tuple[str, str, str], Series] = {}
+        if table.num_rows:
+            self._cut(table)
+
+    def series(self, device: str, quantity: Quantity, phase: Phase) -> Series:
+        """One series; empty arrays if nothing of the kind was recorded."""
+        empty = np.empty(0)
+        return self._series.get(
+            (device, quantity.value, phase.value),
+            Series(empty, empty, empty, empty, np.empty(0, dtype=bool)),
+        )
+
+    def _cut(self, table: pa.Table) -> None:
+        keys = ("device", "quantity", "phase")
+        codes = np.zeros(table.num_rows, dtype=np.int64)
+        words: list[list[str]] = []
+        for key in keys:
+            encoded = table.column(key).combine_chunks().dictionary_encode()
+            words.append(encoded.dictionary.to_pylist())
+            codes = codes * len(words[-1]) + encoded.indices.to_numpy(zero_copy_only=False)
+        good = pc.equal(table.column("quality"), Quality.GOOD.value).to_numpy()
+        columns = [table.column(name).to_numpy() for name in ("t", "t_request", "t_reply", "value")]
+        order = np.lexsort((columns[0], codes))
+        starts = np.flatnonzero(np.r_[True, np.diff(codes[order]) != 0])
+        for part in np.split(order, starts[1:]):
+            code = int(codes[part[0]])
+            code, phase = divmod(code, len(words[2]))
+            device, quantity = divmod(code, len(words[1]))
+            name = (words[0][device], words[1][quantity], words[2][phase])
+            self._series[name] = Series(
+                columns[0][part], columns[1][part], columns[2][part], columns[3][part], good[part]
+            )

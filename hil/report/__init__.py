@@ -1,0 +1,1 @@
+"""What a person reads: the HTML report, the terminal table, the JUnit file."""

@@ -1,0 +1,345 @@
+"""What the page says, section by section, as plain text and numbers already rounded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hil.quantities import LINES, UNITS, Phase, Quantity
+from hil.report import words
+from hil.report.steps import segments
+from hil.report.traces import Target
+
+if TYPE_CHECKING:
+    from hil.record.run_folder import Record
+
+MOST_FINDINGS = 500
+
+_STATES = {
+    "aborted": "This run was aborted before its end.",
+    "failed": "This run failed: a device or the bench did not do what it must.",
+    "open": "This run was never closed: it was killed, or it is still under way.",
+}
+
+
+class Banner(NamedTuple):
+    """A line that must not be overlooked."""
+
+    style: str
+    title: str
+    text: str
+
+
+def virtual_words(result: Mapping[str, Any], manifest: Mapping[str, Any]) -> str | None:
+    """What is to be said of virtual devices; ``None`` if every device was real."""
+    if not result.get("virtual") and not result.get("virtual_devices"):
+        return None
+    chargers = [d for d in manifest.get("devices", {}).values() if d.get("role") == "evse"]
+    if all(charger.get("virtual") for charger in chargers):
+        return "virtual lab: no real charger was measured"
+    return "partly virtual bench: not every device was real"
+
+
+def banners(result: Mapping[str, Any], manifest: Mapping[str, Any]) -> Iterator[Banner]:
+    """Everything that limits what this report may be used for, most important first."""
+    safe_state = manifest.get("safe_state") or {}
+    if safe_state and not safe_state.get("confirmed"):
+        yield Banner("alarm", "The safe state was not confirmed.", safe_state.get("detail") or "")
+    state = result.get("state", "sealed")
+    if state in _STATES:
+        yield Banner("alarm", _STATES[state], manifest.get("detail") or "")
+    if result.get("incomplete"):
+        text = "The record is incomplete: what follows rests on the part that could be read."
+        yield Banner("alarm", "Incomplete record.", text)
+    virtual = virtual_words(result, manifest)
+    if virtual:
+        names = ", ".join(result.get("virtual_devices") or ())
+        yield Banner("virtual", virtual, f"Virtual: {names}.")
+
+
+class AttributeRow(NamedTuple):
+    """A line of the attribute table."""
+
+    name: str
+    target: str
+    measured: words.Rounded | None
+    coverage_factor: str
+    unit: str
+    percent_of_rated: str
+    statistic: str
+    counts: str
+    limit: str
+    limit_source: str
+    verdict: words.VerdictWords
+    reason: str
+    definition: str
+    distribution: Sequence[tuple[str, str]]
+    terms: Sequence[tuple[str, str]]
+
+
+def attribute_rows(result: Mapping[str, Any]) -> list[AttributeRow]:
+    """The practical attributes first, in their order, then the further ones as they come."""
+    order = {name: place for place, name in enumerate(words.PRACTICAL_ATTRIBUTES)}
+    entries = sorted(result["attributes"], key=lambda e: order.get(e["name"], len(order)))
+    return [_attribute_row(entry) for entry in entries]
+
+
+def measured(entry: Mapping[str, Any]) -> words.Rounded | None:
+    """Value and uncertainty of an attribute, rounded; ``None`` if it has no value."""
+    if entry.get("value") is None:
+        return None
+    signed = words.is_signed(entry["name"])
+    return words.rounded(entry["value"], entry.get("expanded_uncertainty"), signed=signed)
+
+
+def limit_text(entry: Mapping[str, Any]) -> str:
+    """The limit with its unit, empty if there is none; deviations are judged by their size."""
+    if entry.get("limit") is None:
+        return ""
+    sign = "\u00b1" if words.is_signed(entry["name"]) else "\u2264 "
+    return f"{sign}{words.exact(entry['limit'])} {entry['unit']}"
+
+
+def _attribute_row(entry: Mapping[str, Any]) -> AttributeRow:
+    name, unit = entry["name"], entry.get("unit") or ""
+    spread = entry.get("distribution") or {}
+    return AttributeRow(
+        name=words.attribute_name(name),
+        target=entry["target"],
+        measured=measured(entry),
+        coverage_factor=words.plain(entry.get("coverage_factor")),
+        unit=unit,
+        percent_of_rated=_percent(entry),
+        statistic=words.statistic(entry.get("statistic"), signed=words.is_signed(name)),
+        counts=f"{entry.get('n', 0)} of {entry.get('of', 0)}",
+        limit=limit_text(entry),
+        limit_source=entry.get("limit_source") or "",
+        verdict=words.verdict(entry["verdict"]),
+        reason=entry.get("reason") or "",
+        definition=entry.get("definition") or "",
+        distribution=[
+            (words.spread(key), f"{words.plain(spread[key])} {unit}".strip())
+            for key in ("min", "median", "mean", "p95", "max")
+            if spread.get(key) is not None
+        ],
+        terms=[
+            (term["name"], f"{words.plain(term['standard_uncertainty'], 2)} {term['unit']}")
+            for term in entry.get("uncertainty_terms") or ()
+        ],
+    )
+
+
+def _percent(entry: Mapping[str, Any]) -> str:
+    percent = entry.get("percent_of_rated")
+    if percent is None:
+        return ""
+    value, spread = entry.get("value"), entry.get("expanded_uncertainty")
+    spread_percent = abs(percent / value) * spread if value and spread else None
+    signed = words.is_signed(entry["name"])
+    return f"{words.rounded(percent, spread_percent, signed=signed).value} %"
+
+
+class StepRow(NamedTuple):
+    """A line of the table of steps, and the head of its zoom."""
+
+    number: int
+    target: str
+    sent: str
+    change: str
+    outcome: str
+    followed: bool
+    reason: str
+    numbers: Mapping[str, str]
+
+
+def step_rows(result: Mapping[str, Any], rated_w: Mapping[str, float]) -> list[StepRow]:
+    """Every setpoint of the run with what became of it; ``rated_w`` is each EVSE's rating."""
+    return [_step_row(step, rated_w.get(step["target"])) for step in result["steps"]]
+
+
+def _step_row(step: Mapping[str, Any], rated_w: float | None) -> StepRow:
+    sent_s = (step.get("instants_s") or {}).get("sent")
+    before, after = step.get("previous_value"), words.exact(step["value"])
+    change = f"{after} {step['unit']}"
+    if before is not None:
+        change = f"{words.exact(before)} \u2192 {change}"
+    numbers = {
+        key: _amount(step.get(key), unit, signed=key.startswith("accuracy"))
+        for key, unit in _STEP_NUMBERS.items()
+    }
+    accuracy = words.amount(step.get("accuracy_w"))
+    if accuracy and rated_w:
+        spread = accuracy.expanded_uncertainty
+        share = words.rounded(
+            100 * accuracy.value / rated_w, spread and 100 * spread / rated_w, signed=True
+        )
+        numbers["accuracy_percent"] = f"{share.value} % of rated"
+    return StepRow(
+        number=step["setpoint"],
+        target=step["target"],
+        sent="" if sent_s is None else f"{sent_s:.2f}",
+        change=change,
+        outcome=words.outcome(step["outcome"]),
+        followed=step["outcome"] == "followed",
+        reason=step.get("reason") or "",
+        numbers=numbers,
+    )
+
+
+_STEP_NUMBERS = {
+    "activation_time_s": "s",
+    "total_activation_time_s": "s",
+    "evse_delay_s": "s",
+    "ev_dead_time_s": "s",
+    "ramp_time_s": "s",
+    "accuracy_w": "W",
+    "precision_w": "W",
+    "accuracy_a": "A",
+}
+
+
+def _amount(entry: Any, unit: str, *, signed: bool) -> str:
+    number = words.amount(entry)
+    if number is None:
+        return ""
+    return f"{words.rounded(*number, signed=signed)} {unit}"
+
+
+class Fact(NamedTuple):
+    """A name and what it is; ``key`` picks the colour of a part of the delay."""
+
+    name: str
+    text: str
+    key: str = ""
+
+
+def step_facts(step: Mapping[str, Any], row: StepRow) -> list[Fact]:
+    """The numbers beside the zoom of a step."""
+    measured_parts = {"evse": "evse_delay_s", "ev": "ev_dead_time_s", "ramp": "ramp_time_s"}
+    measured_parts["evse_ev"] = "activation_time_s"
+    parts = [
+        Fact(
+            part.text,
+            row.numbers.get(measured_parts.get(part.kind, ""), "")
+            or f"{words.plain(part.end_s - part.start_s, 3)} s",
+            part.kind,
+        )
+        for part in segments(step)
+    ]
+    named = [
+        ("activation time", row.numbers["activation_time_s"]),
+        ("total activation time", row.numbers["total_activation_time_s"]),
+        ("requested", _watts(step.get("requested_w"))),
+        ("level before", _watts(step.get("level_before_w"))),
+        ("level after", _watts(step.get("level_after_w"))),
+        ("noise before, std. dev.", _watts(step.get("noise_before_w"), 2)),
+        ("accuracy", row.numbers["accuracy_w"]),
+        ("", row.numbers.get("accuracy_percent", "")),
+        ("accuracy, current", row.numbers["accuracy_a"]),
+        ("precision", row.numbers["precision_w"]),
+        ("mean phase voltage", _with_unit(step.get("voltage_v"), "V", 5)),
+    ]
+    return [*parts, *(Fact(name, text) for name, text in named if text)]
+
+
+def _watts(value: float | None, digits: int = 5) -> str:
+    return _with_unit(value, "W", digits)
+
+
+def _with_unit(value: float | None, unit: str, digits: int) -> str:
+    return "" if value is None else f"{words.plain(value, digits)} {unit}"
+
+
+def device_facts(device: Mapping[str, Any]) -> list[Fact]:
+    """Identity, versions and settings of a device."""
+    identity = device.get("identity") or {}
+    facts = [Fact("identity", identity.get("description") or "not told")]
+    facts += [
+        Fact(str(key).replace("_", " "), words.exact(value))
+        for key, value in (identity.get("details") or {}).items()
+    ]
+    for key in ("driver", "profile", "personality", "vehicle", "measures", "plugged_into"):
+        if device.get(key) is not None:
+            facts.append(Fact(key.replace("_", " "), str(device[key])))
+    rating = device.get("rating")
+    if rating:
+        facts.append(Fact("rating", _rating(rating)))
+    for key in ("poll_s", "refresh_s", "averaging_s"):
+        if key in device:
+            text = "unknown" if device[key] is None else f"{words.exact(device[key])} s"
+            facts.append(Fact(f"{key.removesuffix('_s')} interval", text))
+    return facts
+
+
+def _rating(rating: Mapping[str, Any]) -> str:
+    current, phases, voltage, power = (
+        words.exact(rating.get(key)) for key in ("current_a", "phases", "voltage_v", "power_w")
+    )
+    return f"{current} A, {phases} phases, {voltage} V, {power} W"
+
+
+def clock_facts(result: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[Fact]:
+    """Clock, seed and versions."""
+    clock = manifest.get("clock") or {}
+    kind = result["clock"]["kind"]
+    meaning = "simulated time, as fast as the computer can" if kind == "warp" else "real time"
+    facts = [Fact("clock", f"{kind} ({meaning})")]
+    if clock.get("bench_s") is not None:
+        facts.append(Fact("duration", f"{words.plain(clock['bench_s'], 5)} s on the bench"))
+    if clock.get("speedup") is not None and kind == "warp":
+        text = f"{words.plain(clock['speedup'], 3)} times real time"
+        facts.append(Fact("speed-up", f"{text} ({words.plain(clock.get('wall_s'), 3)} s)"))
+    for key, name in (
+        ("epoch_utc", "calendar at 0 s of the run"),
+        ("started_utc", "started, computer's clock (UTC)"),
+        ("ended_utc", "ended, computer's clock (UTC)"),
+    ):
+        if clock.get(key):
+            facts.append(Fact(name, str(clock[key])))
+    facts.append(Fact("seed", words.exact(result.get("seed"))))
+    facts += [Fact("hil", str(result["hil"])), Fact("Python", str(manifest.get("python", "")))]
+    libraries = manifest.get("libraries") or {}
+    if libraries:
+        facts.append(Fact("libraries", ", ".join(f"{n} {v}" for n, v in libraries.items())))
+    return [fact for fact in facts if fact.text]
+
+
+def condition_facts(record: Record, target: Target) -> list[Fact]:
+    """What the supply and the surroundings were while it was measured, as far as known."""
+    facts = []
+    if target.meter is not None:
+        shown = [(Quantity.VOLTAGE, phase) for phase in LINES] + [(Quantity.FREQUENCY, Phase.TOTAL)]
+        facts += [_range(record, target.meter, *what, good_only=True) for what in shown]
+    for quantity in (Quantity.STATE_OF_CHARGE, Quantity.TEMPERATURE):
+        facts.append(_range(record, target.name, quantity, Phase.TOTAL, good_only=False))
+    return [fact for fact in facts if fact is not None]
+
+
+def _range(
+    record: Record, device: str, quantity: Quantity, phase: Phase, *, good_only: bool
+) -> Fact | None:
+    series = record.series(device, quantity, phase)
+    values = series.value[series.good] if good_only else series.value
+    if not values.size:
+        return None
+    low, mean, high = (
+        words.plain(float(v), 5) for v in (values.min(), values.mean(), values.max())
+    )
+    name = str(quantity).replace("_", " ")
+    claim = "" if good_only else " (the device's own claim)"
+    where = "" if phase is Phase.TOTAL else f" {phase}"
+    unit = {"Cel": "\u00b0C"}.get(UNITS[quantity], UNITS[quantity])
+    return Fact(f"{name}{where}{claim}", f"{mean} {unit} on average, {low} to {high} {unit}")
+
+
+def definition_facts(result: Mapping[str, Any]) -> list[Fact]:
+    """Every parameter of the measurement with its value."""
+    found = []
+    for key, value in (result["limits"].get("definitions") or {}).items():
+        text, unit = words.definition(key)
+        share = unit == "1" and isinstance(value, (int, float))
+        shown = (
+            f"{words.exact(round(100 * value, 9))} %" if share else f"{words.exact(value)} {unit}"
+        )
+        found.append(Fact(text, shown.strip(), key))
+    return found

@@ -1,0 +1,249 @@
+"""The curves of a run, ready to be drawn: decimated without losing extremes, broken at gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.quantities import Event, EventKind, Quantity
+
+if TYPE_CHECKING:
+    from hil.record.run_folder import Record
+
+Floats = NDArray[np.float64]
+
+_GAP_INTERVALS = 5.0
+"""So many usual intervals without a reading are a gap, and the line breaks."""
+
+_LEAST_GAP_S = 1.0
+
+
+class Curve(NamedTuple):
+    """Values ``y`` at instants ``t`` (seconds of the run); NaN in ``y`` breaks the line."""
+
+    t: Floats
+    y: Floats
+
+
+class Mark(NamedTuple):
+    """Something that happened at an instant, in a few words."""
+
+    t: float
+    text: str
+
+
+class Command(NamedTuple):
+    """A setpoint as it was sent; ``watts`` is NaN where it cannot be told."""
+
+    t: float
+    number: int
+    watts: float
+    text: str
+
+
+class Target(NamedTuple):
+    """An EVSE of the run with what stands beside it."""
+
+    name: str
+    meter: str | None
+    pilot: str | None
+    rating: Mapping[str, Any]
+
+
+class RunCurves(NamedTuple):
+    """Everything that is drawn of one EVSE; powers in W, currents in A."""
+
+    measured: Curve
+    suspect: Curve
+    """Readings of the reference meter that are not to be trusted; marked, never joined."""
+    claimed: Curve
+    requested: Curve
+    """Setpoints that the EVSE took, as watts; holds from each instant to the next."""
+    taken: Sequence[Command]
+    refused: Sequence[Command]
+    setpoint_a: Curve
+    offered: Curve
+    """Current that the pilot offers, per phase; holds from each instant to the next."""
+    marks: Sequence[Mark]
+    end_s: float
+
+
+def targets(manifest: Mapping[str, Any]) -> Iterator[Target]:
+    """The EVSEs of the run, each with the first meter and pilot that belong to it."""
+    devices: Mapping[str, Mapping[str, Any]] = manifest.get("devices", {})
+
+    def beside(role: str, key: str, evse: str) -> str | None:
+        found = (n for n, d in devices.items() if d.get("role") == role and d.get(key) == evse)
+        return next(found, None)
+
+    for name, device in devices.items():
+        if device.get("role") == "evse":
+            meter = beside("meter", "measures", name)
+            pilot = beside("pilot", "plugged_into", name)
+            yield Target(name, meter, pilot, device.get("rating") or {})
+
+
+def curves(record: Record, result: Mapping[str, Any], target: Target) -> RunCurves:
+    """Gather what is drawn of ``target``."""
+    measured, suspect = _power(record, target.meter)
+    claimed_series = record.series(target.name, Quantity.POWER)
+    claimed = Curve(claimed_series.t, claimed_series.value)
+    sent = [e for e in record.events if _is(e, EventKind.SETPOINT_SENT, target.name)]
+    ends = [float(c.t[-1]) for c in (measured, claimed) if c.t.size]
+    end_s = max([*ends, *(event.t for event in record.events[-1:])], default=0.0)
+    taken, refused = _requested(record.events, sent, result, target)
+    in_force = {command.number for command in taken}
+    amperes = [
+        (event.t, event.data["value"])
+        for event in sent
+        if event.data["unit"] == "A" and event.data["setpoint"] in in_force
+    ]
+    return RunCurves(
+        measured=measured,
+        suspect=suspect,
+        claimed=claimed,
+        requested=_held([(c.t, c.watts) for c in taken], end_s),
+        taken=taken,
+        refused=refused,
+        setpoint_a=_held(amperes, end_s),
+        offered=_offered(record.events, target.pilot, end_s),
+        marks=_marks(record.events, target),
+        end_s=end_s,
+    )
+
+
+def _is(event: Event, kind: EventKind, device: str | None) -> bool:
+    return event.kind is kind and event.device == device
+
+
+def _power(record: Record, meter: str | None) -> tuple[Curve, Curve]:
+    if meter is None:
+        return curve_of([]), curve_of([])
+    series = record.series(meter, Quantity.POWER)
+    good = series.good
+    return (
+        Curve(series.t[good], series.value[good]),
+        Curve(series.t[~good], series.value[~good]),
+    )
+
+
+def curve_of(points: Sequence[tuple[float, float | None]]) -> Curve:
+    """A curve through points; ``None`` breaks it."""
+    values = np.array(points, dtype=np.float64).reshape(-1, 2)
+    return Curve(values[:, 0], values[:, 1])
+
+
+def _held(points: Sequence[tuple[float, float | None]], end_s: float) -> Curve:
+    """A curve that holds each value to the next instant, and the last one to the end."""
+    if points and points[-1][0] < end_s:
+        points = [*points, (end_s, points[-1][1])]
+    return curve_of(points)
+
+
+def nominal_w(value: float, unit: str, rating: Mapping[str, Any]) -> float:
+    """A setpoint as watts at the rated voltage on the rated phases; NaN if these are unknown."""
+    if unit == "W":
+        return value
+    voltage_v, phases = rating.get("voltage_v"), rating.get("phases")
+    return value * voltage_v * phases if voltage_v and phases else float("nan")
+
+
+def _requested(
+    events: Sequence[Event], sent: Sequence[Event], result: Mapping[str, Any], target: Target
+) -> tuple[list[Command], list[Command]]:
+    """The setpoints that were taken, and those that were not."""
+    failed = {
+        event.data["setpoint"]
+        for event in events
+        if _is(event, EventKind.SETPOINT_FAILED, target.name)
+    }
+    computed = {step["setpoint"]: step.get("requested_w") for step in result.get("steps", ())}
+    taken: list[Command] = []
+    refused: list[Command] = []
+    for event in sent:
+        number, value, unit = (event.data[key] for key in ("setpoint", "value", "unit"))
+        watts = computed.get(number)
+        if watts is None:
+            watts = nominal_w(value, unit, target.rating)
+        command = Command(event.t, number, watts, f"setpoint {number}: {value:g} {unit}")
+        (refused if number in failed else taken).append(command)
+    return taken, refused
+
+
+def _offered(events: Sequence[Event], pilot: str | None, end_s: float) -> Curve:
+    edges = [e for e in events if _is(e, EventKind.PILOT_EDGE, pilot)]
+    return _held([(edge.t, edge.data.get("current_a")) for edge in edges], end_s)
+
+
+_SHOWN_ACTIONS = ("plug_in", "unplug", "start", "stop")
+
+
+def _marks(events: Sequence[Event], target: Target) -> list[Mark]:
+    """When the car was plugged in or out, and charging started or stopped."""
+    mine = {target.name, target.pilot, ""}
+    return [
+        Mark(event.t, str(event.data["action"]).replace("_", " "))
+        for event in events
+        if event.kind is EventKind.COMMAND
+        and event.data.get("action") in _SHOWN_ACTIONS
+        and event.device in mine
+    ]
+
+
+def decimate(y: Floats, most: int) -> NDArray[np.intp]:
+    """Indices of at most ``most`` (at least 4) points that keep the shape and every extreme.
+
+    The first and the last point stay; of each of the equal runs between them, the smallest and
+    the largest value.
+    """
+    if y.size <= most:
+        return np.arange(y.size)
+    inner = y[1:-1]
+    runs = (most - 2) // 2
+    length = -(-inner.size // runs)
+    padded = np.full(length * runs, np.nan)
+    padded[: inner.size] = inner
+    table = padded.reshape(runs, length)
+    unknown = np.isnan(table)
+    lowest = np.where(unknown, np.inf, table).argmin(axis=1)
+    highest = np.where(unknown, -np.inf, table).argmax(axis=1)
+    starts = np.arange(runs) * length
+    picked = np.concatenate([starts + lowest, starts + highest]) + 1
+    picked = picked[picked < y.size - 1]
+    return np.unique(np.concatenate([picked, [0, y.size - 1]]))
+
+
+def thinned(curve: Curve, most: int) -> Curve:
+    """The curve with at most about ``most`` points, and broken where readings are missing."""
+    if curve.t.size < 2:
+        return curve
+    intervals_s = np.diff(curve.t)
+    gap_s = max(_LEAST_GAP_S, _GAP_INTERVALS * float(np.median(intervals_s)))
+    stretch = np.concatenate([[0], np.cumsum(intervals_s > gap_s)])
+    kept = decimate(curve.y, most)
+    after = np.flatnonzero(np.diff(stretch[kept])) + 1
+    t, y = curve.t[kept], curve.y[kept]
+    return Curve(np.insert(t, after, t[after - 1]), np.insert(y, after, np.nan))
+
+
+def between(curve: Curve, start_s: float, end_s: float) -> Curve:
+    """The part of a sampled curve with ``start_s <= t <= end_s``."""
+    first, last = np.searchsorted(curve.t, [start_s, np.nextafter(end_s, np.inf)])
+    return Curve(curve.t[first:last], curve.y[first:last])
+
+
+def held_between(curve: Curve, start_s: float, end_s: float) -> Curve:
+    """The part of a curve of held values, with the values it has at both ends of the window."""
+    if not curve.t.size or curve.t[0] > end_s:
+        return curve_of([])
+    inside = between(curve, start_s, end_s)
+    t, y = inside.t, inside.y
+    before = int(np.searchsorted(curve.t, start_s, side="right")) - 1
+    if before >= 0 and (not t.size or t[0] > start_s):
+        t, y = np.insert(t, 0, start_s), np.insert(y, 0, curve.y[before])
+    if t.size and t[-1] < end_s:
+        t, y = np.append(t, end_s), np.append(y, y[-1])
+    return Curve(t, y)

@@ -1,0 +1,1 @@
+"""The virtual lab: one physics, and a twin on the wire for each driver."""

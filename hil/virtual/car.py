@@ -1,0 +1,169 @@
+"""A car's on-board charger: from the pilot and the supply to the current it draws."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+
+from hil.clock import Scheduler, TimerHandle
+from hil.config.personalities import VirtualVehicle
+from hil.j1772 import offer
+from hil.virtual.noise import CYCLE_S
+from hil.virtual.trajectory import Piece, Trajectory
+
+_TAPER_TICK_S = 1.0
+
+MoveObserver = Callable[[Piece], None]
+
+
+class Car:
+    """One car on ``phases`` phases of ``voltage_v``; noise is the supply's affair, not in here."""
+
+    def __init__(
+        self, vehicle: VirtualVehicle, phases: int, voltage_v: float, scheduler: Scheduler
+    ) -> None:
+        self.vehicle, self.phases, self.voltage_v = vehicle, phases, voltage_v
+        self._scheduler = scheduler
+        self._on_move: MoveObserver | None = None
+        self._trajectory = Trajectory(scheduler.time())
+        self._timers: list[tuple[float, TimerHandle]] = []
+        self._started = False
+        self._duty_percent: float | None = None
+        self._target_a = 0.0
+        self._due_s = -math.inf
+        self._energy_wh = 0.0
+        self._energy_until_s = scheduler.time()
+        if vehicle.taper is not None:
+            scheduler.call_at(scheduler.time() + _TAPER_TICK_S, self._taper_tick)
+
+    def on_move(self, callback: MoveObserver) -> None:
+        """Call back at the instant at which the current begins to move."""
+        self._on_move = callback
+
+    def supply(self, closed: bool) -> None:
+        """The EVSE's contactor closed or opened; without supply there is no current at once."""
+        self._call_off()
+        if closed:
+            self._at(self._scheduler.time() + self.vehicle.start_after, self._start)
+            return
+        self._started = False
+        self._target_a = 0.0
+        self._move(0.0, None, None)
+
+    def see(self, duty_percent: float | None) -> None:
+        """The pilot's duty cycle, ``None`` while it does not oscillate."""
+        self._duty_percent = duty_percent
+        self._follow()
+
+    def power_factor(self, current_a: float) -> float:
+        """Power factor at a current: straight lines between the personality's points."""
+        points = self.vehicle.power_factor
+        if current_a <= points[0].current:
+            return points[0].factor
+        for low, high in itertools.pairwise(points):
+            if current_a <= high.current:
+                share = (current_a - low.current) / (high.current - low.current)
+                return low.factor + share * (high.factor - low.factor)
+        return points[-1].factor
+
+    def level_w(self, current_a: float) -> float:
+        """Active power of all phases at a steady current and the nominal voltage."""
+        return self.phases * self.voltage_v * current_a * self.power_factor(current_a)
+
+    def mean_current_a(self, start_s: float, end_s: float) -> float:
+        """Mean current per phase over a window, from the middle of each mains cycle in it."""
+        if end_s <= start_s or self._trajectory.steady_over(start_s, end_s):
+            return self._trajectory.current_a(end_s)
+        count = max(1, round((end_s - start_s) / CYCLE_S))
+        width_s = (end_s - start_s) / count
+        instants = (start_s + (index + 0.5) * width_s for index in range(count))
+        return sum(map(self._trajectory.current_a, instants)) / count
+
+    def energy_wh(self, until_s: float) -> float:
+        """Energy drawn so far, brought up to an instant in slices of a tenth of a second."""
+        while self._energy_until_s < until_s:
+            start_s = self._energy_until_s
+            steady = self._trajectory.steady_over(start_s, until_s)
+            end_s = until_s if steady else min(until_s, start_s + 5 * CYCLE_S)
+            power_w = self.level_w(self.mean_current_a(start_s, end_s))
+            self._energy_wh += power_w * (end_s - start_s) / 3600.0
+            self._energy_until_s = end_s
+        return self._energy_wh
+
+    def _at(self, when_s: float, callback: Callable[..., None], *arguments: float) -> None:
+        now_s = self._scheduler.time()
+        self._timers = [(due_s, timer) for due_s, timer in self._timers if due_s >= now_s]
+        self._timers.append((when_s, self._scheduler.call_at(when_s, callback, *arguments)))
+
+    def _call_off(self) -> None:
+        for _, timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+
+    def _start(self) -> None:
+        self._started = True
+        self._due_s = self._scheduler.time()
+        self._target_a = self._wanted_a()
+        self._head_for(self._target_a)
+
+    def _follow(self) -> None:
+        """Head for what the pilot says, after the dead time; earlier changes keep their order."""
+        if not self._started:
+            return
+        wanted_a = self._wanted_a()
+        if wanted_a == self._target_a:
+            return
+        rises = wanted_a > self._target_a
+        self._target_a = wanted_a
+        dead_s = self.vehicle.dead_time_up if rises else self.vehicle.dead_time_down
+        self._due_s = max(self._scheduler.time() + dead_s, self._due_s)
+        self._at(self._due_s, self._head_for, wanted_a)
+
+    def _wanted_a(self) -> float:
+        """What the car draws at the pilot it sees, amperes per phase."""
+        offered_a = offer(self._duty_percent).current_a if self._duty_percent is not None else None
+        if offered_a is None or offered_a < self.vehicle.minimum - 1e-6:
+            return 0.0
+        wanted_a = self.vehicle.gain * offered_a + self.vehicle.offset + self._bias_a(offered_a)
+        if self.vehicle.quantum > 0:
+            # Rounding of a few parts in 1e16 must not cost a whole quantum.
+            wanted_a = math.floor(wanted_a / self.vehicle.quantum + 1e-6) * self.vehicle.quantum
+        return max(0.0, min(wanted_a, self._most_a()))
+
+    def _bias_a(self, offered_a: float) -> float:
+        offered_w = offered_a * self.voltage_v * self.phases
+        volts = self.voltage_v * self.phases * self.power_factor(offered_a)
+        biases = (bias for bias in self.vehicle.power_bias if bias.from_ <= offered_w < bias.to)
+        return sum(bias.add / volts for bias in biases)
+
+    def _most_a(self) -> float:
+        """Largest current the battery takes now; falls in a straight line in the taper."""
+        taper = self.vehicle.taper
+        if taper is None:
+            return self.vehicle.maximum
+        charge = min(self.vehicle.state_of_charge + self._energy_wh / self.vehicle.battery, 1.0)
+        if charge <= taper.above:
+            return self.vehicle.maximum
+        share = (charge - taper.above) / max(1.0 - taper.above, 1e-9)
+        return self.vehicle.maximum * (1.0 + share * (taper.to - 1.0))
+
+    def _taper_tick(self) -> None:
+        now_s = self._scheduler.time()
+        self.energy_wh(now_s)
+        self._follow()
+        self._scheduler.call_at(now_s + _TAPER_TICK_S, self._taper_tick)
+
+    def _head_for(self, target_a: float) -> None:
+        rises = target_a > self._trajectory.current_a(self._scheduler.time())
+        lag = self.vehicle.up if rises else self.vehicle.down
+        self._move(target_a, lag.rate, lag.time_constant)
+
+    def _move(
+        self, target_a: float, rate_a_per_s: float | None, time_constant_s: float | None
+    ) -> None:
+        now_s = self._scheduler.time()
+        self.energy_wh(now_s)
+        piece = self._trajectory.move(now_s, target_a, rate_a_per_s, time_constant_s)
+        if piece.from_a != piece.to_a and self._on_move is not None:
+            self._on_move(piece)

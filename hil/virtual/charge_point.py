@@ -1,0 +1,395 @@
+"""The twin of a charger: a real OCPP 1.6J client in front of the plant.
+
+It connects to the bench as a charger does, boots, reports, takes charging profiles and passes the
+limit they make on to the plant. It checks what it is sent against the schemas (as the ``ocpp``
+package does) and knows nothing of the driver on the other side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import zlib
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from ocpp.v16 import call
+from websockets.asyncio.client import ClientConnection
+
+from hil import __version__
+from hil.config.bench import Rating
+from hil.config.personalities import VirtualEvse
+from hil.j1772 import PilotState
+from hil.virtual.charge_point_calls import Calls
+from hil.virtual.charge_point_link import QUIET, ChargePointLink
+from hil.virtual.charging_profiles import (
+    MAX,
+    TX,
+    CompositePeriod,
+    Profile,
+    ProfileError,
+    ProfileStore,
+    Supply,
+    parse_profile,
+)
+from hil.virtual.plant import PilotSignal, Plant
+from hil.virtual.station_configuration import Configuration
+from hil.virtual.station_meter import Station, sampled_values
+
+_LOOK_AHEAD_S = 8 * 86_400.0
+"""Longer than a week, so that a weekly profile is never out of sight."""
+
+_PLUG_TAG = "PLUGGED-IN"
+
+
+class Transaction(NamedTuple):
+    """A transaction that the central system has given a number."""
+
+    transaction_id: int
+    id_tag: str
+    since_s: float
+    """Loop time at which it began."""
+
+
+class ChargePointTwin:
+    """A charge point with one connector. ``seed`` fixes everything that is random in it."""
+
+    def __init__(
+        self,
+        charge_point_id: str,
+        connector: int,
+        personality: VirtualEvse,
+        rating: Rating,
+        plant: Plant,
+        seed: int,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self.charge_point_id, self.connector = charge_point_id, connector
+        self.personality, self.rating, self.plant = personality, rating, plant
+        self.configuration = Configuration(personality)
+        self.profiles = ProfileStore(Supply(rating.current, rating.voltage, rating.phases))
+        self.transaction: Transaction | None = None
+        self.arrivals: list[tuple[float, int]] = []
+        """Loop time at which each SetChargingProfile arrived, and its chargingProfileId."""
+        self._loop = loop or asyncio.get_running_loop()
+        identity = zlib.crc32(charge_point_id.encode())
+        self._random = np.random.default_rng([seed, identity])
+        self._utc_offset_s = 0.0
+        self._booted = False
+        self._plugged = plant.pilot().state is not PilotState.A
+        self._starting = False
+        self._tag: str | None = None
+        self._limit_a = rating.current
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._link = ChargePointLink(self._calls, self._boot_due, self._boot_answered, self._ready)
+        self.say = self._link.say
+        plant.on_status(self._status_changed)
+        plant.on_pilot(self._pilot_changed)
+
+    # --- life ------------------------------------------------------------------------------------
+
+    async def connect(self, url: str) -> None:
+        """Connect to the central system at ``url`` (without the identity), and keep trying.
+
+        Returns at once; the connection is made in the background, again after each loss.
+        """
+        self._link.start(f"{url.rstrip('/')}/{self.charge_point_id}")
+
+    async def stop(self) -> None:
+        """Vanish from the network; never raises."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        await self._link.stop()
+
+    def drop(self) -> None:
+        """Lose the connection without a word, as a charger on a bad link does; it comes back."""
+        self._link.cut()
+
+    def reboot(self) -> None:
+        """Drop the connection in a second, and boot anew."""
+        self._booted = False
+        self._arm("reboot", 1.0, self._link.cut)
+
+    def _calls(self, socket: ClientConnection, answer_within_s: float) -> Calls:
+        return Calls(self, socket, answer_within_s, QUIET)
+
+    def _boot_due(self) -> Any | None:
+        return None if self._booted else self.boot_request()
+
+    def _boot_answered(self, answer: Any) -> float:
+        """Take over the central system's calendar; how long to wait before the next step."""
+        self._utc_offset_s = _instant_s(answer.current_time) - self._loop.time()
+        interval_s = max(int(answer.interval), 1)
+        self._booted = answer.status == "Accepted"
+        if not self._booted:
+            return interval_s
+        self.configuration.change("HeartbeatInterval", str(interval_s))
+        self.arm_heartbeat()
+        return 0.0
+
+    def _ready(self) -> None:
+        self.say_status()
+
+    def boot_request(self) -> Any:
+        """BootNotification as this charger sends it."""
+        return call.BootNotification(
+            charge_point_vendor="hil",
+            charge_point_model="virtual EVSE",
+            charge_point_serial_number=self.charge_point_id[:25],
+            firmware_version=__version__,
+            meter_type=self.personality.personality[:25],
+        )
+
+    # --- time ------------------------------------------------------------------------------------
+
+    def utc_s(self, loop_s: float | None = None) -> float:
+        """The charger's calendar, seconds since 1970, as it was set by the central system."""
+        return self._utc_offset_s + (self._loop.time() if loop_s is None else loop_s)
+
+    def utc_text(self, utc_s: float | None = None) -> str:
+        """An instant of that calendar in ISO 8601, milliseconds; now if not given."""
+        instant = datetime.fromtimestamp(self.utc_s() if utc_s is None else utc_s, UTC)
+        return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def acknowledge_delay_s(self) -> float:
+        """How long this answer takes: normal, cut off at zero."""
+        spread = self.personality.acknowledge_after
+        return max(0.0, float(self._random.normal(spread.mean, spread.deviation)))
+
+    def _arm(self, name: str, delay_s: float, act: Callable[[], None]) -> None:
+        """Do something later, in place of what was planned under that name."""
+        self._disarm(name)
+        if self._link.alive:
+            self._timers[name] = self._loop.call_later(delay_s, act)
+
+    def _disarm(self, name: str) -> None:
+        timer = self._timers.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+
+    # --- what it says of its own accord ----------------------------------------------------
+
+    def say_status(self) -> None:
+        """StatusNotification of the connector as it is now."""
+        self._status_changed(self.plant.status)
+
+    def _status_changed(self, status: str) -> None:
+        error_code = "OtherError" if status == "Faulted" else "NoError"
+        self.say(
+            call.StatusNotification(
+                connector_id=self.connector,
+                error_code=error_code,
+                status=status,
+                timestamp=self.utc_text(),
+            )
+        )
+
+    def arm_heartbeat(self) -> None:
+        """Plan the next heartbeat by the configured interval."""
+        interval_s = self.configuration.seconds("HeartbeatInterval")
+        if interval_s > 0:
+            self._arm("heartbeat", interval_s, self._beat)
+
+    def _beat(self) -> None:
+        self.say(call.Heartbeat())
+        self.arm_heartbeat()
+
+    def arm_meter(self) -> None:
+        """Plan the next MeterValues by the configured interval, no faster than the charger can."""
+        interval_s = self.configuration.seconds("MeterValueSampleInterval")
+        if self.transaction is None or interval_s == 0:
+            self._disarm("meter")
+        else:
+            least_s = self.personality.meter_interval_least
+            self._arm("meter", max(interval_s, least_s), self._sample)
+
+    def _sample(self) -> None:
+        self.say_meter_values("Sample.Periodic")
+        self.arm_meter()
+
+    def say_meter_values(self, context: str) -> None:
+        """MeterValues of this instant."""
+        now_s = self._loop.time()
+        station = Station(
+            self.plant.limit_a,
+            self.rating.phases,
+            self.rating.voltage,
+            self.personality.meter_gain,
+        )
+        values = sampled_values(
+            self.configuration.measurands, self.plant.measure(now_s, now_s), station, context
+        )
+        sample = {"timestamp": self.utc_text(), "sampledValue": values}
+        transaction_id = self.transaction.transaction_id if self.transaction else None
+        self.say(
+            call.MeterValues(
+                connector_id=self.connector, meter_value=[sample], transaction_id=transaction_id
+            )
+        )
+
+    def _meter_wh(self) -> int:
+        now_s = self._loop.time()
+        return round(self.personality.meter_gain * self.plant.measure(now_s, now_s).energy_wh)
+
+    # --- transactions --------------------------------------------------------------------------
+
+    def _pilot_changed(self, signal: PilotSignal) -> None:
+        plugged = signal.state is not PilotState.A
+        if plugged == self._plugged:
+            return
+        self._plugged = plugged
+        if not plugged:
+            self.end_transaction("EVDisconnected")
+        elif self._tag is not None or self.personality.start == "plug":
+            self._start(self._tag or _PLUG_TAG)
+
+    def start_remotely(self, id_tag: str, profile: Profile | None) -> bool:
+        """RemoteStartTransaction: begin now or, within ConnectionTimeOut, when a car comes."""
+        if self.transaction is not None or self._starting:
+            return False
+        if profile is not None:
+            self.profiles.install(profile)
+        if self._plugged:
+            self._start(id_tag)
+        else:
+            self._tag = id_tag
+            self._arm("tag", self.configuration.seconds("ConnectionTimeOut"), self._forget_tag)
+        return True
+
+    def _forget_tag(self) -> None:
+        self._tag = None
+
+    def _start(self, id_tag: str) -> None:
+        self._disarm("tag")
+        self._tag, self._starting = None, True
+
+        def authorized(answer: Any) -> None:
+            if answer is None or answer.id_tag_info.get("status") != "Accepted":
+                self._starting = False
+                return
+            request = call.StartTransaction(
+                connector_id=self.connector,
+                id_tag=id_tag,
+                meter_start=self._meter_wh(),
+                timestamp=self.utc_text(),
+            )
+            self.say(request, started, keep=True)
+
+        def started(answer: Any) -> None:
+            self._starting = False
+            if answer is not None:
+                self._started(answer.transaction_id, id_tag)
+
+        self.say(call.Authorize(id_tag=id_tag), authorized, keep=True)
+
+    def _started(self, transaction_id: int, id_tag: str) -> None:
+        self.transaction = Transaction(transaction_id, id_tag, self._loop.time())
+        if not self._plugged:
+            self.end_transaction("EVDisconnected")
+            return
+        self.plant.allow(True)
+        self.refresh_limit()
+        self.arm_meter()
+
+    def end_transaction(self, reason: str) -> None:
+        """StopTransaction, if one is running."""
+        transaction, self.transaction = self.transaction, None
+        if transaction is None:
+            return
+        self.plant.allow(False)
+        self._disarm("meter")
+        self.profiles.end_transaction()
+        self.refresh_limit()
+        self.say(
+            call.StopTransaction(
+                meter_stop=self._meter_wh(),
+                timestamp=self.utc_text(),
+                transaction_id=transaction.transaction_id,
+                reason=reason,
+                id_tag=transaction.id_tag,
+            ),
+            keep=True,
+        )
+
+    # --- limits ----------------------------------------------------------------------------------
+
+    def take_profile(self, connector: int, data: Mapping[str, Any]) -> str:
+        """SetChargingProfile: ``Accepted`` and passed on to the plant, or ``Rejected``."""
+        self.arrivals.append((self._loop.time(), data["charging_profile_id"]))
+        try:
+            profile = parse_profile(connector, data)
+        except ProfileError:
+            return "Rejected"
+        if not self._takes(profile):
+            return "Rejected"
+        self.profiles.install(profile)
+        self.refresh_limit(accepted=True)
+        return "Accepted"
+
+    def _takes(self, profile: Profile) -> bool:
+        """What this personality takes, and what OCPP 1.6 allows (section 5.16)."""
+        evse = self.personality
+        right_place = profile.connector in (0, self.connector) and (
+            profile.purpose != MAX or profile.connector == 0
+        )
+        right_kind = (
+            profile.unit in evse.units
+            and profile.purpose in evse.purposes
+            and profile.stack_level < evse.stack_levels
+        )
+        return (
+            right_place and right_kind and self._is_of_transaction(profile) and self._high(profile)
+        )
+
+    def _is_of_transaction(self, profile: Profile) -> bool:
+        if profile.purpose != TX:
+            return True
+        running = self.transaction
+        return running is not None and profile.transaction_id in (None, running.transaction_id)
+
+    def _high(self, profile: Profile) -> bool:
+        """Whether no limit is below the minimum, where the charger minds."""
+        if self.personality.below_minimum != "reject":
+            return True
+        to_amperes = self.profiles.supply.amperes
+        return all(
+            to_amperes(period.limit, profile.unit, period.number_phases)
+            >= self.personality.minimum - 1e-9
+            for period in profile.periods
+        )
+
+    def refresh_limit(self, accepted: bool = False, at_s: float = -math.inf) -> None:
+        """Pass the limit on to the plant if it is another one or was just ``accepted``.
+
+        ``at_s`` is the instant (since 1970) for which a change was planned.
+        """
+        now_s = max(self.utc_s(), at_s)
+        since_s = self._charging_since_s()
+        limit_a = self.profiles.limit(now_s, since_s).current_a
+        if accepted or limit_a != self._limit_a:
+            self._limit_a = limit_a
+            self.plant.command(limit_a)
+        change_s = self.profiles.next_change_s(now_s, now_s + _LOOK_AHEAD_S, since_s)
+        if change_s is None:
+            self._disarm("limit")
+        else:
+            delay_s = change_s - self.utc_s()
+            self._arm("limit", delay_s, lambda: self.refresh_limit(at_s=change_s))
+
+    def _charging_since_s(self) -> float | None:
+        return None if self.transaction is None else self.utc_s(self.transaction.since_s)
+
+    def composite(self, duration_s: float, unit: Literal["A", "W"]) -> list[CompositePeriod]:
+        """The limits from now on."""
+        return self.profiles.composite(self.utc_s(), duration_s, unit, self._charging_since_s())
+
+
+def _instant_s(text: str) -> float:
+    """Seconds since 1970 of an ISO 8601 time; 0 if it is none."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return 0.0

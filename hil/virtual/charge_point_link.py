@@ -1,0 +1,137 @@
+"""The virtual charge point's connection: made again after each loss, one call at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import ocpp.messages
+from ocpp.exceptions import OCPPError
+from ocpp.v16 import ChargePoint
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.typing import Subprotocol
+
+ocpp.messages.ASYNC_VALIDATION = False  # a worker thread would hold up the warp clock
+
+RECONNECT_S = 3.0
+"""Pause between two attempts to connect."""
+
+_ANSWER_WITHIN_S = 30.0
+_CLOSE_WITHIN_S = 1.0
+
+QUIET = logging.getLogger("hil.virtual.charge_point")
+"""Refused calls and lost connections are part of the play, not worth a stack trace."""
+QUIET.disabled = True
+
+Then = Callable[[Any], None]
+"""Told the answer of a call, ``None`` if it was a CALLERROR."""
+
+
+class _Outgoing(NamedTuple):
+    """A call that waits for its turn."""
+
+    request: Any
+    then: Then | None
+    keep: bool
+    """Whether it is sent again after a lost connection."""
+
+
+class ChargePointLink:
+    """Keeps a connection to the central system.
+
+    ``calls`` makes the end of a new connection that answers the central system; ``greet`` is the
+    request each new connection begins with (``None`` for none) and is repeated until ``greeted``
+    takes its answer; ``ready`` is called after it.
+    """
+
+    def __init__(
+        self,
+        calls: Callable[[ClientConnection, float], ChargePoint],
+        greet: Callable[[], Any | None],
+        greeted: Callable[[Any], float],
+        ready: Callable[[], None],
+    ) -> None:
+        self._calls, self._greet, self._greeted, self._ready = calls, greet, greeted, ready
+        self._count = 0
+        self._outbox: asyncio.Queue[_Outgoing] = asyncio.Queue()
+        self._life: asyncio.Task[None] | None = None
+        self._socket: ClientConnection | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has been started and not stopped."""
+        return self._life is not None
+
+    def start(self, url: str) -> None:
+        """Connect in the background, and keep trying."""
+        self._life = asyncio.get_running_loop().create_task(self._live(url))
+
+    async def stop(self) -> None:
+        """Close the connection and stay away; never raises."""
+        life, self._life = self._life, None
+        if life is not None:
+            life.cancel()
+            await asyncio.gather(life, return_exceptions=True)
+
+    def cut(self) -> None:
+        """Lose the connection without a word; another one follows."""
+        if self._socket is not None:
+            self._socket.transport.abort()
+
+    def say(self, request: Any, then: Then | None = None, keep: bool = False) -> None:
+        """Queue a call to the central system; without ``keep`` only while there is a connection."""
+        if keep or self._socket is not None:
+            self._outbox.put_nowait(_Outgoing(request, then, keep))
+
+    async def _live(self, url: str) -> None:
+        while True:
+            try:
+                async with connect(
+                    url,
+                    subprotocols=[Subprotocol("ocpp1.6")],
+                    compression=None,
+                    proxy=None,
+                    ping_interval=None,
+                    close_timeout=_CLOSE_WITHIN_S,
+                    logger=QUIET,
+                ) as socket:
+                    self._socket = socket
+                    calls = self._calls(socket, _ANSWER_WITHIN_S)
+                    async with asyncio.TaskGroup() as tasks:
+                        tasks.create_task(calls.start())
+                        tasks.create_task(self._talk(calls))
+            except* (OSError, InvalidHandshake, ConnectionClosed, TimeoutError):
+                pass
+            self._socket = None
+            await asyncio.sleep(RECONNECT_S)
+
+    async def _talk(self, calls: ChargePoint) -> None:
+        """Greet, then send what comes up, one call after the other."""
+        while (greeting := self._greet()) is not None:
+            try:
+                pause_s = self._greeted(await self._call(calls, greeting))
+            except OCPPError:
+                pause_s = RECONNECT_S
+            await asyncio.sleep(pause_s)
+        self._ready()
+        while True:
+            item = await self._outbox.get()
+            try:
+                answer = await self._call(calls, item.request)
+            except OCPPError:
+                answer = None
+            except (ConnectionClosed, TimeoutError):
+                if item.keep:
+                    self._outbox.put_nowait(item)
+                raise
+            if item.then is not None:
+                item.then(answer)
+
+    async def _call(self, calls: ChargePoint, request: Any) -> Any:
+        self._count += 1
+        return await calls.call(
+            request, suppress=False, unique_id=f"cp-{self._count}", skip_schema_validation=True
+        )

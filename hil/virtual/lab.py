@@ -1,0 +1,154 @@
+"""The virtual lab: a twin on the wire for every device that a bench file declares virtual."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from hil.config.bench import BenchConfig
+from hil.config.load import Bench
+from hil.errors import ConfigError
+from hil.virtual.charge_point import ChargePointTwin
+from hil.virtual.meter import MeterTwin
+from hil.virtual.pilot_emulator import PilotEmulatorTwin
+from hil.virtual.plant import Plant
+
+TruthWriter = Callable[[float, str, str, Mapping[str, Any]], None]
+"""Loop time, EVSE, what happened, its numbers."""
+
+
+class VirtualLab:
+    """Serves the twins of one bench on loopback. ``seed`` fixes everything that is random in it."""
+
+    def __init__(self, bench: Bench, seed: int) -> None:
+        if bench.config.virtual is None:
+            raise ConfigError(f"the bench '{bench.config.bench}' has no virtual devices to serve")
+        self._bench, self._seed = bench, seed
+        self.plants: dict[str, Plant] = {}
+        self.charge_points: dict[str, ChargePointTwin] = {}
+        self.meters: dict[str, MeterTwin] = {}
+        self.pilots: dict[str, PilotEmulatorTwin] = {}
+
+    async def start(self, truth: TruthWriter | None = None) -> BenchConfig:
+        """Serve every twin; the bench file with the addresses that they really have.
+
+        Charge points connect to the bench, not the other way round: call :meth:`connect` to let
+        them try. Raises ConfigError if an address is taken or not on loopback.
+        """
+        loop = asyncio.get_running_loop()
+        config = self._bench.config
+        assert config.virtual is not None
+        for name, personality in self._bench.virtual_evses.items():
+            plant = Plant(
+                personality,
+                self._bench.virtual_vehicles[name],
+                config.evses[name].rating,
+                config.virtual.grid,
+                self._seed_of(name),
+                loop,
+            )
+            if truth is not None:
+                plant.on_truth(lambda t, what, numbers, name=name: truth(t, name, what, numbers))  # type: ignore[misc]
+            self.plants[name] = plant
+        meters = {name: await self._serve_meter(name) for name in self._bench.virtual_meters}
+        pilots = {name: await self._serve_pilot(name) for name in config.virtual.pilots}
+        listen = {name: _with_free_port(name, config.evses[name].listen) for name in self.plants}
+        return config.model_copy(
+            update={
+                "evses": _patched(config.evses, "listen", listen),
+                "meters": _patched(config.meters, "link", meters),
+                "pilots": _patched(config.pilots, "link", pilots),
+            }
+        )
+
+    async def connect(self, config: BenchConfig) -> None:
+        """Let every virtual charge point connect to its bench, and keep trying until it does."""
+        for name, plant in self.plants.items():
+            evse = config.evses[name]
+            twin = ChargePointTwin(
+                charge_point_id=evse.charge_point,
+                connector=evse.connector,
+                personality=self._bench.virtual_evses[name],
+                rating=evse.rating,
+                plant=plant,
+                seed=self._seed_of(name),
+            )
+            self.charge_points[name] = twin
+            await twin.connect(evse.listen)
+
+    async def stop(self) -> None:
+        """Stop every twin."""
+        stops = [twin.stop for twin in self.charge_points.values()]
+        stops += [twin.stop for twin in self.meters.values()]
+        stops += [twin.stop for twin in self.pilots.values()]
+        for stop in stops:
+            await stop()
+
+    def _seed_of(self, name: str) -> int:
+        return zlib.crc32(name.encode(), self._seed & 0xFFFFFFFF)
+
+    async def _serve_meter(self, name: str) -> str:
+        meter = self._bench.config.meters[name]
+        twin = MeterTwin(
+            self._bench.virtual_meters[name],
+            self._bench.meters[name],
+            self.plants[meter.measures],
+            unit=meter.unit,
+            seed=self._seed_of(name),
+        )
+        self.meters[name] = twin
+        return await self._serve(name, meter.link, twin)
+
+    async def _serve_pilot(self, name: str) -> str:
+        pilot = self._bench.config.pilots[name]
+        twin = PilotEmulatorTwin(
+            self.plants[pilot.plugged_into], self._seed_of(name), asyncio.get_running_loop()
+        )
+        self.pilots[name] = twin
+        return await self._serve(name, pilot.link, twin)
+
+    async def _serve(self, name: str, address: str, twin: MeterTwin | PilotEmulatorTwin) -> str:
+        host, port = _loopback(name, address)
+        try:
+            actual = await twin.start(host, port)
+        except OSError as error:
+            raise ConfigError(
+                f"{name}: the address {address} of its twin is taken ({error.strerror}); "
+                "give it another port, or 0 for any free one"
+            ) from error
+        return _with_port(address, actual)
+
+
+def _patched(devices: Mapping[str, Any], key: str, values: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        name: device.model_copy(update={key: values[name]}) if name in values else device
+        for name, device in devices.items()
+    }
+
+
+def _loopback(name: str, address: str) -> tuple[str, int]:
+    parts = urlsplit(address)
+    host = parts.hostname or ""
+    if host not in ("127.0.0.1", "localhost", "::1"):
+        raise ConfigError(f"{name}: a virtual device is served on loopback only, not on {address}")
+    return host, parts.port or 0
+
+
+def _with_port(address: str, port: int) -> str:
+    parts = urlsplit(address)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return urlunsplit(parts._replace(netloc=f"{host}:{port}"))
+
+
+def _with_free_port(name: str, address: str) -> str:
+    """An address on which the bench will listen; port 0 becomes one that is free now."""
+    host, port = _loopback(name, address)
+    if port:
+        return address
+    with socket.socket() as probe:
+        probe.bind((host if host != "localhost" else "127.0.0.1", 0))
+        return _with_port(address, probe.getsockname()[1])

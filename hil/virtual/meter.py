@@ -1,0 +1,212 @@
+"""A virtual meter: a Modbus TCP server whose registers follow the plant as a meter's would.
+
+Its values are latched when its refresh clock ticks, averaged over the window before the tick,
+worked out only when somebody asks. The server is written here because a meter that falls silent,
+answers the wrong count or has several requests in its pipe must be played faithfully.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import struct
+from collections import deque
+from collections.abc import Mapping
+from typing import Protocol
+
+from hil.config.personalities import VirtualMeter
+from hil.config.profiles import MeterProfile
+from hil.quantities import LINES, Phase, Quantity
+from hil.registers import Key, compile_map
+from hil.virtual.plant import Electrical
+
+FREQUENCY_HZ = 50.0
+
+_HEADER_BYTES = 6
+_ILLEGAL_FUNCTION, _ILLEGAL_ADDRESS, _ILLEGAL_VALUE = 1, 2, 3
+
+
+class Supply(Protocol):
+    """What a meter is wired into; the plant is one."""
+
+    def measure(self, start_s: float, end_s: float) -> Electrical:
+        """Means over a window of the event loop's time that has passed."""
+        ...
+
+
+class MeterTwin:
+    """A meter of one profile with one personality. Give each its own ``seed``.
+
+    The attributes without a leading underscore may be changed at any time, to play a fault.
+    """
+
+    def __init__(
+        self,
+        personality: VirtualMeter,
+        profile: MeterProfile,
+        plant: Supply,
+        unit: int,
+        seed: int,
+    ) -> None:
+        self.silent = False
+        """Takes requests and never answers them."""
+        self.surplus_registers = 0
+        """Registers answered beyond those asked for; negative for too few."""
+        self.frozen = False
+        """Keeps the registers it has, however old."""
+        self._personality, self._profile, self._plant = personality, profile, plant
+        self._unit = unit
+        self._map = compile_map(profile)
+        self._refresh_phase_s = random.Random(seed).random() * personality.refresh
+        self._image: Mapping[int, int] = {}
+        self._tick: int | None = None
+        self._started_s = 0.0
+        self._server: asyncio.Server | None = None
+        self._connections: set[_Connection] = set()
+
+    async def start(self, host: str, port: int) -> int:
+        """Serve on an address; the port that was taken, also where 0 asked for any.
+
+        Raises OSError if the address cannot be had.
+        """
+        loop = asyncio.get_running_loop()
+        self._started_s = loop.time()
+        self._server = await loop.create_server(self._connection, host, port)
+        bound: int = self._server.sockets[0].getsockname()[1]
+        return bound
+
+    async def stop(self) -> None:
+        """Close the address and every connection."""
+        if self._server is None:
+            return
+        self._server.close()
+        for connection in list(self._connections):
+            connection.drop()
+        await self._server.wait_closed()
+        self._server = None
+
+    def _connection(self) -> _Connection:
+        return _Connection(self, self._connections, self._personality.latency)
+
+    def answer(self, request: bytes, now_s: float) -> bytes | None:
+        """The reply to one whole frame that arrived at ``now_s``; None for no reply."""
+        if self.silent or len(request) < 8 or request[6] != self._unit:
+            return None
+        content = self._content(request[7:], now_s)
+        return request[:4] + (len(content) + 1).to_bytes(2, "big") + request[6:7] + content
+
+    def _content(self, request: bytes, now_s: float) -> bytes:
+        function = request[0]
+        if function != self._profile.function:
+            return bytes((function | 0x80, _ILLEGAL_FUNCTION))
+        address, count = int.from_bytes(request[1:3], "big"), int.from_bytes(request[3:5], "big")
+        if len(request) != 5 or not 1 <= count <= self._profile.max_registers:
+            return bytes((function | 0x80, _ILLEGAL_VALUE))
+        asked = range(address, address + count)
+        if self._map.addresses.isdisjoint(asked):
+            return bytes((function | 0x80, _ILLEGAL_ADDRESS))
+        self._refresh(now_s)
+        words = [self._image.get(at, 0) for at in asked]
+        words = (words + [0] * self.surplus_registers)[: count + self.surplus_registers]
+        return struct.pack(f">BB{len(words)}H", function, 2 * len(words), *words)
+
+    def _refresh(self, now_s: float) -> None:
+        """Latch the registers of the last tick, unless that has been done."""
+        personality = self._personality
+        first_s = self._started_s + self._refresh_phase_s
+        tick = math.floor((now_s - first_s) / personality.refresh)
+        if tick == self._tick or (self.frozen and self._tick is not None):
+            return
+        self._tick = tick
+        # Before its first tick the meter shows what it found when it was started.
+        end_s = max(min(first_s + tick * personality.refresh, now_s), self._started_s)
+        start_s = max(end_s - personality.averaging, self._started_s)
+        self._image = self._map.encode(self._measured(start_s, end_s))
+
+    def _measured(self, start_s: float, end_s: float) -> dict[Key, float]:
+        """What the meter makes of a window: its gain on the current, its offset on the power."""
+        personality = self._personality
+        true = self._plant.measure(start_s, end_s)
+        apparent = [v * i for v, i in zip(true.voltage_v, true.current_a, strict=True)]
+        powers = [personality.gain * p + personality.offset / 3 for p in true.power_w]
+        energy_wh = personality.gain * true.energy_wh
+        energy_wh += personality.offset * (end_s - self._started_s) / 3600
+        measured = {
+            (Quantity.VOLTAGE, Phase.TOTAL): sum(true.voltage_v) / 3,
+            (Quantity.CURRENT, Phase.TOTAL): personality.gain * sum(true.current_a),
+            (Quantity.POWER, Phase.TOTAL): self._rounded(sum(powers)),
+            (Quantity.POWER_FACTOR, Phase.TOTAL): _factor(sum(true.power_w), sum(apparent)),
+            (Quantity.FREQUENCY, Phase.TOTAL): FREQUENCY_HZ,
+            (Quantity.ENERGY_IMPORT, Phase.TOTAL): max(energy_wh, 0.0),
+            (Quantity.ENERGY_EXPORT, Phase.TOTAL): max(-energy_wh, 0.0),
+        }
+        for line, phase in enumerate(LINES):
+            measured[Quantity.VOLTAGE, phase] = true.voltage_v[line]
+            measured[Quantity.CURRENT, phase] = personality.gain * true.current_a[line]
+            measured[Quantity.POWER, phase] = self._rounded(powers[line])
+            measured[Quantity.POWER_FACTOR, phase] = _factor(true.power_w[line], apparent[line])
+        return measured
+
+    def _rounded(self, power_w: float) -> float:
+        step_w = self._personality.resolution
+        return round(power_w / step_w) * step_w if step_w else power_w
+
+
+def _factor(power_w: float, apparent_va: float) -> float:
+    """Active by apparent power, 1 without a load, as meters show it."""
+    return min(max(power_w / apparent_va, -1.0), 1.0) if apparent_va else 1.0
+
+
+class _Connection(asyncio.Protocol):
+    """One client: cuts the stream into frames and answers each, in order, after the latency."""
+
+    def __init__(self, twin: MeterTwin, connections: set[_Connection], latency_s: float) -> None:
+        self._twin, self._connections, self._latency_s = twin, connections, latency_s
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._buffer = b""
+        self._replies: deque[bytes] = deque()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._connections.add(self)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._transport = None
+        self._connections.discard(self)
+
+    def drop(self) -> None:
+        """Break the connection off."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while len(self._buffer) >= _HEADER_BYTES:
+            length = int.from_bytes(self._buffer[4:6], "big")
+            if self._buffer[2:4] != b"\0\0" or not 2 <= length <= 254:
+                self.drop()
+                return
+            end = _HEADER_BYTES + length
+            if len(self._buffer) < end:
+                return
+            request, self._buffer = self._buffer[:end], self._buffer[end:]
+            self._take(request)
+
+    def _take(self, request: bytes) -> None:
+        reply = self._twin.answer(request, self._loop.time())
+        if reply is None:
+            return
+        # Timers of one instant fire in no fixed order, so each sends whatever is next in line.
+        self._replies.append(reply)
+        if self._latency_s:
+            self._loop.call_later(self._latency_s, self._send_next)
+        else:
+            self._send_next()
+
+    def _send_next(self) -> None:
+        reply = self._replies.popleft()
+        if self._transport is not None:
+            self._transport.write(reply)

@@ -1,0 +1,377 @@
+"""The twin of the pilot emulator: a TCP server that speaks its line protocol byte for byte.
+
+Written from ``firmware_stubs/pilot_emulator/PROTOCOL.md`` alone, with a codec of its own, so that
+a mistake in either side shows. It lives on the plant's clock, and has one of its own: started at an
+instant of its own, running a little fast or slow, read in steps of four microseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import NamedTuple
+
+from hil.clock import Scheduler, TimerHandle
+from hil.j1772 import PilotState
+from hil.virtual.plant import PilotSignal, Plant
+
+_NAME = "pilot-emulator"
+_FIRMWARE = "0.1.0"
+_PROTOCOL = 1
+
+_LINE_BYTES = 64
+_IDS = 65536
+_CLOCK_RANGE_US = 2**32
+
+RESOLUTION_US = 4
+"""Step of the clock; that of ``micros()`` on a 16 MHz microcontroller."""
+
+_BYTE_TIME_US = 0
+"""There is no wire behind a socket on which a byte takes a time of its own."""
+
+CONFIRM_S = 0.002
+"""Two periods of the pilot must agree before a change is told."""
+
+_LARGEST_DRIFT_PPM = 50.0
+"""What a quartz oscillator of the usual kind may be off."""
+
+_LEAST_DUTY_CHANGE = 5
+"""0.05 %, in steps of 0.01 %."""
+
+_LEAST_LEVEL_CHANGE_MV = 300
+
+_RESISTORS = ("100", "220", "680", "1500", "OPEN")
+_ERRORS = {1: "UNKNOWN", 2: "MALFORMED", 3: "RANGE", 4: "UNSUPERVISED", 5: "HARDWARE"}
+
+
+def _table() -> list[int]:
+    rows = []
+    for byte in range(256):
+        value = byte << 8
+        for _ in range(8):
+            value = (value << 1) ^ 0x1021 if value & 0x8000 else value << 1
+        rows.append(value & 0xFFFF)
+    return rows
+
+
+_CRC_TABLE = _table()
+
+
+def crc(data: bytes) -> int:
+    """CRC-16, polynomial 0x1021, initial value 0xFFFF, no reflection, no final inversion."""
+    value = 0xFFFF
+    for byte in data:
+        value = ((value << 8) & 0xFFFF) ^ _CRC_TABLE[(value >> 8) ^ byte]
+    return value
+
+
+def seal(body: str) -> bytes:
+    """A body as a whole line: checksum and line feed added."""
+    data = body.encode("ascii")
+    return data + f"*{crc(data):04X}\n".encode("ascii")
+
+
+class Request(NamedTuple):
+    """A request whose checksum is right."""
+
+    number: str
+    verb: str
+    arguments: list[str]
+
+
+def unseal(line: bytes) -> Request | None:
+    """The request in a line without its line feed, ``None`` if it is to be ignored."""
+    if len(line) >= _LINE_BYTES or line[-5:-4] != b"*":
+        return None
+    body = line[:-5]
+    if line[-4:] != f"{crc(body):04X}".encode("ascii"):
+        return None
+    if not body.startswith(b">") or any(not 0x20 <= byte <= 0x7E or byte == 0x2A for byte in body):
+        return None
+    number, *words = body[1:].decode("ascii").split(" ")
+    if not number.isdigit() or str(int(number)) != number or int(number) >= _IDS:
+        return None
+    if not words or "" in words:
+        return None
+    return Request(number, words[0], words[1:])
+
+
+class _RefusalError(Exception):
+    """The request is answered with an error code."""
+
+
+class _Told(NamedTuple):
+    """The pilot as the emulator last told it, in the units of the protocol."""
+
+    duty: int
+    frequency: int
+    high_mv: int
+    low_mv: int
+
+
+def _in_protocol_units(signal: PilotSignal) -> _Told:
+    return _Told(
+        round(signal.duty_percent * 100),
+        round(signal.frequency_hz * 10),
+        round(signal.high_v * 1000),
+        round(signal.low_v * 1000),
+    )
+
+
+class PilotEmulatorTwin:
+    """A pilot emulator in the plug of a plant's car, reached over TCP; on the running loop's clock.
+
+    The plain attributes ``silent``, ``stuck``, ``noise``, ``corrupt_checksums``, ``drop_events``,
+    ``answer_after_s`` and ``protocol`` make it misbehave.
+    """
+
+    def __init__(self, plant: Plant, seed: int, scheduler: Scheduler | None = None) -> None:
+        draw = random.Random(f"pilot-emulator/{seed}")
+        self.drift_ppm = draw.uniform(-_LARGEST_DRIFT_PPM, _LARGEST_DRIFT_PPM)
+        self.offset_us = draw.randrange(0, _CLOCK_RANGE_US, RESOLUTION_US)
+        """What its clock showed when the run began."""
+        self.serial_number = f"TWIN{draw.randrange(10**6):06d}"
+        self.state = PilotState.A
+        self.proximity = "OPEN"
+        self.diode_fault = False
+        self.silent = False
+        self.stuck = False
+        """Its relays follow no command; only the watchdog, which cuts their supply, still works."""
+        self.noise = b""
+        """Sent before every line."""
+        self.corrupt_checksums = 0
+        """So many lines from now on leave with a wrong checksum."""
+        self.drop_events = 0
+        """So many events from now on are lost on the way."""
+        self.answer_after_s = 0.0
+        self.protocol = _PROTOCOL
+        self._plant = plant
+        self._scheduler = scheduler or asyncio.get_running_loop()
+        self._boot_s = self._scheduler.time()
+        self._watchdog: TimerHandle | None = None
+        self._events = 0
+        self._changes = {"duty": 0, "level": 0}
+        self._pending = bytearray()
+        self._server: asyncio.Server | None = None
+        self._transport: asyncio.WriteTransport | None = None
+        self._go_safe()
+        self._seen = self._told = _in_protocol_units(plant.pilot())
+        plant.on_pilot(self._pilot_changed)
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
+        """Listen, on the running loop; the port it listens on."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Wire(self), host, port)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def stop(self) -> None:
+        """Pull the plug of the emulator's USB cable, and its supply with it."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        if self._transport is not None:
+            self._transport.close()
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+
+    def restart(self, cause: str = "RESET") -> None:
+        """Boot anew: safe state, clock and event numbers at zero."""
+        self._boot_s, self.offset_us, self._events = self._scheduler.time(), 0, 0
+        self._pending.clear()
+        self._go_safe()
+        self._event("BOOT", str(self.protocol), cause)
+
+    def clock_us(self) -> int:
+        """Its own clock: microseconds, 32 bits."""
+        elapsed_us = (self._scheduler.time() - self._boot_s) * (1e6 + self.drift_ppm)
+        steps = (self.offset_us + elapsed_us) // RESOLUTION_US
+        return int(steps) * RESOLUTION_US % _CLOCK_RANGE_US
+
+    def connected(self, transport: asyncio.WriteTransport) -> None:
+        """Someone opened the port. It is open for one at a time."""
+        if self._transport is not None:
+            transport.abort()
+            return
+        self._transport = transport
+
+    def disconnected(self, transport: asyncio.WriteTransport) -> None:
+        """The port was closed; the emulator itself does not notice."""
+        if transport is self._transport:
+            self._transport = None
+            self._pending.clear()
+
+    def receive(self, data: bytes) -> None:
+        """Bytes from the bench."""
+        for byte in data:
+            if byte == 0x0A:
+                line = bytes(self._pending)
+                self._pending.clear()
+                self._handle(line)
+            elif len(self._pending) < _LINE_BYTES:
+                self._pending.append(byte)
+
+    def _handle(self, line: bytes) -> None:
+        request = unseal(line)
+        if request is None:
+            return
+        verbs: dict[str, Callable[..., str]] = {
+            "IDENT": self._identify,
+            "BEAT": self._beat,
+            "STATE": self._set_state,
+            "DIODE": self._set_diode,
+            "PROX": self._set_proximity,
+            "REPORT": self._report,
+        }
+        try:
+            if request.verb not in verbs:
+                raise _RefusalError(1)
+            wanted = 0 if request.verb in ("IDENT", "REPORT") else 1
+            if len(request.arguments) != wanted:
+                raise _RefusalError(2)
+            answer = "OK " + verbs[request.verb](*request.arguments)
+        except _RefusalError as refusal:
+            code = refusal.args[0]
+            answer = f"ERR {code} {_ERRORS[code]}"
+        line_out = seal(f"<{request.number} {answer}")
+        if self.answer_after_s > 0:
+            self._scheduler.call_at(
+                self._scheduler.time() + self.answer_after_s, self._send, line_out
+            )
+        else:
+            self._send(line_out)
+
+    def _identify(self) -> str:
+        clock = f"{RESOLUTION_US} {_BYTE_TIME_US}"
+        return f"{_NAME} {self.protocol} {_FIRMWARE} {self.serial_number} {clock}"
+
+    def _beat(self, timeout_ms: str) -> str:
+        if not timeout_ms.isdigit() or timeout_ms.startswith("0"):
+            raise _RefusalError(2)
+        if not 100 <= int(timeout_ms) <= 60000:
+            raise _RefusalError(3)
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        expiry_s = self._scheduler.time() + int(timeout_ms) / 1000
+        self._watchdog = self._scheduler.call_at(expiry_s, self._expire)
+        return self._report()
+
+    def _set_state(self, letter: str) -> str:
+        if letter not in ("A", "B", "C", "D", "E"):
+            raise _RefusalError(3)
+        self._needs_supervision(letter == "A")
+        if self.stuck:
+            raise _RefusalError(5)
+        self.state = PilotState(letter)
+        self._show()
+        return f"{letter} {self.clock_us()}"
+
+    def _set_diode(self, flag: str) -> str:
+        if flag not in ("0", "1"):
+            raise _RefusalError(3)
+        self._needs_supervision(flag == "0")
+        self.diode_fault = flag == "1"
+        self._show()
+        return f"{flag} {self.clock_us()}"
+
+    def _set_proximity(self, code: str) -> str:
+        if code not in _RESISTORS:
+            raise _RefusalError(3)
+        self._needs_supervision(code == "OPEN")
+        self.proximity = code
+        return f"{code} {self.clock_us()}"
+
+    def _report(self) -> str:
+        told = " ".join(str(value) for value in self._told)
+        return f"{self.clock_us()} {self.state.value} {told}"
+
+    def _needs_supervision(self, safe: bool) -> None:
+        if self._watchdog is None and not safe:
+            raise _RefusalError(4)
+
+    def _expire(self) -> None:
+        stamp_us = self.clock_us()
+        self._go_safe()
+        self._event("EXPIRED", str(stamp_us))
+
+    def _go_safe(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            self._watchdog = None
+        self.state, self.proximity, self.diode_fault = PilotState.A, "OPEN", False
+        self._show()
+
+    def _show(self) -> None:
+        self._plant.show(self.state, diode_fault=self.diode_fault)
+
+    def _pilot_changed(self, signal: PilotSignal) -> None:
+        """Note the instant of a change; it is told once it has lasted."""
+        now, before = _in_protocol_units(signal), self._seen
+        self._seen = now
+        if now.duty != before.duty:
+            self._confirm_later("duty", self._tell_duty)
+        if (now.high_mv, now.low_mv) != (before.high_mv, before.low_mv):
+            self._confirm_later("level", self._tell_level)
+
+    def _confirm_later(self, what: str, tell: Callable[[int], None]) -> None:
+        self._changes[what] += 1
+        self._scheduler.call_at(
+            self._scheduler.time() + CONFIRM_S,
+            self._confirm,
+            what,
+            self._changes[what],
+            tell,
+            self.clock_us(),
+        )
+
+    def _confirm(self, what: str, change: int, tell: Callable[[int], None], stamp_us: int) -> None:
+        if change == self._changes[what]:
+            tell(stamp_us)
+
+    def _tell_duty(self, stamp_us: int) -> None:
+        if abs(self._seen.duty - self._told.duty) < _LEAST_DUTY_CHANGE:
+            return
+        duty, frequency = self._seen.duty, self._seen.frequency
+        self._told = self._told._replace(duty=duty, frequency=frequency)
+        self._event("DUTY", str(stamp_us), str(duty), str(frequency))
+
+    def _tell_level(self, stamp_us: int) -> None:
+        high_mv, low_mv = self._seen.high_mv, self._seen.low_mv
+        moved_mv = max(abs(high_mv - self._told.high_mv), abs(low_mv - self._told.low_mv))
+        if moved_mv < _LEAST_LEVEL_CHANGE_MV:
+            return
+        self._told = self._told._replace(high_mv=high_mv, low_mv=low_mv)
+        self._event("LEVEL", str(stamp_us), str(high_mv), str(low_mv))
+
+    def _event(self, *words: str) -> None:
+        number, self._events = self._events, (self._events + 1) % _IDS
+        if self.drop_events > 0:
+            self.drop_events -= 1
+            return
+        self._send(seal(f"!{number} {' '.join(words)}"))
+
+    def _send(self, line: bytes) -> None:
+        if self._transport is None or self.silent:
+            return
+        if self.corrupt_checksums > 0:
+            self.corrupt_checksums -= 1
+            line = line[:-2] + (b"1" if line[-2:-1] == b"0" else b"0") + b"\n"
+        self._transport.write(self.noise + line)
+
+
+class _Wire(asyncio.Protocol):
+    """One connection to the twin."""
+
+    def __init__(self, twin: PilotEmulatorTwin) -> None:
+        self._twin = twin
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        self._transport = transport
+        self._twin.connected(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._twin.receive(data)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._twin.disconnected(self._transport)

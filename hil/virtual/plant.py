@@ -1,0 +1,339 @@
+"""One EVSE, the car plugged into it and the grid behind it: the single physics of a virtual bench.
+
+The chain is that of a real charge: an accepted limit, the EVSE's own delay, the duty cycle of the
+control pilot, the car's dead time, its ramp, the current on each phase. Every twin on the wire
+reads or writes this one chain, so the meter agrees with the setpoint and the true instants are
+known. Time is the scheduler's; nothing in here waits.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hil.clock import Scheduler
+from hil.config.bench import GridConfig, Rating
+from hil.config.personalities import Spread, VirtualEvse, VirtualVehicle
+from hil.j1772 import (
+    HIGH_LEVEL_V,
+    LOW_LEVEL_V,
+    MINIMUM_CURRENT_A,
+    PILOT_FREQUENCY_HZ,
+    STEADY_PERCENT,
+    PilotState,
+    duty_for,
+)
+from hil.virtual.car import Car
+from hil.virtual.noise import CycleNoise
+from hil.virtual.trajectory import Piece
+
+_OPEN_AFTER_VEHICLE_S = 0.05
+"""Contactor opens within 100 ms after the car leaves state C (IEC 61851-1 sequence 8.1, as quoted
+in charger firmware); half of it is typical."""
+
+_OPEN_AFTER_PAUSE_S = 6.0
+"""Contactor opens this long after the pilot stopped oscillating if the car still stays in C
+(sequence 10.2, as quoted in charger firmware)."""
+
+_SETTLED_SHARE = 0.02
+"""Band, as a share of the change, in which ``truth`` counts the power as settled."""
+
+TruthObserver = Callable[[float, str, Mapping[str, Any]], None]
+"""Called with the scheduler's time, what happened, and its numbers."""
+
+
+class PilotSignal(NamedTuple):
+    """The control pilot as an instrument beside the car would see it."""
+
+    state: PilotState
+    duty_percent: float
+    """100 while steady high (no oscillation), 0 while steady low (state F)."""
+    frequency_hz: float
+    """0 while steady."""
+    high_v: float
+    low_v: float
+
+
+class Electrical(NamedTuple):
+    """Means over a window of the scheduler's time; tuples are L1, L2, L3; import is positive."""
+
+    voltage_v: tuple[float, float, float]
+    current_a: tuple[float, float, float]
+    power_w: tuple[float, float, float]
+    """Active power."""
+    energy_wh: float
+    """Imported since the plant began, at the end of the window."""
+
+
+class Plant:
+    """The EVSE, its car and its supply. ``seed`` fixes every random number in it."""
+
+    def __init__(
+        self,
+        evse: VirtualEvse,
+        vehicle: VirtualVehicle,
+        rating: Rating,
+        grid: GridConfig,
+        seed: int,
+        scheduler: Scheduler,
+    ) -> None:
+        self.evse, self.vehicle, self.rating, self.grid = evse, vehicle, rating, grid
+        self._scheduler = scheduler
+        self._random = np.random.default_rng([seed, zlib.crc32(b"plant")])
+        noise_seed = int(self._random.integers(2**62))
+        self._current_noise = CycleNoise(noise_seed, vehicle.noise.deviation, vehicle.noise.shape)
+        self._voltage_noise = CycleNoise(noise_seed + 1, grid.noise, "normal")
+        self._status_observers: list[Callable[[str], None]] = []
+        self._pilot_observers: list[Callable[[PilotSignal], None]] = []
+        self._truth_observers: list[TruthObserver] = []
+
+        self._allowed = False
+        self._was_allowed = False
+        self._commanded_a = self._applied_a = rating.current
+        self._command_due_s = self._duty_changed_s = -math.inf
+        self._shown = PilotState.A
+        self._diode_fault = False
+        self._signal = self._pilot_now()
+        self._contactor_closed = False
+        self._contactor_timer: Any = None
+        self._status = "Available"
+
+        self._car = Car(vehicle, min(vehicle.phases, rating.phases), grid.voltage, scheduler)
+        self._car.on_move(self._tell_move)
+
+    # --- the EVSE's side, used by the twin that speaks the charger's protocol ----------------
+
+    def allow(self, allowed: bool) -> None:
+        """Authorise charging because a transaction runs, or end it."""
+        self._was_allowed = (self._was_allowed and self._shown is not PilotState.A) or allowed
+        self._allowed = allowed
+        self._refresh_pilot()
+
+    def command(self, limit_a: float) -> None:
+        """Take a limit per phase, amperes; 0 pauses. The pilot follows after the EVSE's delay.
+
+        Rounded down to the EVSE's quantum, capped at its rating; below its minimum it pauses or
+        is raised to the minimum, as the personality says.
+        """
+        now_s = self._scheduler.time()
+        self._commanded_a = self._as_applied(limit_a)
+        self._tell("command", limit_a=limit_a, applied_a=self._commanded_a)
+        delay_s = self._draw(self.evse.pilot_after)
+        self._command_due_s = max(now_s + delay_s, self._command_due_s)
+        self._scheduler.call_at(self._command_due_s, self._apply, self._commanded_a)
+
+    @property
+    def limit_a(self) -> float:
+        """The limit last commanded, after quantum and minimum; the rating before the first."""
+        return self._commanded_a
+
+    @property
+    def contactor_closed(self) -> bool:
+        """Whether the supply is connected to the car."""
+        return self._contactor_closed
+
+    @property
+    def status(self) -> str:
+        """Connector status as OCPP 1.6 words it."""
+        return self._status
+
+    def on_status(self, callback: Callable[[str], None]) -> None:
+        """Call back with the new status whenever it changes."""
+        self._status_observers.append(callback)
+
+    # --- the vehicle's plug, used by the pilot emulator's twin --------------------------------
+
+    def show(self, state: PilotState, *, diode_fault: bool = False) -> None:
+        """Present a vehicle state, A to E, to the EVSE."""
+        if state is PilotState.F:
+            raise ValueError("state F is the EVSE's own; a vehicle cannot show it")
+        self._shown, self._diode_fault = state, diode_fault
+        if state is PilotState.A:
+            self._was_allowed = self._allowed
+        self._refresh_pilot()
+
+    def pilot(self) -> PilotSignal:
+        """The pilot signal now."""
+        return self._signal
+
+    def on_pilot(self, callback: Callable[[PilotSignal], None]) -> None:
+        """Call back at the instant of every change of the pilot signal."""
+        self._pilot_observers.append(callback)
+
+    # --- the supply, used by the meters' twins ------------------------------------------------
+
+    def measure(self, start_s: float, end_s: float) -> Electrical:
+        """Means over a window in scheduler time; a window of no length is that mains cycle.
+
+        Active power of a phase is voltage x current x power factor of the car at that current.
+        """
+        car = self._car
+        current_a = car.mean_current_a(start_s, end_s)
+        noise_v = self._voltage_noise.mean(start_s, end_s)
+        voltages = [self.grid.voltage + noise for noise in noise_v]
+        currents = [0.0, 0.0, 0.0]
+        if current_a > 0.0:
+            noise_a = self._current_noise.mean(start_s, end_s)
+            for line in range(car.phases):
+                currents[line] = max(current_a + noise_a[line], 0.0)
+        factor = car.power_factor(current_a)
+        powers = [v * i * factor for v, i in zip(voltages, currents, strict=True)]
+        if self._shown is not PilotState.A and not currents[0]:
+            powers[0] = self.vehicle.standby
+        return Electrical(tuple(voltages), tuple(currents), tuple(powers), car.energy_wh(end_s))  # type: ignore[arg-type]
+
+    # --- truth, read by tests alone -----------------------------------------------------------
+
+    def on_truth(self, callback: TruthObserver) -> None:
+        """Call back with the plant's own instants and levels as they come to be."""
+        self._truth_observers.append(callback)
+
+    def _tell(self, what: str, **numbers: Any) -> None:
+        for observer in self._truth_observers:
+            observer(self._scheduler.time(), what, numbers)
+
+    def _tell_move(self, piece: Piece) -> None:
+        from_w, to_w = self._car.level_w(piece.from_a), self._car.level_w(piece.to_a)
+
+        def passes_s(share: float) -> float:
+            return piece.passes_s(self._current_for(from_w + share * (to_w - from_w), piece))
+
+        self._tell(
+            "current",
+            departed_s=piece.start_s,
+            low_s=passes_s(0.1),
+            high_s=passes_s(0.9),
+            settled_s=passes_s(1.0 - _SETTLED_SHARE),
+            from_a=piece.from_a,
+            to_a=piece.to_a,
+            from_w=from_w,
+            to_w=to_w,
+        )
+
+    def _current_for(self, level_w: float, piece: Piece) -> float:
+        """Current at which the power is ``level_w``, by bisection between the ends of a piece."""
+        low_a, high_a = sorted((piece.from_a, piece.to_a))
+        for _ in range(60):
+            middle_a = (low_a + high_a) / 2
+            if self._car.level_w(middle_a) < level_w:
+                low_a = middle_a
+            else:
+                high_a = middle_a
+        return high_a
+
+    # --- EVSE ---------------------------------------------------------------------------------
+
+    def _as_applied(self, limit_a: float) -> float:
+        limit_a = min(limit_a, self.rating.current)
+        if self.evse.quantum > 0:
+            limit_a = math.floor(limit_a / self.evse.quantum + 1e-6) * self.evse.quantum
+        if limit_a < max(self.evse.minimum, MINIMUM_CURRENT_A) - 1e-9:
+            return self.evse.minimum if self.evse.below_minimum == "clamp" else 0.0
+        return limit_a
+
+    def _apply(self, limit_a: float) -> None:
+        """Move the pilot to a limit, unless it moved too short a time ago."""
+        now_s = self._scheduler.time()
+        allowed_from_s = self._duty_changed_s + self.evse.duty_hold
+        if now_s < allowed_from_s - 1e-9:
+            self._scheduler.call_at(allowed_from_s, self._apply_latest)
+            return
+        self._applied_a = limit_a
+        self._refresh_pilot()
+
+    def _apply_latest(self) -> None:
+        if self._applied_a != self._commanded_a:
+            self._apply(self._commanded_a)
+
+    def _pilot_now(self) -> PilotSignal:
+        high_v = HIGH_LEVEL_V[self._shown]
+        oscillates = (
+            self._allowed
+            and not self._faulted()
+            and self._shown is not PilotState.A
+            and self._applied_a > 0.0
+        )
+        if not oscillates:
+            return PilotSignal(self._shown, STEADY_PERCENT, 0.0, high_v, high_v)
+        duty = duty_for(max(self._applied_a, MINIMUM_CURRENT_A)) + 100.0 * self.evse.duty_error
+        return PilotSignal(
+            self._shown, min(max(duty, 0.0), 99.9), PILOT_FREQUENCY_HZ, high_v, LOW_LEVEL_V
+        )
+
+    def _faulted(self) -> bool:
+        return self._diode_fault or self._shown is PilotState.E
+
+    def _refresh_pilot(self) -> None:
+        """Work out the pilot anew; if it changed, tell the car, the contactor and who listens."""
+        before, now = self._signal, self._pilot_now()
+        if now != before:
+            self._signal = now
+            if now.duty_percent != before.duty_percent:
+                self._duty_changed_s = self._scheduler.time()
+                self._tell("duty", duty_percent=now.duty_percent, limit_a=self._applied_a)
+            for observer in self._pilot_observers:
+                observer(now)
+        self._refresh_contactor()
+        self._car.see(now.duty_percent if now.frequency_hz > 0 else None)
+        self._refresh_status()
+
+    def _refresh_contactor(self) -> None:
+        wants_power = self._shown in (PilotState.C, PilotState.D) and not self._faulted()
+        ready = wants_power and self._signal.frequency_hz > 0 and self._allowed
+        if ready == self._contactor_closed:
+            self._cancel_contactor()
+        elif ready:
+            self._plan_contactor(self.evse.contactor_after, True)
+        elif wants_power and self._allowed:
+            self._plan_contactor(_OPEN_AFTER_PAUSE_S, False)
+        else:
+            self._plan_contactor(_OPEN_AFTER_VEHICLE_S, False)
+
+    def _plan_contactor(self, delay_s: float, closed: bool) -> None:
+        self._cancel_contactor()
+        due_s = self._scheduler.time() + delay_s
+        self._contactor_timer = self._scheduler.call_at(due_s, self._switch_contactor, closed)
+
+    def _cancel_contactor(self) -> None:
+        if self._contactor_timer is not None:
+            self._contactor_timer.cancel()
+            self._contactor_timer = None
+
+    def _switch_contactor(self, closed: bool) -> None:
+        self._contactor_timer = None
+        self._contactor_closed = closed
+        self._tell("contactor", closed=closed)
+        self._car.supply(closed)
+        self._refresh_status()
+
+    def _refresh_status(self) -> None:
+        status = self._status_now()
+        if status != self._status:
+            self._status = status
+            for observer in self._status_observers:
+                observer(status)
+
+    def _status_now(self) -> str:
+        if self._faulted():
+            return "Faulted"
+        if self._shown is PilotState.A:
+            return "Available"
+        if not self._allowed:
+            return "Finishing" if self._was_allowed else "Preparing"
+        if self._applied_a == 0.0:
+            return "SuspendedEVSE"
+        if not self._contactor_closed:
+            return "SuspendedEV" if self._shown is PilotState.B else self._starting_status()
+        return "Charging"
+
+    def _starting_status(self) -> str:
+        """While the contactor is about to close the connector stays in what it was."""
+        return self._status if self._status in ("SuspendedEV", "SuspendedEVSE") else "Preparing"
+
+    def _draw(self, spread: Spread) -> float:
+        """A random time, normal, cut off at zero."""
+        return max(0.0, float(self._random.normal(spread.mean, spread.deviation)))

@@ -1,0 +1,287 @@
+"""What the OCPP tests stand on: a plant of a few lines, a charger of raw frames, a recorder."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+from hil.clock import Clock, ClockKind
+from hil.config.bench import EvseConfig
+from hil.config.personalities import VirtualEvse
+from hil.config.profiles import EvseProfile
+from hil.drivers.evse.ocpp16 import Ocpp16
+from hil.j1772 import PilotState
+from hil.quantities import Event, EventKind, Frame, Reading
+from hil.record.journal import Journal
+from hil.virtual.charge_point import ChargePointTwin
+from hil.virtual.plant import Electrical, PilotSignal
+
+
+class StandInPlant:
+    """A car that draws the commanded current at once while charging is allowed, 230 V, PF 1."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, rated_a: float = 32.0) -> None:
+        self._loop = loop
+        self.limit_a = rated_a
+        self.commands: list[tuple[float, float]] = []
+        self.allowed = False
+        self.energy_wh = 0.0
+        self._state = PilotState.A
+        self._status = "Available"
+        self._status_observers: list[Callable[[str], None]] = []
+        self._pilot_observers: list[Callable[[PilotSignal], None]] = []
+
+    def allow(self, allowed: bool) -> None:
+        self.allowed = allowed
+        self._refresh()
+
+    def command(self, limit_a: float) -> None:
+        self.limit_a = limit_a
+        self.commands.append((self._loop.time(), limit_a))
+        self._refresh()
+
+    @property
+    def contactor_closed(self) -> bool:
+        return self.allowed and self._state is PilotState.C and self.limit_a > 0
+
+    @property
+    def status(self) -> str:
+        return self._status
+
+    def on_status(self, callback: Callable[[str], None]) -> None:
+        self._status_observers.append(callback)
+
+    def show(self, state: PilotState) -> None:
+        self._state = state
+        for observer in self._pilot_observers:
+            observer(self.pilot())
+        self._refresh()
+
+    def pilot(self) -> PilotSignal:
+        return PilotSignal(self._state, 100.0, 0.0, 12.0, 12.0)
+
+    def on_pilot(self, callback: Callable[[PilotSignal], None]) -> None:
+        self._pilot_observers.append(callback)
+
+    def measure(self, start_s: float, end_s: float) -> Electrical:
+        current_a = self.limit_a if self.contactor_closed else 0.0
+        return Electrical((230.0,) * 3, (current_a,) * 3, (230.0 * current_a,) * 3, self.energy_wh)
+
+    def _refresh(self) -> None:
+        status = "Available"
+        if self._state is not PilotState.A:
+            status = "Preparing"
+            if self.allowed:
+                status = "Charging" if self.contactor_closed else "SuspendedEVSE"
+        if status != self._status:
+            self._status = status
+            for observer in self._status_observers:
+                observer(status)
+
+
+class Recorder:
+    """Keeps what the journal says."""
+
+    def __init__(self) -> None:
+        self.readings: list[Reading] = []
+        self.events: list[Event] = []
+        self.frames: list[Frame] = []
+
+    def on_readings(self, readings: Sequence[Reading]) -> None:
+        self.readings += readings
+
+    def on_event(self, event: Event) -> None:
+        self.events.append(event)
+
+    def on_frame(self, frame: Frame) -> None:
+        self.frames.append(frame)
+
+    def of(self, kind: EventKind, device: str = "dut") -> list[Event]:
+        return [e for e in self.events if e.kind is kind and e.device == device]
+
+    def findings(self, device: str = "dut") -> list[str]:
+        return [event.data["code"] for event in self.of(EventKind.FINDING, device)]
+
+    def finding(self, code: str, device: str = "dut") -> str:
+        """Text of the one finding with this code."""
+        texts = [e.data["text"] for e in self.of(EventKind.FINDING, device) if e.data["code"] == code]
+        assert len(texts) == 1, f"{code}: {len(texts)} times in {self.findings(device)}"
+        return str(texts[0])
+
+    def sent(self, action: str) -> list[dict[str, Any]]:
+        """Payloads of the calls that the bench has sent."""
+        calls = [json.loads(f.payload) for f in self.frames if f.direction == "sent"]
+        return [call[3] for call in calls if call[0] == 2 and call[2] == action]
+
+
+def evse_config(**changes: Any) -> EvseConfig:
+    base = {
+        "driver": "ocpp16",
+        "profile": "test",
+        "listen": "ws://127.0.0.1:0",
+        "charge_point": "CP-1",
+        "rating": {"current": "32 A", "phases": 3, "voltage": "230 V"},
+        "connect_within": "30 s",
+        "answer_within": "4 s",
+    }
+    return EvseConfig.model_validate({**base, **changes})
+
+
+def evse_profile(**changes: Any) -> EvseProfile:
+    base = {
+        "evse_profile": "test",
+        "description": "for tests",
+        "purpose": "TxDefaultProfile",
+        "kind": "Absolute",
+        "stack_level": 0,
+        "unit": "A",
+        "start": "remote",
+    }
+    return EvseProfile.model_validate({**base, **changes})
+
+
+def personality(**changes: Any) -> VirtualEvse:
+    base = {"personality": "test", "kind": "evse", "acknowledge_after": {"mean": "50 ms"}}
+    return VirtualEvse.model_validate({**base, **changes})
+
+
+class Bench:
+    """The driver, and what was recorded; a twin or a raw charger is added by the test."""
+
+    def __init__(self, kind: ClockKind = ClockKind.WARP) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.clock = Clock(kind)
+        self.journal = Journal(self.clock)
+        self.record = Recorder()
+        self.journal.subscribe(self.record)
+        self.plant = StandInPlant(self.loop)
+        self.twin: ChargePointTwin | None = None
+        self.chargers: list[RawCharger] = []
+        self.evses: list[Ocpp16] = []
+
+    def add_evse(
+        self,
+        name: str = "dut",
+        config: dict[str, Any] | None = None,
+        profile: dict[str, Any] | None = None,
+    ) -> Ocpp16:
+        evse = Ocpp16(
+            name, evse_config(**(config or {})), evse_profile(**(profile or {})), self.journal
+        )
+        self.evses.append(evse)
+        return evse
+
+    async def add_twin(
+        self, evse: Ocpp16, behaviour: dict[str, Any] | None = None, seed: int = 1
+    ) -> ChargePointTwin:
+        url = await evse.listen()
+        base, charge_point = url.rsplit("/", 1)
+        self.twin = ChargePointTwin(
+            charge_point,
+            1,
+            personality(**(behaviour or {})),
+            evse_config().rating,
+            self.plant,  # type: ignore[arg-type]
+            seed,
+        )
+        await self.twin.connect(base)
+        return self.twin
+
+    async def add_charger(
+        self, evse: Ocpp16, path: str | None = None, protocols: tuple[str, ...] = ("ocpp1.6",)
+    ) -> RawCharger:
+        url = await evse.listen()
+        if path is not None:
+            url = url.rsplit("/", 1)[0] + path
+        charger = RawCharger(await open_socket(url, protocols))
+        self.chargers.append(charger)
+        return charger
+
+    async def stop(self) -> None:
+        for evse in self.evses:
+            await evse.close()
+        if self.twin is not None:
+            await self.twin.stop()
+        for charger in self.chargers:
+            await charger.close()
+
+
+async def open_socket(url: str, protocols: tuple[str, ...] = ("ocpp1.6",)) -> ClientConnection:
+    offered = [Subprotocol(protocol) for protocol in protocols] or None
+    return await connect(
+        url, subprotocols=offered, compression=None, proxy=None, ping_interval=None, close_timeout=1
+    )
+
+
+class RawCharger:
+    """A charger that sends exactly the frames it is told to.
+
+    ``answers`` says what it answers to the bench's calls by action: a payload, a whole frame as
+    text (``{id}`` stands for the id), or ``None`` for silence; ``Accepted`` where nothing is said.
+    """
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self.answers: dict[str, Any] = {"GetConfiguration": {}}
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.answered: dict[str, list[Any]] = {}
+        self._count = 0
+        self._arrived = asyncio.Event()
+        self._reader = asyncio.get_running_loop().create_task(self._read())
+
+    async def _read(self) -> None:
+        try:
+            async for text in self.socket:
+                frame = json.loads(text)
+                if frame[0] == 2:
+                    self.calls.append((frame[2], frame[3]))
+                    await self._answer(frame[1], frame[2])
+                else:
+                    self.answered[frame[1]] = frame
+                self._arrived.set()
+        except ConnectionClosed:
+            pass
+
+    async def _answer(self, unique_id: str, action: str) -> None:
+        answer = self.answers.get(action, {"status": "Accepted"})
+        if isinstance(answer, str):
+            await self.socket.send(answer.replace("{id}", unique_id))
+        elif answer is not None:
+            await self.socket.send(json.dumps([3, unique_id, answer]))
+
+    async def send(self, text: str | bytes) -> None:
+        await self.socket.send(text)
+
+    async def call(self, action: str, payload: Any, within_s: float = 5.0) -> list[Any]:
+        """Send a call; the frame that answers it."""
+        self._count += 1
+        unique_id = f"raw-{self._count}"
+        await self.send(json.dumps([2, unique_id, action, payload]))
+        return await self.answer_to(unique_id, within_s)
+
+    async def answer_to(self, unique_id: str, within_s: float = 5.0) -> list[Any]:
+        async with asyncio.timeout(within_s):
+            while unique_id not in self.answered:
+                self._arrived.clear()
+                await self._arrived.wait()
+        return self.answered[unique_id]
+
+    async def boot(self) -> None:
+        await self.call(
+            "BootNotification", {"chargePointVendor": "Raw", "chargePointModel": "Frames"}
+        )
+
+    async def status(self, status: str, connector: int = 1) -> None:
+        payload = {"connectorId": connector, "errorCode": "NoError", "status": status}
+        await self.call("StatusNotification", payload)
+
+    async def close(self) -> None:
+        await self.socket.close()
+        self._reader.cancel()
+        await asyncio.gather(self._reader, return_exceptions=True)

@@ -1,0 +1,171 @@
+"""Configuration files: every problem at once, each with its place, and nothing guessed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jsonschema_rs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hil.config.library import Kind, find, names
+from hil.config.load import json_schema, load, load_bench, load_text
+from hil.config.source import parse_yaml
+from hil.config.units import CURRENT, DURATION, POWER, parse
+from hil.errors import ConfigError
+
+SCENARIO = """\
+scenario: wrong
+steps:
+  - plug_in: {until: charging, within: 60}
+  - {setpoint: 16 A, hold: 4 m}
+  - {setpont: 16 A}
+  - repeat: 3
+    steps:
+      - {setpoint: 16 A, hold: 4 s, hol: 3}
+      - staircase: {from: 6 A, to: 3 A, hold: NO}
+dither: 3 s
+dither: 4 s
+"""
+
+
+def problems_of(kind: Kind, text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_text(kind, text, "file.yaml")
+    return caught.value.problems
+
+
+def test_every_problem_at_once_each_with_line_and_column() -> None:
+    problems = problems_of(Kind.SCENARIO, SCENARIO)
+    assert [problem.split(": ")[0:2] for problem in problems] == [
+        ["file.yaml:11:1", "dither"],
+        ["file.yaml:3:40", "steps[0].plug_in.within"],
+        ["file.yaml:4:28", "steps[1].hold"],
+        ["file.yaml:5:5", "steps[2]"],
+        ["file.yaml:8:37", "steps[3].steps[0].hol"],
+        ["file.yaml:9:20", "steps[3].steps[1].staircase.step"],
+        ["file.yaml:9:47", "steps[3].steps[1].staircase.hold"],
+    ]
+    assert "60 has no unit; write for example '60 s'" in problems[1]
+    assert "s, ms, us, min, h" in problems[2]
+    assert "did you mean hold?" in problems[4]
+    assert "'NO' is not a number" in problems[6], "YAML 1.2: NO is a word, not false"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [1", "not valid YAML"),
+        ("", "the file is empty"),
+        ("\tscenario: x", "not valid YAML"),
+        ("- &a [*a]", "nested too deep"),
+        ("scenario: !!python/object:os.system x\nsteps: [unplug]", "tag"),
+        ("just words", "expected a mapping"),
+        ("[1, 2]", "expected a mapping"),
+        ("scenario: x\nsteps: []", "steps"),
+        ("scenario: ../x\nsteps: [unplug]", "is not a name"),
+        ("1: x\nscenario: x\nsteps: [unplug]", "1"),
+    ],
+)
+def test_what_is_no_scenario_is_one_clear_line(text: str, words: str) -> None:
+    problems = problems_of(Kind.SCENARIO, text)
+    assert any(words in problem for problem in problems)
+    assert all("\n" not in problem and problem.startswith("file.yaml:") for problem in problems)
+
+
+@given(st.text(max_size=200))
+def test_no_text_ever_breaks_the_reader(text: str) -> None:
+    try:
+        load_text(Kind.BENCH, text, "file.yaml")
+    except ConfigError as error:
+        assert error.problems
+
+
+@given(st.floats(-1e6, 1e6), st.sampled_from([CURRENT, POWER, DURATION]), st.data())
+def test_quantities_keep_their_value(
+    number: float, units: dict[str, float], data: st.DataObject
+) -> None:
+    unit = data.draw(st.sampled_from(sorted(units)))
+    for text in (f"{number!r} {unit}", f" {number!r}{unit} "):
+        assert parse(text, units) == (number * units[unit], unit)
+
+
+@pytest.mark.parametrize("text", ["16", "", "A", "1 6 A", "16 a", "16 kg", "0x10 A", "1_0 A", "nan A"])
+def test_no_unit_is_ever_guessed(text: str) -> None:
+    assert problems_of(Kind.SCENARIO, f"scenario: x\nsteps: [{{setpoint: '{text}', hold: 1 s}}]")
+
+
+def test_infinite_current_is_refused() -> None:
+    assert problems_of(Kind.SCENARIO, "scenario: x\nsteps: [{setpoint: 1e999 A, hold: 1 s}]")
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_every_shipped_file_is_sound_and_named_after_itself(kind: Kind) -> None:
+    shipped = names(kind)
+    assert shipped
+    schema = jsonschema_rs.validator_for(json_schema(kind))
+    for name, path in shipped.items():
+        loaded = load(kind, str(path))
+        own_name = next(iter(loaded.source.data.values()))
+        assert own_name == name, f"{path} calls itself {own_name}"
+        assert not list(schema.iter_errors(loaded.source.data)), f"{path} against its own schema"
+        if kind is Kind.BENCH:
+            load_bench(name)
+
+
+def test_a_wrong_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"no bench named 'virtual-ca'; did you mean virtual-ac"):
+        find(Kind.BENCH, "virtual-ca")
+    with pytest.raises(ConfigError, match="there is no such scenario file"):
+        find(Kind.SCENARIO, "no/such/file.yaml")
+
+
+def test_a_name_in_the_current_folder_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "configs" / "scenarios" / "practical-attributes.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("scenario: mine\nsteps: [unplug]\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert load(Kind.SCENARIO, "practical-attributes").model.scenario == "mine"
+    assert find(Kind.BENCH, "virtual-ac").is_file(), "the others still come with the package"
+
+
+def bench_problems(tmp_path: Path, **changes: str) -> list[str]:
+    text = find(Kind.BENCH, "virtual-ac").read_text(encoding="utf-8")
+    for old, new in changes.values():  # type: ignore[misc]
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path / "bench.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_bench(str(path))
+    return caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("profile: carlo-gavazzi-em540", "profile: carlo-gavazi-em540", "did you mean carlo-gavazzi"),
+        ("measures: dut", "measures: dat", "there is no EVSE 'dat' on this bench; did you mean dut"),
+        ("plugged_into: dut", "plugged_into: x", "there is no EVSE 'x'"),
+        ("meters: {reference:", "meters: {refrence:", "there is no device 'refrence'"),
+        ("evses: {dut: everyday-evse}", "evses: {}", "is virtual but wired to 'dut'"),
+        ("vehicles: {dut: everyday-car}", "vehicles: {}", "needs a car"),
+        ("vehicles: {dut: everyday-car}", "vehicles: {dut: em540-fast}", "of another kind (meter)"),
+        ("tcp://127.0.0.1:0", "127.0.0.1:0", "is not an address of the form tcp://"),
+        ("tcp://127.0.0.1:0", "tcp://127.0.0.1:99999", "is not an address"),
+        ("poll: 10 Hz", "poll: 0 Hz", "out of range"),
+        ("pilots:\n  vehicle:", "pilots:\n  dut:", "another device has the same name"),
+        ("driver: ocpp16", "driver: ocpp15", "expected 'ocpp16'"),
+    ],
+)
+def test_what_a_bench_cannot_be(tmp_path: Path, old: str, new: str, words: str) -> None:
+    problems = bench_problems(tmp_path, change=(old, new))  # type: ignore[arg-type]
+    assert any(words in problem for problem in problems), problems
+
+
+def test_place_of_a_missing_key_is_its_parent() -> None:
+    source = parse_yaml("a:\n  b: 1\n", "f.yaml")
+    assert source.problem(("a", "c"), "is missing") == "f.yaml:2:3: a.c: is missing"

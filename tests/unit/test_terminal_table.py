@@ -1,0 +1,69 @@
+"""The table on the terminal: readable at 80 columns, and plain ASCII in a pipe."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from report_stand_in import changed, practical_run
+from rich.console import Console
+
+from hil.report.terminal import attribute_table, print_result
+
+RUN = practical_run((6, 16, 6, 32))
+
+
+def printed(result: dict[str, Any], *, terminal: bool, further: bool = False) -> str:
+    out = io.StringIO()
+    console = Console(file=out, width=80, force_terminal=terminal, color_system=None)
+    console.print(attribute_table(result, further=further))
+    return out.getvalue()
+
+
+def test_in_a_pipe_it_is_plain_ascii(capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(RUN.result, terminal=False)
+    assert text.isascii()
+    assert "+/- 0.083 s" in text
+    assert "<= 10 s" in text
+    print_result(RUN.result)
+    assert capsys.readouterr().out.isascii()
+
+
+def test_on_a_terminal_the_verdict_comes_first_and_each_attribute_has_its_line() -> None:
+    lines = printed(RUN.result, terminal=True).splitlines()
+    assert lines[0].startswith("INCONCLUSIVE: accuracy of dut")
+    rows = [line for line in lines if "±" in line and "value" not in line]
+    assert len(rows) == 5
+    starts = ["Activation time", "Ramp-up time", "Ramp-down time", "Accuracy", "Precision"]
+    assert [row[:15].rstrip() for row in rows] == starts
+    assert all(len(line) <= 80 for line in lines)
+
+
+def test_a_virtual_run_says_so() -> None:
+    assert "virtual: dut, reference, vehicle" in printed(RUN.result, terminal=True)
+    assert "virtual" not in printed({**RUN.result, "virtual": False}, terminal=True)
+
+
+def test_further_attributes_come_on_request() -> None:
+    assert "Accuracy, current" not in " ".join(printed(RUN.result, terminal=True).split())
+    text = printed(RUN.result, terminal=True, further=True)
+    assert text.count("NOT APPLICABLE") == 2
+
+
+def test_what_a_device_says_cannot_steer_the_terminal() -> None:
+    hostile = "\x1b[2J\x1b]0;owned\x07[bold red]x[/]"
+    result = changed(RUN, verdict_reason=hostile).result
+    result["attributes"][0]["target"] = hostile
+    for terminal in (True, False):
+        text = printed(result, terminal=terminal)
+        assert "\x1b" not in text
+        assert "\x07" not in text
+        assert "[bold red]" in text
+
+
+def test_an_attribute_without_value_and_a_result_without_any() -> None:
+    result = changed(RUN).result
+    result["attributes"][0].update(value=None, expanded_uncertainty=None)
+    assert "no value" in printed(result, terminal=True)
+    assert "no attribute was evaluated" in printed({**result, "attributes": []}, terminal=True)

@@ -1,0 +1,148 @@
+"""Scenarios become timed commands, checked before anything moves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hil.config.library import Kind
+from hil.config.load import check, load_bench
+from hil.config.scenario import ScenarioConfig
+from hil.config.source import parse_yaml
+from hil.errors import ConfigError
+from hil.play.timeline import Plan, expand
+
+BENCH = load_bench("virtual-ac").config
+
+
+def plan_of(steps: str, dither: str = "0 s", seed: int = 1, folder: Path = Path()) -> Plan:
+    source = parse_yaml(f"scenario: x\ndither: {dither}\nsteps:\n{steps}", "s.yaml")
+    scenario: ScenarioConfig = check(source, ScenarioConfig)
+    return expand(scenario, source, folder, BENCH, seed)
+
+
+def levels(plan: Plan) -> list[float]:
+    return [command.setpoint.value for command in plan.commands if command.setpoint]
+
+
+def test_a_staircase_goes_up_and_back_without_playing_the_top_twice() -> None:
+    plan = plan_of(
+        "  - staircase: {from: 6 A, to: 10 A, step: 2 A, hold: 30 s, and_back: true}"
+    )
+    assert levels(plan) == [6, 8, 10, 8, 6]
+    assert plan.timed_s == 150
+
+
+def test_a_staircase_ends_where_it_was_told_even_if_the_steps_do_not_fit() -> None:
+    assert levels(plan_of("  - staircase: {from: 6 A, to: 9 A, step: 2 A, hold: 1 s}")) == [6, 8, 9]
+    assert levels(plan_of("  - staircase: {from: 9 A, to: 6 A, step: 2 A, hold: 1 s}")) == [9, 7, 6]
+
+
+@given(
+    first=st.integers(0, 320),
+    last=st.integers(0, 320),
+    step=st.integers(1, 100),
+)
+def test_any_staircase_stays_between_its_ends(first: int, last: int, step: int) -> None:
+    plan = plan_of(
+        f"  - staircase: {{from: {first / 10} A, to: {last / 10} A, "
+        f"step: {step / 10} A, hold: 1 s}}"
+    )
+    found = levels(plan)
+    assert found[0] == pytest.approx(first / 10)
+    assert found[-1] == pytest.approx(last / 10)
+    low, high = sorted((first / 10, last / 10))
+    assert all(low - 1e-9 <= level <= high + 1e-9 for level in found)
+    assert all(
+        abs(after - before) <= step / 10 + 1e-9
+        for before, after in zip(found, found[1:], strict=False)
+    )
+
+
+def test_a_ramp_is_a_straight_line_of_setpoints() -> None:
+    plan = plan_of("  - ramp: {from: 6 A, to: 16 A, over: 10 s, every: 2 s, hold: 5 s}")
+    assert levels(plan) == [6, 8, 10, 12, 14, 16]
+    assert [command.hold_s for command in plan.commands] == [2, 2, 2, 2, 2, 5]
+
+
+def test_dither_delays_each_setpoint_by_its_seed_and_never_shortens_a_hold() -> None:
+    steps = "  - repeat: 20\n    steps:\n      - {setpoint: 6 A, hold: 30 s}"
+    plain, one = plan_of(steps), plan_of(steps, "5 s", seed=1)
+    assert one == plan_of(steps, "5 s", seed=1)
+    assert one != plan_of(steps, "5 s", seed=2)
+    longer = [
+        dithered.hold_s - command.hold_s
+        for dithered, command in zip(one.commands, plain.commands, strict=True)
+    ]
+    assert all(0 <= extra <= 5 for extra in longer)
+    assert max(longer) > 3
+    assert longer[-1] == 0, "nothing follows the last setpoint that could be delayed"
+
+
+def test_a_trace_is_played_at_its_own_times(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("t_s,kw\n0,7.4\n10,3.7\n12.5,0\n", encoding="utf-8")
+    plan = plan_of("  - trace: {file: t.csv, column: kw, unit: kW, hold: 4 s}", folder=tmp_path)
+    assert levels(plan) == [7400, 3700, 0]
+    assert [command.hold_s for command in plan.commands] == [10, 2.5, 4]
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("t_s,kw\n", "has no rows"),
+        ("t,kw\n0,1\n", "has no column t_s"),
+        ("t_s,kw\n0,1\n0,2\n", "time goes back"),
+        ("t_s,kw\n0,one\n", "t.csv:2: is not a number"),
+        ("t_s,kw\n0,-1\n", "not negative"),
+        ("t_s,kw\n0,nan\n", "must be a number"),
+        ("t_s,kw\n0\n", "t.csv:2: is not a number"),
+    ],
+)
+def test_a_bad_trace_names_its_line(tmp_path: Path, rows: str, words: str) -> None:
+    (tmp_path / "t.csv").write_text(rows, encoding="utf-8")
+    with pytest.raises(ConfigError, match=words):
+        plan_of("  - trace: {file: t.csv, column: kw, unit: kW}", folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        ("{setpoint: 32.1 A, hold: 1 s}", "32.1 A is over the rating of 'dut', which is 32 A"),
+        ("{setpoint: 22.1 kW, hold: 1 s}", "over the rating of 'dut', which is 22080 W"),
+        ("staircase: {from: 6 A, to: 40 A, step: 2 A, hold: 1 s}", "40 A is over the rating"),
+        ("ramp: {from: 6 A, to: 7 kW, over: 1 s, every: 1 s}", "the same unit"),
+        ("staircase: {from: 6 A, to: 8 A, step: 0 A, hold: 1 s}", "more than 0"),
+        ("{setpoint: 6 A, hold: 1 s, target: other}", "no EVSE or group 'other', only dut"),
+        ("trace: {file: none.csv, column: a, unit: A}", "none.csv cannot be read"),
+    ],
+)
+def test_what_the_bench_cannot_do_is_told_with_its_place(step: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        plan_of(f"  - {step}")
+    assert any(words in problem for problem in caught.value.problems)
+    assert all(problem.startswith("s.yaml:4:") for problem in caught.value.problems)
+
+
+def test_a_rating_is_allowed_to_its_last_ampere() -> None:
+    assert levels(plan_of("  - {setpoint: 32 A, hold: 1 s}\n  - {setpoint: 22.08 kW, hold: 1 s}"))
+
+
+def test_every_shipped_scenario_expands_on_the_virtual_bench() -> None:
+    from hil.config.library import names
+    from hil.config.load import load
+
+    for name in names(Kind.SCENARIO):
+        loaded = load(Kind.SCENARIO, name)
+        plan = expand(loaded.model, loaded.source, loaded.path.parent, BENCH, 1)
+        assert plan.commands
+
+
+def test_the_demo_plays_at_least_ten_minutes() -> None:
+    from hil.config.load import load
+
+    loaded = load(Kind.SCENARIO, "practical-attributes")
+    plan = expand(loaded.model, loaded.source, loaded.path.parent, BENCH, 1)
+    assert plan.timed_s >= 600
