@@ -157,12 +157,20 @@ def evaluate(run: RunArgument, limits: LimitsOption = None) -> None:
 
 
 @app.command()
-def report(run: RunArgument) -> None:
+def report(
+    run: RunArgument,
+    picture: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Also write the response to setpoint N as step-N.svg."),
+    ] = None,
+) -> None:
     """Write the HTML report and the JUnit file of a run folder anew."""
-    from hil.run import conclude
+    from hil.run import conclude, write_picture
 
     conclude(run)
     typer.echo(f"report: {run / 'report.html'}")
+    if picture is not None:
+        typer.echo(f"picture: {write_picture(run, picture)}")
 
 
 @app.command(name="list")

@@ -42,7 +42,7 @@ class DeviceError(HilError):
 
     def __init__(self, device: str, what: str, remedy: str) -> None:
         self.device, self.what, self.remedy = device, what, remedy
-        super().__init__(f"{device}: {what}. {remedy}")
+        super().__init__(f"{device}: {what}. {remedy.rstrip('.')}")
 
 
 class RunAborted(HilError):  # noqa: N818 - an abort is not an error

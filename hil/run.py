@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import signal
 import sys
 from collections.abc import (
@@ -20,15 +21,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hil.bench.bench import Devices, build_devices, close_devices, open_devices
-from hil.bench.safety import reach_safe_state
+from hil.bench.bench import BenchError, Devices, build_devices, close_devices, open_devices
+from hil.bench.safety import command_safe_state, reach_safe_state
 from hil.clock import Clock, ClockKind, run_on
-from hil.config.bench import BenchConfig
+from hil.config.bench import BenchConfig, TelemetryConfig
 from hil.config.library import Kind
 from hil.config.limits import LimitsConfig
 from hil.config.load import Bench, Loaded, load, load_bench
 from hil.config.scenario import ScenarioConfig
-from hil.errors import ConfigError, ExitStatus, HilError, RecordError, RunAborted
+from hil.errors import ConfigError, DeviceError, ExitStatus, HilError, RecordError, RunAborted
 from hil.play.observed import Observed
 from hil.play.player import Player, Stage
 from hil.play.sampler import sample
@@ -104,12 +105,21 @@ def prepare(
         config, folder = the_bench.config, the_scenario.path.parent
         model, source = the_scenario.model, the_scenario.source
         plan = attempt(lambda: expand(model, source, folder, config, seed))
+        if config.telemetry is not None:
+            attempt(functools.partial(_check_telemetry, config.telemetry))
         clock = clock or (ClockKind.REAL if _real_devices(config) else ClockKind.WARP)
         problems += _clock_problems(config, clock)
     if problems or the_bench is None or the_scenario is None or the_limits is None or plan is None:
         raise ConfigError(problems)
     assert clock is not None
     return Inputs(the_bench, the_scenario, the_limits, plan, clock, seed)
+
+
+def _check_telemetry(telemetry: TelemetryConfig) -> None:
+    """Raises ConfigError if the broker's password or certificate files cannot be used."""
+    from hil.drivers.telemetry import broker_of
+
+    broker_of(telemetry)
 
 
 def load_limits(name: str | None) -> LimitsConfig | None:
@@ -174,6 +184,17 @@ def conclude(path: Path, limits: LimitsConfig | None = None) -> dict[str, Any]:
     return result
 
 
+def write_picture(path: Path, setpoint_number: int) -> Path:
+    """Write the response to one setpoint as an SVG into the run folder. Raises RecordError."""
+    from hil.assess.evaluate import evaluate
+    from hil.report.plots import step_svg
+
+    record = read_run(path)
+    target = path / f"step-{setpoint_number}.svg"
+    write_whole(target, step_svg(record, evaluate(record, record.limits), setpoint_number))
+    return target
+
+
 def exit_status(result: dict[str, Any], ending: Ending) -> ExitStatus:
     """Exit status of a run: the safe state first, then how it ended, then its verdict."""
     if ending.safe_state_confirmed is False:
@@ -198,8 +219,7 @@ async def _probe(bench: Bench) -> list[str]:
         try:
             await open_devices(devices, journal)
         finally:
-            nothing_measured = Observed({})
-            await reach_safe_state(config, devices, nothing_measured, journal)
+            await command_safe_state(config, devices, journal)
         return [
             f"{name}: {identity.description}"
             + "".join(f"\n    {key}: {value}" for key, value in identity.details.items())
@@ -281,7 +301,7 @@ class _Run:
             return None
         from hil.drivers.telemetry import Telemetry
 
-        telemetry = Telemetry(self.config.telemetry, run, self.clock)
+        telemetry = Telemetry(self.config.telemetry, run, self.clock, self.config.virtual_names())
         telemetry.start()
         self.journal.subscribe(telemetry)
         return telemetry
@@ -333,15 +353,19 @@ class _Run:
     def _note_failure(self, error: HilError) -> None:
         if isinstance(error, RecordError):
             self.folder.tolerate()
-        self.journal.finding("bench", "run_failed", str(error), "error")
+        if not isinstance(error, BenchError):  # whose devices have a finding each
+            device, text = "bench", str(error)
+            if isinstance(error, DeviceError):
+                device, text = error.device, f"{error.what}. {error.remedy}"
+            self.journal.finding(device, "run_failed", text, "error")
 
     async def _leave_safe(self, live: bool) -> tuple[bool | None, str]:
         """Bring every opened device to the safe state; confirmed only once a run was live."""
         if not self.devices.identities:
             return None, "no device was opened"
-        outcome = await reach_safe_state(self.config, self.devices, self.observed, self.journal)
         if live:
-            return outcome
+            return await reach_safe_state(self.config, self.devices, self.observed, self.journal)
+        await command_safe_state(self.config, self.devices, self.journal)
         return None, "the bench did not open; what had opened was commanded to the safe state"
 
     def _start_samplers(self) -> list[asyncio.Task[None]]:

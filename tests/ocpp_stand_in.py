@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from hil.clock import Clock, ClockKind
+from hil.clock import Clock, ClockKind, run_on
 from hil.config.bench import EvseConfig
 from hil.config.personalities import VirtualEvse
 from hil.config.profiles import EvseProfile
@@ -110,9 +110,24 @@ class Recorder:
 
     def finding(self, code: str, device: str = "dut") -> str:
         """Text of the one finding with this code."""
-        texts = [e.data["text"] for e in self.of(EventKind.FINDING, device) if e.data["code"] == code]
+        texts = [
+            e.data["text"] for e in self.of(EventKind.FINDING, device) if e.data["code"] == code
+        ]
         assert len(texts) == 1, f"{code}: {len(texts)} times in {self.findings(device)}"
         return str(texts[0])
+
+    def outcomes(self) -> list[tuple[EventKind, int, Any]]:
+        """The fate of each setpoint, in order: kind, number, claim or reason."""
+        kinds = (
+            EventKind.SETPOINT_SENT,
+            EventKind.SETPOINT_ACKNOWLEDGED,
+            EventKind.SETPOINT_FAILED,
+        )
+        return [
+            (e.kind, e.data["setpoint"], e.data.get("claim") or e.data.get("reason"))
+            for e in self.events
+            if e.kind in kinds
+        ]
 
     def sent(self, action: str) -> list[dict[str, Any]]:
         """Payloads of the calls that the bench has sent."""
@@ -285,3 +300,76 @@ class RawCharger:
         await self.socket.close()
         self._reader.cancel()
         await asyncio.gather(self._reader, return_exceptions=True)
+
+
+TwinScenario = Callable[[Bench, Ocpp16, ChargePointTwin], Awaitable[Any]]
+
+
+def play_twin(
+    scenario: TwinScenario,
+    *,
+    config: dict[str, Any] | None = None,
+    profile: dict[str, Any] | None = None,
+    behaviour: dict[str, Any] | None = None,
+    seed: int = 1,
+    kind: ClockKind = ClockKind.WARP,
+) -> tuple[Any, Bench]:
+    """Run a scenario with an opened driver and a booted twin; its result, and the bench."""
+
+    async def main() -> tuple[Any, Bench]:
+        bench = Bench(kind)
+        evse = bench.add_evse(config=config, profile=profile)
+        try:
+            twin = await bench.add_twin(evse, behaviour, seed)
+            await evse.open()
+            return await scenario(bench, evse, twin), bench
+        finally:
+            await bench.stop()
+
+    return run_on(kind, main)
+
+
+async def plug_in(bench: Bench, evse: Ocpp16) -> None:
+    bench.plant.show(PilotState.C)
+    await evse.start_charging()
+    await asyncio.sleep(0.1)  # until the charger has its number
+
+
+RawScenario = Callable[[Bench, Ocpp16, RawCharger], Awaitable[Any]]
+
+
+def run_bench(main: Callable[[Bench], Awaitable[Any]]) -> tuple[Any, Bench]:
+    """Run ``main`` on a bench under the warp clock, and stop everything."""
+
+    async def whole() -> tuple[Any, Bench]:
+        bench = Bench()
+        try:
+            return await main(bench), bench
+        finally:
+            await bench.stop()
+
+    return run_on(ClockKind.WARP, whole)
+
+
+def play_raw(
+    scenario: RawScenario,
+    answers: dict[str, Any] | None = None,
+    *,
+    config: dict[str, Any] | None = None,
+    profile: dict[str, Any] | None = None,
+    boots: bool = True,
+) -> tuple[Any, Bench]:
+    """A scenario with an opened driver and a charger of raw frames that answers as told."""
+
+    async def main(bench: Bench) -> Any:
+        evse = bench.add_evse(config=config, profile=profile)
+        charger = await bench.add_charger(evse)
+        charger.answers |= answers or {}
+        opening = asyncio.get_running_loop().create_task(evse.open())
+        if boots:
+            await charger.boot()
+            await charger.status("Available")
+        await opening
+        return await scenario(bench, evse, charger)
+
+    return run_bench(main)

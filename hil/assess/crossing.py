@@ -38,10 +38,14 @@ def by_crossing(trace: Trace, passage: Passage, definitions: Definitions) -> Tim
     edge = _SMOOTHED // 2
     at_s = passage.values.t[edge : last - edge] - 0.5 * trace.averaging_s
     kernel = np.full(_SMOOTHED, 1.0 / _SMOOTHED)
-    progress = (np.convolve(passage.values.power_w[:last], kernel, mode="valid") - before_w) / change_w
+    progress = (
+        np.convolve(passage.values.power_w[:last], kernel, mode="valid") - before_w
+    ) / change_w
     low_s, high_s = _between(at_s, progress, passage.sent_s, definitions)
     timing = Timing(departed_s, departed_standard_s, low_s, high_s)
-    settled = _settles(at_s, progress, passage.settle_band_w / abs(change_w), noise_w / abs(change_w))
+    settled = _settles(
+        at_s, progress, passage.settle_band_w / abs(change_w), noise_w / abs(change_w)
+    )
     if settled is None:
         return timing
     settled_s, settled_standard_s = settled

@@ -17,6 +17,7 @@ from hil.assess.passage import (
 )
 from hil.assess.response import time_response
 from hil.assess.steps import Direction, Rating, Step, Transition, answered
+from hil.assess.trace import Trace, Values, holed, refreshed
 from hil.assess.tracking import (
     Conditions,
     Supply,
@@ -26,7 +27,6 @@ from hil.assess.tracking import (
     precision_w,
     requested_w,
 )
-from hil.assess.trace import Trace, Values, holed, refreshed
 from hil.assess.uncertainty import Estimate, Term, rectangular
 from hil.config.limits import Definitions
 from hil.j1772 import MINIMUM_CURRENT_A
@@ -38,6 +38,11 @@ _STAMP_S = 1e-3
 """How late an answer's stamp may be: one turn of a busy event loop; bench convention."""
 _PILOT_STAMP_S = 5e-3
 """How late a pilot edge may be stamped: one line at 115200 baud and one pilot period of 1 ms."""
+_KEPT_SHARE = 1.1
+"""A steady power up to this share of what was asked for counts as followed where nothing else of
+the response is known; drawing less is allowed. Firmware's own over-current tolerance."""
+_MAINS_CYCLE_S = 0.02
+"""A power is a mean over a mains cycle at least, so no instant of it is sharper."""
 _TOO_HOLED = 0.5
 """Share of a window that may be without news before its level counts as not measured."""
 
@@ -112,11 +117,10 @@ def _with_response(known: Measured, bench: Bench) -> Measured:
     floor_w = definitions.depart_floor * at.voltage_v * at.phases
     if before is None:
         return known._replace(reason="the meter told too little before it was sent")
-    if before.moves(floor_w):
-        return known._replace(reason="the power was still moving when it was sent")
     if _starts(known, before, bench):
-        text = "no power flowed before: what followed is the start of charging, no response"
-        return known._replace(reason=text)
+        return _untimed(known, "charging was only starting when it was sent", bench)
+    if before.moves(floor_w):
+        return _untimed(known, "the power was still moving when it was sent", bench)
     band_w = depart_band_w(before, after, floor_w, definitions)
     known = known._replace(resolvable=_expected_w(known, bench) > 2.0 * band_w)
     if after is None:
@@ -135,6 +139,21 @@ def _starts(known: Measured, before: Level, bench: Bench) -> bool:
     """Whether the car drew nothing before, although the setpoint in force allowed it to."""
     idle = abs(before.mean_w) < 0.5 * MINIMUM_CURRENT_A * bench.rating.voltage_v
     return idle and known.transition not in ("resume", "pause")
+
+
+def _untimed(known: Measured, why: str, bench: Bench) -> Measured:
+    """A step whose level can be told, but no response: no time is better than a wrong one."""
+    after, at = known.after, known.at
+    if (
+        after is None
+        or at is None
+        or after.moves(bench.definitions.settle_share * bench.rating.power_w)
+    ):
+        return known._replace(reason=why)
+    most_w = _KEPT_SHARE * requested_w(known.step.setpoint, at)
+    kept = 0.0 < after.mean_w <= most_w + 5.0 * after.deviation_w
+    outcome = FOLLOWED if kept else NOT_MEASURED
+    return known._replace(outcome=outcome, reason=f"{why}, so its response cannot be timed")
 
 
 def _expected_w(known: Measured, bench: Bench) -> float:
@@ -228,10 +247,11 @@ def _with_delays(known: Measured, sign: int) -> Measured:
     return known._replace(communication=communication, pilot_s=pilot_s, evse_delay=delay)
 
 
-def meter_terms(trace: Trace) -> tuple[Term, Term]:
+def meter_terms(trace: Trace) -> tuple[Term, ...]:
     """What every instant read from a meter is uncertain by, alike for all of a run."""
     return (
         Term("meter sampling and refresh", rectangular(0.5 * trace.bracket_s), shared=True),
+        Term("averaging of the meter", trace.averaging_standard_s, shared=True),
         Term("meter round trip", rectangular(0.5 * trace.round_trip_s), shared=True),
     )
 
@@ -242,7 +262,8 @@ def _with_times(known: Measured, timing: Timing, sign: int, bench: Bench) -> Mea
     assert step.acknowledged_s is not None
     shape = Term("noise and shape of the response", timing.departed_standard_s)
     stamp = Term("stamp of the answer", rectangular(0.5 * _STAMP_S))
-    terms = (*meter_terms(bench.trace), shape)
+    cycle = Term("mains cycle", rectangular(0.5 * _MAINS_CYCLE_S))
+    terms = (*meter_terms(bench.trace), cycle, shape)
     ev_dead = None
     if known.pilot_s is not None:
         edge = Term("stamp of the pilot edge", rectangular(0.5 * _PILOT_STAMP_S))
@@ -250,7 +271,8 @@ def _with_times(known: Measured, timing: Timing, sign: int, bench: Bench) -> Mea
     ramp = None
     if timing.settled_s is not None:
         shape_of_ramp = Term("noise and shape of the response", timing.ramp_standard_s)
-        ramp = Estimate(timing.settled_s - timing.departed_s, (shape_of_ramp,))
+        cycles = Term("mains cycle", math.sqrt(2.0) * cycle.standard)
+        ramp = Estimate(timing.settled_s - timing.departed_s, (cycles, shape_of_ramp))
     direction: Direction = "up" if sign > 0 else "down"
     return known._replace(
         direction=direction,

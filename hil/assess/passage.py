@@ -4,9 +4,7 @@ Y0 is the mean over ``pre_window`` before the setpoint was sent, Y1 the mean ove
 at the end of its hold, dY = Y1 - Y0. The bands around them are
 
     depart_band = max(depart_sigmas x deviation before, depart_floor)
-    settle_band = max(settle_share x |dY|, settle_sigmas x deviation, meter resolution)
-
-the latter with the larger of the deviations before and after.
+    settle_band = max(settle_share x |dY|, settle_sigmas x deviation after, meter resolution)
 """
 
 from __future__ import annotations
@@ -140,7 +138,7 @@ def settle_band_w(
     """Half width of the band in which the power counts as settled."""
     return max(
         definitions.settle_share * abs(after.mean_w - before.mean_w),
-        definitions.settle_sigmas * max(before.deviation_w, after.deviation_w),
+        definitions.settle_sigmas * after.deviation_w,
         resolution_w,
     )
 

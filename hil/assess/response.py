@@ -111,7 +111,7 @@ def _by_fit(trace: Trace, passage: Passage, rough: tuple[int, int]) -> tuple[Fit
         np.append(rows.deviation, deviations_w),
     )
     start = Course(low_s - 0.1 * length_s, length_s / 1.5, 0.3, before.mean_w, after.mean_w)
-    return fit(rows, start, rectangular(0.5 * trace.bracket_s)), rows
+    return fit(rows, start, trace.jitter_s), rows
 
 
 def _deviation_w(side: Level, trace: Trace) -> float:
@@ -128,9 +128,7 @@ def _span_s(side: Level, trace: Trace) -> float:
 def _excess_w(trace: Trace, passage: Passage, fitted: Fit, rows: Rows) -> float:
     """By how much a curve misses the values beyond noise and jitter of the meter's refreshes."""
     values = len(rows.value)
-    by_chance = 3.0 * math.sqrt(
-        0.5 / values + 0.5 / (passage.before.number + passage.after.number)
-    )
+    by_chance = 3.0 * math.sqrt(0.5 / values + 0.5 / (passage.before.number + passage.after.number))
     noise = rows.deviation**2 + (fitted.slope * trace.jitter_s) ** 2
     expected = (1.0 + by_chance) ** 2 * float(noise.mean())
     return math.sqrt(max(float(np.mean(fitted.residual**2)) - expected, 0.0))
@@ -181,8 +179,7 @@ def _slope(function: Callable[[Course], float], course: Course) -> Array:
 
 def _band_s(passage: Passage, course: Course, definitions: Definitions) -> float:
     """How far the settling moves because a band set by the noise was estimated from few values."""
-    deviation_w = max(passage.before.deviation_w, passage.after.deviation_w)
-    if passage.settle_band_w > definitions.settle_sigmas * deviation_w:
+    if passage.settle_band_w > definitions.settle_sigmas * passage.after.deviation_w:
         return 0.0
     left = passage.settle_band_w / abs(course.after - course.before)
     per_share_s = course.length_s * left**course.q
@@ -211,9 +208,7 @@ def _by_weighing(
     earliest_s = float(values.t[first]) - 0.3 * float(values.t[last] - values.t[first])
     # A lag's tail drowns in noise before it ends: look further than where it seems to be over.
     end = int(np.searchsorted(values.t, passage.ends_s)) - 1
-    rows = _rows(
-        trace, values, first, min(2 * last - first + 2, end) + 1, passage.noise_w(trace)
-    )
+    rows = _rows(trace, values, first, min(2 * last - first + 2, end) + 1, passage.noise_w(trace))
     settled = 1.0 - passage.settle_band_w / abs(passage.change_w)
     weighed = weigh(
         rows,

@@ -134,71 +134,81 @@ def fit(rows: Rows, start: Course, jitter_s: float) -> Fit:
     instead of leaving it anywhere. ``jitter_s`` is the standard uncertainty of each ``end_s`` on
     its own; with the slope of a first fit it adds to the deviation of the rows of a second.
     """
-    attempts = [_Descent(rows, start._replace(q=q)) for q in (start.q, _RAMP_Q)]
-    first = min(attempts, key=lambda attempt: attempt.cost).result()
-    deviation = np.hypot(rows.deviation, first.slope * jitter_s)
-    return _Descent(rows._replace(deviation=deviation), first.course).result()
+    attempts = [_descend(rows, start._replace(q=q)) for q in (start.q, _RAMP_Q)]
+    first = min(attempts, key=lambda point: point.cost)
+    rough = _as_fit(first, rows)
+    deviation = np.hypot(rows.deviation, rough.slope * jitter_s)
+    rows = rows._replace(deviation=deviation)
+    return _as_fit(_descend(rows, rough.course), rows)
 
 
-class _Descent:
-    """One descent to the least weighted sum of squares."""
+class _Point(NamedTuple):
+    """A place on the way down."""
 
-    def __init__(self, rows: Rows, start: Course) -> None:
-        self._rows = rows
-        self._prior = np.diag((0.0, 0.0, 1.0 / _USUAL_Q_SPREAD**2, 0.0, 0.0))
-        self._usual = np.array((0.0, 0.0, _USUAL_Q, 0.0, 0.0))
-        self._look(
-            np.array((start.departed_s, math.log(start.length_s), start.q, start.before, start.after))
-        )
-        damping = 1e-2
-        for _ in range(_ITERATIONS):
-            cost, kept = self.cost, (self._at, self._residual, self._gradient)
-            self._look(self._next(damping))
-            if self.cost <= cost:
-                damping = max(damping / 5.0, 1e-9)
-                if cost - self.cost <= _GOOD_ENOUGH * cost + 1e-12:
-                    break
-                continue
-            self.cost, (self._at, self._residual, self._gradient) = cost, kept
+    at: Array
+    cost: float
+    residual: Array
+    gradient: Array
+
+
+_USUAL = np.array((0.0, 0.0, _USUAL_Q, 0.0, 0.0))
+_PRIOR = np.diag((0.0, 0.0, 1.0 / _USUAL_Q_SPREAD**2, 0.0, 0.0))
+
+
+def _look(at: Array, rows: Rows) -> _Point:
+    values, gradient = _model(at, rows)
+    residual = (rows.value - values) / rows.deviation
+    away = at - _USUAL
+    cost = float(residual @ residual + away @ _PRIOR @ away)
+    return _Point(at, cost, residual, gradient / rows.deviation[:, None])
+
+
+def _descend(rows: Rows, start: Course) -> _Point:
+    """The least weighted sum of squares that can be reached from a start."""
+    at = (start.departed_s, math.log(start.length_s), start.q, start.before, start.after)
+    here = _look(np.array(at), rows)
+    damping = 1e-2
+    for _ in range(_ITERATIONS):
+        there = _look(_next(here, damping), rows)
+        if there.cost <= here.cost:
+            gained, here = here.cost - there.cost, there
+            damping = max(damping / 5.0, 1e-9)
+            if gained <= _GOOD_ENOUGH * here.cost + 1e-12:
+                break
+        else:
             damping *= 6.0
             if damping > 1e9:
                 break
+    return here
 
-    def _look(self, at: Array) -> None:
-        values, gradient = _model(at, self._rows)
-        self._at = at
-        self._residual = (self._rows.value - values) / self._rows.deviation
-        self._gradient = gradient / self._rows.deviation[:, None]
-        away = at - self._usual
-        self.cost = float(self._residual @ self._residual + away @ self._prior @ away)
 
-    def _normal(self) -> Array:
-        return self._gradient.T @ self._gradient + self._prior
+def _normal(point: _Point) -> Array:
+    matrix: Array = point.gradient.T @ point.gradient + _PRIOR
+    return matrix
 
-    def _next(self, damping: float) -> Array:
-        normal = self._normal()
-        diagonal = np.diag(normal) + 1e-12 * np.trace(normal)
-        pull = self._prior @ (self._at - self._usual)
-        move = np.linalg.solve(
-            normal + damping * np.diag(diagonal), self._gradient.T @ self._residual - pull
-        )
-        move[1] = min(max(move[1], -1.0), 1.0)
-        at: Array = self._at + move
-        at[2] = min(max(at[2], _LEAST_Q), _MOST_Q)
-        return at
 
-    def result(self) -> Fit:
-        """Where the descent ended."""
-        departed_s, log_length, q, before, after = map(float, self._at)
-        deviation = self._rows.deviation
-        return Fit(
-            Course(departed_s, math.exp(log_length), q, before, after),
-            np.linalg.pinv(self._normal(), hermitian=True),
-            math.sqrt(float(np.mean(self._residual**2))),
-            self._residual * deviation,
-            -self._gradient[:, 0] * deviation,
-            max(len(deviation) - 5, 1),
-        )
+def _next(point: _Point, damping: float) -> Array:
+    normal = _normal(point)
+    diagonal = np.diag(normal) + 1e-12 * np.trace(normal)
+    uphill = _PRIOR @ (point.at - _USUAL) - point.gradient.T @ point.residual
+    move = np.linalg.solve(normal + damping * np.diag(diagonal), -uphill)
+    move[1] = min(max(move[1], -1.0), 1.0)
+    at: Array = point.at + move
+    at[2] = min(max(at[2], _LEAST_Q), _MOST_Q)
+    return at
+
+
+def _as_fit(point: _Point, rows: Rows) -> Fit:
+    departed_s, log_length, q, before, after = map(float, point.at)
+    covariance: Array = np.linalg.pinv(_normal(point), hermitian=True).astype(np.float64)
+    return Fit(
+        Course(departed_s, math.exp(log_length), q, before, after),
+        covariance,
+        math.sqrt(float(np.mean(point.residual**2))),
+        point.residual * rows.deviation,
+        -point.gradient[:, 0] * rows.deviation,
+        max(len(rows.value) - 5, 1),
+    )
 
 
 class Weighed(NamedTuple):
@@ -234,7 +244,9 @@ def weigh(
     for q in (_RAMP_Q, _LAG_Q):
         # Lengths mean the time to 98 %, so that ramps and lags are spread alike.
         scale_s = lengths_s / _passes(0.98, q)
-        likely.append(_likelihood(rows, value, noise, starts_s, scale_s, q, jitter_s) + np.log(place))
+        likely.append(
+            _likelihood(rows, value, noise, starts_s, scale_s, q, jitter_s) + np.log(place)
+        )
         passes = np.array([0.0, *(_passes(share, q) for share in shares)])
         instants.append(starts_s[:, None, None] + scale_s[None, :, None] * passes)
     weight = np.concatenate([one.ravel() for one in likely])

@@ -184,9 +184,7 @@ def _first_after(
     return ends[at] if at < len(ends) else (max(record_ends_s, sent_s), "end")
 
 
-def _other_ends(
-    record: RecordLike, evse: str, record_ends_s: float
-) -> Iterator[tuple[float, str]]:
+def _other_ends(record: RecordLike, evse: str, record_ends_s: float) -> Iterator[tuple[float, str]]:
     """Unplugging, stopping, the way to the safe state, the end of the run."""
     closing = "abort" if record.manifest.get("state") in ("aborted", "failed") else "end"
     for event in record.events:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil.assess.material import RecordLike, SeriesLike
+from hil.assess.uncertainty import rectangular
 from hil.quantities import LINES, Phase, Quantity
 
 Array = NDArray[np.float64]
@@ -27,11 +28,11 @@ _LOOKED_AT = 200_000
 
 _STALE_LEAST_S = 3.0
 _STALE_REFRESHES = 10.0
-"""A meter that repeats itself for longer than both is taken as stuck, if its values usually move."""
+"""A meter whose values usually move is stuck if it repeats itself for longer than both."""
 
 _LEAST_INTERVALS = 20
 _LEAST_WIDTH_S = 1e-3
-_SINGLE_PRECISION = 2.0**-24
+SINGLE_PRECISION = 2.0**-24
 """Relative resolution of the 32-bit floats that many meters send."""
 
 
@@ -47,6 +48,8 @@ class Trace(NamedTuple):
     """How often the meter's own value changes; never less than can be told by polling it."""
     averaging_s: float
     """Window over which the meter averages; at least a millisecond, to keep formulas simple."""
+    averaging_standard_s: float
+    """Standard uncertainty of an instant because that window is not known; 0 if it is."""
     round_trip_s: float
     """Median of reply - request."""
     resolution_w: float
@@ -146,13 +149,15 @@ def _trace(record: RecordLike, meter: str) -> tuple[Trace | None, list[Oddity]]:
     facts = record.manifest["devices"][meter]
     poll_s = facts.get("poll_s") or float(np.median(np.diff(t[:_LOOKED_AT])))
     habits, odd_habits = _habits(meter, facts.get("refresh_s"), poll_s, t, power_w)
+    averaging = _averaging(meter, facts.get("averaging_s"), habits.refresh_s)
     trace = Trace(
         device=meter,
         t=t,
         power_w=power_w,
         poll_s=poll_s,
         refresh_s=habits.refresh_s,
-        averaging_s=max(facts.get("averaging_s") or 0.0, _LEAST_WIDTH_S),
+        averaging_s=averaging.width_s,
+        averaging_standard_s=averaging.standard_s,
         round_trip_s=float(np.median(trips_s)) if len(trips_s) else 0.0,
         resolution_w=habits.resolution_w,
         lively=habits.lively,
@@ -161,7 +166,30 @@ def _trace(record: RecordLike, meter: str) -> tuple[Trace | None, list[Oddity]]:
     )
     trace = trace._replace(jitter_s=jitter_of(trace))
     holes, odd_holes = _holes(record, trace)
-    return trace._replace(holes=holes), [*odd, *odd_habits, *odd_holes]
+    return trace._replace(holes=holes), [*odd, *odd_habits, *averaging.odd, *odd_holes]
+
+
+class _Averaging(NamedTuple):
+    width_s: float
+    standard_s: float
+    odd: list[Oddity]
+
+
+def _averaging(meter: str, stated_s: float | None, refresh_s: float) -> _Averaging:
+    """The averaging window; nobody knows it if none is stated, for a power takes time to measure.
+
+    A meter that measures without a pause averages over its refresh time, so that is taken, with
+    half of it allowed for either way. The mean of a window lies half of it back: an instant is
+    uncertain by refresh / 4 either way, evenly.
+    """
+    if stated_s:
+        return _Averaging(max(stated_s, _LEAST_WIDTH_S), 0.0, [])
+    text = (
+        f"the averaging window of {meter} is not known; its refresh time, {refresh_s:.3g} s, was "
+    )
+    text += "taken, and half of that was allowed for either way"
+    odd = [Oddity(0.0, "averaging_unknown", "note", text)]
+    return _Averaging(max(refresh_s, _LEAST_WIDTH_S), rectangular(0.25 * refresh_s), odd)
 
 
 class _Habits(NamedTuple):
@@ -177,27 +205,34 @@ def _habits(
     t, power_w = t[:_LOOKED_AT], power_w[:_LOOKED_AT]
     change_w = np.abs(np.diff(power_w))
     changed = np.flatnonzero(change_w)
-    least_w = float(np.abs(power_w).max()) * _SINGLE_PRECISION
+    least_w = float(np.abs(power_w).max()) * SINGLE_PRECISION
     resolution_w = max(float(change_w[changed].min()) if len(changed) else 0.0, least_w)
     seen_s, count = _change_interval_s(t[changed + 1])
-    lively = count >= _LEAST_INTERVALS and count * seen_s > 0.5 * (t[-1] - t[0])
-    odd: list[Oddity] = []
-    refresh_s = stated_s
-    if stated_s is None:
-        refresh_s = seen_s if count >= _LEAST_INTERVALS else poll_s
-        text = f"the refresh time of {meter} is not known; " + (
-            f"{refresh_s:.3g} s was taken from the intervals between its {count} value changes"
-            if count >= _LEAST_INTERVALS
-            else f"its values changed too seldom to tell it, the poll period {poll_s:.3g} s was taken"
-        )
-        odd.append(Oddity(0.0, "refresh_estimated", "note", text))
-    elif lively and not stated_s / 1.5 <= max(seen_s, stated_s if seen_s <= 1.1 * poll_s else 0.0) <= 1.5 * stated_s:
-        refresh_s = seen_s
-        text = f"{meter} should refresh every {stated_s:.3g} s but its values change every "
-        text += f"{seen_s:.3g} s; the latter is used"
-        odd.append(Oddity(0.0, "refresh_differs", "warning", text))
-    assert refresh_s is not None
+    told = count >= _LEAST_INTERVALS
+    lively = told and count * seen_s > 0.5 * float(t[-1] - t[0])
+    refresh_s, odd = _refresh(meter, stated_s, poll_s, seen_s if told else None, lively)
     return _Habits(refresh_s, resolution_w, lively), odd
+
+
+def _refresh(
+    meter: str, stated_s: float | None, poll_s: float, seen_s: float | None, lively: bool
+) -> tuple[float, list[Oddity]]:
+    """The refresh time as stated, unless the record contradicts it or nobody stated one."""
+    if stated_s is None:
+        text = f"the refresh time of {meter} is not known; "
+        if seen_s is None:
+            text += f"its values change too seldom to tell it, so the poll period, {poll_s:.3g} s, "
+            text += "was taken"
+        else:
+            text += f"{seen_s:.3g} s was taken from the intervals between its value changes"
+        return seen_s or poll_s, [Oddity(0.0, "refresh_estimated", "note", text)]
+    # Polling hides a refresh that is faster; only noise shows every refresh.
+    expected_s = max(stated_s, poll_s)
+    if seen_s is None or not lively or expected_s / 1.5 <= seen_s <= expected_s * 1.5:
+        return stated_s, []
+    text = f"{meter} should refresh every {stated_s:.3g} s, but its values change every "
+    text += f"{seen_s:.3g} s; the latter is used"
+    return seen_s, [Oddity(0.0, "refresh_differs", "warning", text)]
 
 
 def _change_interval_s(changed_s: Array) -> tuple[float, int]:
@@ -233,21 +268,19 @@ def jitter_of(trace: Trace) -> float:
 
 def _holes(record: RecordLike, trace: Trace) -> tuple[Array, list[Oddity]]:
     """Gaps between samples, and stretches in which a meter that usually moves stood still."""
-    t = trace.t
-    odd: list[Oddity] = []
-    gaps = np.flatnonzero(np.diff(t) > GAP_PERIODS * trace.poll_s)
-    holes = [np.column_stack((t[gaps], t[gaps + 1]))]
-    if len(gaps):
-        longest_s = float((t[gaps + 1] - t[gaps]).max())
-        text = f"{trace.device} left {len(gaps)} gaps between its samples, the longest {longest_s:.3g} s"
-        odd.append(Oddity(float(t[gaps[0]]), "meter_gaps", "warning", text))
+    late = np.flatnonzero(np.diff(trace.t) > GAP_PERIODS * trace.poll_s)
+    gaps = np.column_stack((trace.t[late], trace.t[late + 1]))
     stale = _stale(record, trace)
-    if len(stale):
-        longest_s = float((stale[:, 1] - stale[:, 0]).max())
-        text = f"{trace.device} repeated one value for up to {longest_s:.3g} s although power flowed"
-        odd.append(Oddity(float(stale[0, 0]), "meter_stale", "warning", text))
-        holes.append(stale)
-    return np.concatenate(holes), odd
+    odd = []
+    for holes, code, what in (
+        (gaps, "meter_gaps", "left gaps between its samples"),
+        (stale, "meter_stale", "repeated one value although power flowed"),
+    ):
+        if len(holes):
+            longest_s = float((holes[:, 1] - holes[:, 0]).max())
+            text = f"{trace.device} {what}: {len(holes)} times, at most {longest_s:.3g} s"
+            odd.append(Oddity(float(holes[0, 0]), code, "warning", text))
+    return np.concatenate((gaps, stale)), odd
 
 
 def _stale(record: RecordLike, trace: Trace) -> Array:
@@ -281,8 +314,8 @@ def refreshed(trace: Trace, start_s: float, end_s: float) -> Values:
 
     A new value in the sample at t_j was refreshed after the sample before it and not longer than
     one refresh time before t_j; the middle of that bracket is taken, so the mean age of a sample,
-    min(poll, refresh) / 2, is corrected. Where a value stays although the meter refreshed (no noise), the
-    refreshes between two changes are put in at equal distances.
+    min(poll, refresh) / 2, is corrected. Where a value stays although the meter refreshed (there
+    is no noise), the refreshes between two changes are put in at equal distances.
     """
     first = int(np.searchsorted(trace.t, start_s - trace.cadence_s))
     last = int(np.searchsorted(trace.t, end_s + trace.cadence_s + trace.poll_s))

@@ -18,7 +18,7 @@ import numpy as np
 from hil.assess.material import RecordLike, SeriesLike
 from hil.assess.passage import Level
 from hil.assess.steps import Rating
-from hil.assess.trace import Trace
+from hil.assess.trace import SINGLE_PRECISION, Trace
 from hil.assess.uncertainty import (
     COVERAGE_FACTOR,
     Estimate,
@@ -52,6 +52,8 @@ class Conditions(NamedTuple):
     current_a: float | None
     """Mean over them; ``None`` if it was not measured, or no phase carries current."""
     current_standard_a: float
+    current_resolution_a: float
+    """Smallest step between two readings of a current in the window."""
     voltage_measured: bool
     phases_measured: bool
 
@@ -82,6 +84,9 @@ def conditions(supply: Supply, rating: Rating, start_s: float, end_s: float) -> 
         phases=len(lines),
         current_a=float(np.mean([currents[line][0] for line in active])) if active else None,
         current_standard_a=_root_mean([currents[line] for line in active]) if active else 0.0,
+        current_resolution_a=max(
+            (_resolution(supply.current[line], start_s, end_s) for line in active), default=0.0
+        ),
         voltage_measured=voltage_measured,
         phases_measured=bool(active),
     )
@@ -96,6 +101,14 @@ def _mean(series: SeriesLike, start_s: float, end_s: float) -> tuple[float, floa
     if not len(value):
         return math.nan, 0.0
     return float(value.mean()), float(value.std()) / math.sqrt(len(value))
+
+
+def _resolution(series: SeriesLike, start_s: float, end_s: float) -> float:
+    first, last = np.searchsorted(series.t, (start_s, end_s))
+    change = np.abs(np.diff(series.value[first:last]))
+    change = change[change > 0.0]
+    finest = SINGLE_PRECISION * float(np.abs(series.value[first:last]).max(initial=0.0))
+    return max(float(change.min(initial=np.inf)) if len(change) else 0.0, finest)
 
 
 def _root_mean(means: Sequence[tuple[float, float]]) -> float:
@@ -130,7 +143,10 @@ def accuracy_a(setpoint: Setpoint, at: Conditions) -> Estimate | None:
     """Signed bias of the current per phase, A, for setpoints in amperes; ``None`` if not told."""
     if setpoint.unit != "A" or at.current_a is None:
         return None
-    terms = (Term("noise of the current", at.current_standard_a),)
+    terms = (
+        Term("noise of the current", at.current_standard_a),
+        Term("meter resolution", rectangular(0.5 * at.current_resolution_a), shared=True),
+    )
     return Estimate(at.current_a - setpoint.value, terms)
 
 

@@ -8,7 +8,7 @@ run, such as the phase between polling and a meter's refresh; it does not averag
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 COVERAGE_FACTOR = 2.0
 _NORMAL_95 = 1.959964
+_MEDIAN_TO_MEAN = math.sqrt(math.pi / 2.0)
 
 
 class Term(NamedTuple):
@@ -133,51 +134,45 @@ def distribution(values: NDArray[np.float64]) -> Distribution:
 
 
 def summarise(estimates: Sequence[Estimate], statistic: str) -> Estimate:
-    """A figure over all steps, ``statistic`` of ``min`` to ``max`` or ``worst``, with its terms.
+    """A figure over all steps, with its terms.
 
-    Shared terms enter with their largest value. The rest averages: for ``mean`` by the root of n,
-    for ``median`` by that times 1.25. An extreme (``max``, ``p95``, ``worst``: the signed value
-    of the largest magnitude) is picked from figures that each have an error, so it tends to be
-    too extreme: a further term covers the largest error of all those steps that could, within
-    their uncertainty, be the extreme one. That is conservative, as the errors need not agree.
+    ``statistic`` is ``median``, ``mean``, ``p95``, ``max``, or ``worst`` (the signed value of the
+    largest magnitude). It describes the steps that were played; nothing is added for steps that
+    might have been. Shared terms enter with their largest value. The rest averages: for ``mean``
+    by the root of n, for ``median`` by that times 1.25, the ratio for normal errors. An extreme is
+    picked from figures that each have an error, so it tends to be too extreme: a further term
+    covers the largest error of all the steps that could, within their uncertainty, be the extreme
+    one. That is conservative, as not all of them need be equal.
     """
     values = np.array([estimate.value for estimate in estimates])
-    names = list(dict.fromkeys((term.name, term.shared) for e in estimates for term in e.terms))
     if statistic in ("mean", "median"):
-        value = float(getattr(np, statistic)(values))
-        factor = (1.2533 if statistic == "median" and len(values) > 2 else 1.0) / math.sqrt(
-            len(values)
-        )
-        terms = [
-            Term(name, _largest(estimates, name) if shared else factor * _rms(estimates, name), shared)
-            for name, shared in names
-        ]
-        return Estimate(value, tuple(terms))
+        factor = 1.0 / math.sqrt(len(values))
+        if statistic == "median" and len(values) > 2:
+            factor *= _MEDIAN_TO_MEAN
+        value = float(values.mean() if statistic == "mean" else np.median(values))
+        return Estimate(value, _terms(estimates, lambda name: factor * _rms(estimates, name)))
     magnitude = np.abs(values) if statistic == "worst" else values
     chosen = int(np.argmax(magnitude))
-    value = float(values[chosen])
-    if statistic == "p95":
-        value = float(np.quantile(values, 0.95))
+    value = float(np.quantile(values, 0.95)) if statistic == "p95" else float(values[chosen])
+    terms = _terms(estimates, lambda name: _of(estimates[chosen], name))
     own = np.array([root_sum(t.standard for t in e.terms if not t.shared) for e in estimates])
     rivals = magnitude >= abs(value) - 3.0 * np.hypot(own, own[chosen])
-    spread = float(own[rivals].max()) if rivals.any() else float(own.max())
-    terms = [
-        Term(name, _largest(estimates, name) if shared else _of(estimates[chosen], name), shared)
+    needed = largest_of(int(rivals.sum())) / _NORMAL_95 * float(own[rivals].max())
+    extra = math.sqrt(max(needed**2 - float(own[chosen]) ** 2, 0.0))
+    return Estimate(value, (*terms, Term("most extreme of several steps", extra)))
+
+
+def _terms(estimates: Sequence[Estimate], own: Callable[[str], float]) -> tuple[Term, ...]:
+    """Every term that occurs: the largest of each shared one, ``own(name)`` of the others."""
+    names = dict.fromkeys((term.name, term.shared) for e in estimates for term in e.terms)
+    return tuple(
+        Term(name, max(_of(e, name) for e in estimates) if shared else own(name), shared)
         for name, shared in names
-    ]
-    needed = largest_of(max(int(rivals.sum()), 1)) / _NORMAL_95 * spread
-    extra = math.sqrt(max(needed**2 - own[chosen] ** 2, 0.0))
-    if extra > 0.0:
-        terms.append(Term("most extreme of several steps", extra))
-    return Estimate(value, tuple(terms))
+    )
 
 
 def _of(estimate: Estimate, name: str) -> float:
     return root_sum(term.standard for term in estimate.terms if term.name == name)
-
-
-def _largest(estimates: Sequence[Estimate], name: str) -> float:
-    return max(_of(estimate, name) for estimate in estimates)
 
 
 def _rms(estimates: Sequence[Estimate], name: str) -> float:

@@ -88,7 +88,7 @@ async def open_devices(devices: Devices, journal: Journal) -> None:
             )
     if errors:
         for error in errors:
-            journal.finding(error.device, "not_ready", str(error), "error")
+            journal.finding(error.device, "not_ready", f"{error.what}. {error.remedy}", "error")
         raise BenchError(errors)
 
 

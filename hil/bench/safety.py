@@ -46,10 +46,17 @@ class SafeStateOutcome(NamedTuple):
 async def reach_safe_state(
     config: BenchConfig, devices: Devices, currents: NewestCurrent, journal: Journal
 ) -> SafeStateOutcome:
-    """Command the safe setpoint, show state A, and wait until the meters confirm it.
+    """Command the safe state, and wait until the meters confirm it.
 
-    Every device that was opened is attempted. ``currents`` must go on being fed meanwhile.
+    ``currents`` must go on being fed meanwhile.
     """
+    started_s = journal.clock.now()
+    await command_safe_state(config, devices, journal)
+    return await _confirm(config, devices, currents, journal, started_s)
+
+
+async def command_safe_state(config: BenchConfig, devices: Devices, journal: Journal) -> None:
+    """Command the safe setpoint and show state A, on every device, all at once."""
     safe = config.safe_state
     steps: list[tuple[str, str, Callable[[], Awaitable[str]]]] = [
         (name, f"safe setpoint {safe.setpoint}", lambda evse=evse: evse.make_safe(safe.setpoint))  # type: ignore[misc]
@@ -58,9 +65,17 @@ async def reach_safe_state(
     steps += [
         (pilot.name, "pilot to state A", pilot.make_safe) for pilot in devices.pilots.values()
     ]
-    started_s = journal.clock.now()
     await asyncio.gather(*(_attempt(journal, *step) for step in steps))
-    deadline_s = max(started_s + safe.within, journal.clock.now())
+
+
+async def _confirm(
+    config: BenchConfig,
+    devices: Devices,
+    currents: NewestCurrent,
+    journal: Journal,
+    started_s: float,
+) -> SafeStateOutcome:
+    deadline_s = max(started_s + config.safe_state.within, journal.clock.now())
     unconfirmed = dict.fromkeys(devices.evses, "")
     while True:
         for name in list(unconfirmed):

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from hil.config.base import Model
+from hil.config.base import NAME_PATTERN, Model
 from hil.config.bench import BenchConfig
 from hil.config.library import Kind, find, names, nearest
 from hil.config.limits import LimitsConfig
@@ -88,7 +88,10 @@ def _line(source: Source, detail: ErrorDetails, model: Any) -> str:
     elif kind == "literal_error":
         words = f"expected {detail['ctx']['expected']}, not {detail['input']!r}"
     elif kind == "string_pattern_mismatch":
-        words = f"'{detail['input']}' is not a name (letters, digits, '.', '_' and '-')"
+        pattern = detail["ctx"]["pattern"]
+        words = f"'{detail['input']}' does not match {pattern}"
+        if pattern == NAME_PATTERN:
+            words = f"'{detail['input']}' is not a name (letters, digits, '.', '_' and '-')"
     return source.problem(location, words, at_key=kind == "extra_forbidden")
 
 

@@ -79,7 +79,7 @@ def read_yaml(path: Path, name: str | None = None) -> Source:
 def parse_yaml(text: str, name: str) -> Source:
     """Data and places of a YAML text. Raises ConfigError where it is not YAML at all."""
     source = Source(name, text)
-    yaml = YAML(typ="rt")
+    yaml = YAML(typ="safe", pure=True)
     yaml.version = (1, 2)
     try:
         node = yaml.compose(text)

@@ -77,7 +77,7 @@ class Telemetry:
         self._address = config.broker
         self._ended = False
         self._publisher: Publisher[_Item] = Publisher(
-            _broker(config),
+            broker_of(config),
             self._render,
             greeting=self._status("online"),
             farewell=self._farewell,
@@ -207,7 +207,7 @@ def _finite(part: Any) -> Any:
 # --- how the broker is reached -----------------------------------------------------------------
 
 
-def _broker(config: TelemetryConfig) -> Broker:
+def broker_of(config: TelemetryConfig) -> Broker:
     """Address, credentials and certificates of a bench file. Raises ConfigError."""
     parts = urlsplit(config.broker)
     encrypted = parts.scheme == "mqtts"

@@ -12,7 +12,7 @@ import errno
 import http
 import logging
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 from urllib.parse import unquote, urlsplit
 from weakref import WeakKeyDictionary
 
@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed, NegotiationError
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from hil.errors import DeviceError
+from hil.errors import DeviceError, HilError
 from hil.links import ocpp_frames
 from hil.links.ocpp_frames import CALL, Message, printable
 from hil.record.journal import Journal, Severity
@@ -75,6 +75,8 @@ class OcppConnection:
         self._findings = findings
         self._asked: dict[str, str] = {}
         self.peer = _peer(socket)
+        self.fault: HilError | None = None
+        """Why a frame could not be recorded; it was sent or received all the same."""
 
     async def receive(self) -> Message:
         """The next message that can be used. Raises LinkLostError at the end."""
@@ -84,7 +86,7 @@ class OcppConnection:
             except ConnectionClosed as closed:
                 raise LinkLostError(_why(closed)) from closed
             text, remarks = ocpp_frames.decode(data)
-            self._journal.frame(self._device, "received", "ocpp1.6", text)
+            self._keep("received", text)
             message, more = ocpp_frames.read(text, self._asked)
             for remark in [*remarks, *more]:
                 self._findings.finding(remark.key, remark.code, remark.text, remark.severity)
@@ -110,8 +112,14 @@ class OcppConnection:
             await self._socket.send(text)
         except ConnectionClosed as closed:
             raise LinkLostError(_why(closed)) from closed
-        self._journal.frame(self._device, "sent", "ocpp1.6", text)
+        self._keep("sent", text)
         return t
+
+    def _keep(self, direction: Literal["sent", "received"], text: str) -> None:
+        try:
+            self._journal.frame(self._device, direction, "ocpp1.6", text)
+        except HilError as fault:
+            self.fault = fault
 
     async def send_call(self, unique_id: str, action: str, text: str) -> float:
         """Write a call, whose answer will be checked against the schema of ``action``."""
@@ -177,6 +185,19 @@ class Listener:
         names = printable(", ".join(offered))
         words = f"refused a charger (from {peer}) that offers {names} only; set it to OCPP 1.6J"
         self._findings.finding(names, "ocpp_other_subprotocol", words)
+
+    def missed(self, within_s: float) -> DeviceError:
+        """What to say, and what to do, when nobody has taken the place in time."""
+        what = f"no charger '{self.charge_point}' connected within {within_s:g} s"
+        if self.strangers:
+            what += f"; refused were {printable(', '.join(self.strangers))}"
+        return DeviceError(
+            self.device,
+            what,
+            f"Enter {reachable(self.url)} as the central system (OCPP 1.6J, JSON) in the charger, "
+            "see that its identity is the last part of that address, and that no firewall blocks "
+            "the port",
+        )
 
     async def disconnect(self, reason: str) -> None:
         """Close the connection there is, if any; the charger may come back."""

@@ -135,7 +135,11 @@ class RunFolder:
 def hashes(path: Path) -> dict[str, str]:
     """SHA-256 of every file of a run that is not derived from the others."""
     derived = {MANIFEST, RESULT, REPORT, JUNIT}
-    files = sorted(file for file in path.rglob("*") if file.is_file() and file.name not in derived)
+    files = sorted(
+        file
+        for file in path.rglob("*")
+        if file.is_file() and file.name not in derived and file.suffix != ".svg"
+    )
     return {
         file.relative_to(path).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in files

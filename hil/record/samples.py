@@ -59,7 +59,9 @@ class SampleWriter:
         self._file = path.open("wb")
         self._stream = pa.ipc.new_stream(self._file, SCHEMA)
         self._rows: list[Reading] = []
-        self.rows_written = 0
+        # Arrow writes its header with the first batch: an empty one puts it on disk now.
+        self._stream.write_batch(pa.RecordBatch.from_pylist([], schema=SCHEMA))
+        self._file.flush()
 
     def write(self, readings: Sequence[Reading]) -> None:
         """Take readings in; they are on disk when their batch is full. Raises OSError."""
@@ -77,7 +79,6 @@ class SampleWriter:
                 for column, field in zip(columns, SCHEMA, strict=True)
             ]
             self._stream.write_batch(pa.record_batch(arrays, schema=SCHEMA))
-            self.rows_written += len(self._rows)
             self._rows = []
         self._file.flush()
 
@@ -111,9 +112,6 @@ def read_stream(path: Path) -> pa.Table:
     """All whole batches of a stream, however it ended. Raises RecordError if it is none."""
     batches: list[pa.RecordBatch] = []
     try:
-        if path.stat().st_size == 0:
-            # Killed before the first batch, with which Arrow writes its header.
-            return SCHEMA.empty_table()
         with path.open("rb") as file:
             reader = pa.ipc.open_stream(file)
             # A stream that was cut off in mid-batch is whole up to there.

@@ -59,9 +59,11 @@ def _content(record: Record, result: Mapping[str, Any]) -> dict[str, Any]:
     manifest = record.manifest
     drawn = {t.name: (t, curves(record, result, t)) for t in targets(manifest)}
     findings = result.get("findings") or []
+    devices = manifest.get("devices") or {}
     return {
         "result": result,
-        "manifest": manifest,
+        "started": (manifest.get("clock") or {}).get("started_utc"),
+        "files": manifest.get("files") or {},
         "verdict": words.verdict(result["verdict"]),
         "virtual": sections.virtual_words(result, manifest),
         "banners": list(sections.banners(result, manifest)),
@@ -70,7 +72,7 @@ def _content(record: Record, result: Mapping[str, Any]) -> dict[str, Any]:
         "steps": _step_views(result, drawn),
         "findings": findings[: sections.MOST_FINDINGS],
         "findings_left_out": max(len(findings) - sections.MOST_FINDINGS, 0),
-        "devices": {n: (d, sections.device_facts(d)) for n, d in manifest["devices"].items()},
+        "devices": {name: (d, sections.device_facts(d)) for name, d in devices.items()},
         "clock": sections.clock_facts(result, manifest),
         "definitions": sections.definition_facts(result),
         "most_numbered_steps": plots.MOST_NUMBERED_STEPS,

@@ -186,7 +186,17 @@ def _step_row(step: Mapping[str, Any], rated_w: float | None) -> StepRow:
     )
 
 
+_PARTS = {
+    "network": "communication_delay_s",
+    "evse": "evse_delay_s",
+    "ev": "ev_dead_time_s",
+    "evse_ev": "activation_time_s",
+    "ramp": "ramp_time_s",
+}
+"""Where the number of each part of a delay stands in a step."""
+
 _STEP_NUMBERS = {
+    "communication_delay_s": "s",
     "activation_time_s": "s",
     "total_activation_time_s": "s",
     "evse_delay_s": "s",
@@ -215,13 +225,10 @@ class Fact(NamedTuple):
 
 def step_facts(step: Mapping[str, Any], row: StepRow) -> list[Fact]:
     """The numbers beside the zoom of a step."""
-    measured_parts = {"evse": "evse_delay_s", "ev": "ev_dead_time_s", "ramp": "ramp_time_s"}
-    measured_parts["evse_ev"] = "activation_time_s"
     parts = [
         Fact(
             part.text,
-            row.numbers.get(measured_parts.get(part.kind, ""), "")
-            or f"{words.plain(part.end_s - part.start_s, 3)} s",
+            row.numbers[_PARTS[part.kind]] or f"{words.plain(part.end_s - part.start_s, 3)} s",
             part.kind,
         )
         for part in segments(step)
@@ -232,7 +239,7 @@ def step_facts(step: Mapping[str, Any], row: StepRow) -> list[Fact]:
         ("requested", _watts(step.get("requested_w"))),
         ("level before", _watts(step.get("level_before_w"))),
         ("level after", _watts(step.get("level_after_w"))),
-        ("noise before, std. dev.", _watts(step.get("noise_before_w"), 2)),
+        ("noise before (\u03c3)", _watts(step.get("noise_before_w"), 2)),
         ("accuracy", row.numbers["accuracy_w"]),
         ("", row.numbers.get("accuracy_percent", "")),
         ("accuracy, current", row.numbers["accuracy_a"]),
@@ -268,7 +275,7 @@ def device_facts(device: Mapping[str, Any]) -> list[Fact]:
         if key in device:
             text = "unknown" if device[key] is None else f"{words.exact(device[key])} s"
             facts.append(Fact(f"{key.removesuffix('_s')} interval", text))
-    return facts
+    return list(dict.fromkeys(facts))
 
 
 def _rating(rating: Mapping[str, Any]) -> str:

@@ -81,11 +81,13 @@ def window(step: Mapping[str, Any]) -> Window | None:
     if not marks:
         return None
     first_s, last_s, ends_s = marks[0].t, marks[-1].t, step.get("ends_s")
+    room_after = _ROOM_AFTER
     if (step.get("instants_s") or {}).get("departed") is None:
-        last_s = max(last_s, first_s + _SPAN_WITHOUT_RESPONSE_S)
-        last_s = last_s if ends_s is None else max(marks[-1].t, min(last_s, ends_s))
+        shown_s = first_s + _SPAN_WITHOUT_RESPONSE_S
+        last_s = max(last_s, shown_s if ends_s is None else min(shown_s, ends_s))
+        room_after = 0.0
     span_s = max(last_s - first_s, _LEAST_SPAN_S)
-    start_s, end_s = first_s - _ROOM_BEFORE * span_s, last_s + _ROOM_AFTER * span_s
+    start_s, end_s = first_s - _ROOM_BEFORE * span_s, last_s + room_after * span_s
     hold_end_s = end_s if ends_s is None else max(end_s, ends_s)
     return Window(start_s, end_s, min(start_s, first_s - 5.0), hold_end_s)
 

@@ -69,6 +69,8 @@ _OUTCOMES = {
 _ATTRIBUTES = {
     "ramp_up_time": "Ramp-up time",
     "ramp_down_time": "Ramp-down time",
+    "evse_delay": "EVSE delay",
+    "ev_dead_time": "EV dead time",
     "accuracy_current": "Accuracy, current",
     "precision_current": "Precision, current",
 }

@@ -23,7 +23,7 @@ from hil.config.bench import Rating
 from hil.config.personalities import VirtualEvse
 from hil.j1772 import PilotState
 from hil.virtual.charge_point_calls import Calls
-from hil.virtual.charge_point_link import QUIET, ChargePointLink
+from hil.virtual.charge_point_link import QUIET, RECONNECT_S, ChargePointLink
 from hil.virtual.charging_profiles import (
     MAX,
     TX,
@@ -121,6 +121,8 @@ class ChargePointTwin:
 
     def _boot_answered(self, answer: Any) -> float:
         """Take over the central system's calendar; how long to wait before the next step."""
+        if answer is None:
+            return RECONNECT_S
         self._utc_offset_s = _instant_s(answer.current_time) - self._loop.time()
         interval_s = max(int(answer.interval), 1)
         self._booted = answer.status == "Accepted"

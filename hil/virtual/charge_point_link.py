@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import ocpp.messages
 from ocpp.exceptions import OCPPError
-from ocpp.v16 import ChargePoint
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.typing import Subprotocol
+
+from hil.virtual.charge_point_calls import Calls
 
 ocpp.messages.ASYNC_VALIDATION = False  # a worker thread would hold up the warp clock
 
@@ -26,7 +27,7 @@ QUIET = logging.getLogger("hil.virtual.charge_point")
 """Refused calls and lost connections are part of the play, not worth a stack trace."""
 QUIET.disabled = True
 
-Then = Callable[[Any], None]
+Then = Callable[[Any], Any]
 """Told the answer of a call, ``None`` if it was a CALLERROR."""
 
 
@@ -49,7 +50,7 @@ class ChargePointLink:
 
     def __init__(
         self,
-        calls: Callable[[ClientConnection, float], ChargePoint],
+        calls: Callable[[ClientConnection, float], Calls],
         greet: Callable[[], Any | None],
         greeted: Callable[[Any], float],
         ready: Callable[[], None],
@@ -87,7 +88,7 @@ class ChargePointLink:
             self._outbox.put_nowait(_Outgoing(request, then, keep))
 
     async def _live(self, url: str) -> None:
-        while True:
+        while self.alive:  # a cancellation is lost where the connection ends at the same instant
             try:
                 async with connect(
                     url,
@@ -106,32 +107,36 @@ class ChargePointLink:
             except* (OSError, InvalidHandshake, ConnectionClosed, TimeoutError):
                 pass
             self._socket = None
-            await asyncio.sleep(RECONNECT_S)
+            if self.alive:
+                await asyncio.sleep(RECONNECT_S)
 
-    async def _talk(self, calls: ChargePoint) -> None:
+    async def _talk(self, calls: Calls) -> None:
         """Greet, then send what comes up, one call after the other."""
         while (greeting := self._greet()) is not None:
-            try:
-                pause_s = self._greeted(await self._call(calls, greeting))
-            except OCPPError:
-                pause_s = RECONNECT_S
+            pause_s = await self._call(calls, greeting, self._greeted)
             await asyncio.sleep(pause_s)
         self._ready()
         while True:
             item = await self._outbox.get()
             try:
-                answer = await self._call(calls, item.request)
-            except OCPPError:
-                answer = None
+                await self._call(calls, item.request, item.then)
             except (ConnectionClosed, TimeoutError):
                 if item.keep:
                     self._outbox.put_nowait(item)
                 raise
-            if item.then is not None:
-                item.then(answer)
 
-    async def _call(self, calls: ChargePoint, request: Any) -> Any:
+    async def _call(self, calls: Calls, request: Any, then: Then | None) -> Any:
+        """Send a call, and let its answer have its effect; what ``then`` makes of it."""
         self._count += 1
-        return await calls.call(
-            request, suppress=False, unique_id=f"cp-{self._count}", skip_schema_validation=True
-        )
+        calls.pending = f"cp-{self._count}"
+        calls.digested.clear()
+        try:
+            answer = await calls.call(
+                request, suppress=False, unique_id=calls.pending, skip_schema_validation=True
+            )
+        except OCPPError:
+            answer = None
+        result = None if then is None else then(answer)
+        calls.pending = ""
+        calls.digested.set()
+        return result

@@ -86,7 +86,7 @@ class Profile:
             return None
         current = None
         for period in self.periods:  # sums, not differences, so that edges() meets them exactly
-            if beginning_s + period.start_s <= at_s:
+            if period.start_s <= at_s - beginning_s:
                 current = period
         return current
 

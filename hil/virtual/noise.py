@@ -28,11 +28,11 @@ class CycleNoise:
         self._blocks: dict[int, NDArray[np.float64]] = {}
 
     def mean(self, start_s: float, end_s: float) -> tuple[float, float, float]:
-        """Mean noise of each phase over the cycles that a window touches, at least one."""
+        """Mean noise of each phase over the whole cycles nearest to a window, at least one."""
         if self._deviation == 0.0:
             return (0.0, 0.0, 0.0)
-        first = math.floor(start_s / CYCLE_S + 1e-6)
-        last = max(math.ceil(end_s / CYCLE_S - 1e-6), first + 1)
+        first = math.floor(start_s / CYCLE_S + 0.5)
+        last = max(math.floor(end_s / CYCLE_S + 0.5), first + 1)
         total = [0.0, 0.0, 0.0]
         at = first
         while at < last:

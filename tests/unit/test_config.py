@@ -76,10 +76,9 @@ def test_what_is_no_scenario_is_one_clear_line(text: str, words: str) -> None:
 
 @given(st.text(max_size=200))
 def test_no_text_ever_breaks_the_reader(text: str) -> None:
-    try:
+    with pytest.raises(ConfigError) as caught:
         load_text(Kind.BENCH, text, "file.yaml")
-    except ConfigError as error:
-        assert error.problems
+    assert all(problem.startswith("file.yaml:") for problem in caught.value.problems)
 
 
 @given(st.floats(-1e6, 1e6), st.sampled_from([CURRENT, POWER, DURATION]), st.data())
@@ -91,7 +90,9 @@ def test_quantities_keep_their_value(
         assert parse(text, units) == (number * units[unit], unit)
 
 
-@pytest.mark.parametrize("text", ["16", "", "A", "1 6 A", "16 a", "16 kg", "0x10 A", "1_0 A", "nan A"])
+@pytest.mark.parametrize(
+    "text", ["16", "", "A", "1 6 A", "16 a", "16 kg", "0x10 A", "1_0 A", "nan A"]
+)
 def test_no_unit_is_ever_guessed(text: str) -> None:
     assert problems_of(Kind.SCENARIO, f"scenario: x\nsteps: [{{setpoint: '{text}', hold: 1 s}}]")
 
@@ -147,8 +148,8 @@ def bench_problems(tmp_path: Path, **changes: str) -> list[str]:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("profile: carlo-gavazzi-em540", "profile: carlo-gavazi-em540", "did you mean carlo-gavazzi"),
-        ("measures: dut", "measures: dat", "there is no EVSE 'dat' on this bench; did you mean dut"),
+        ("carlo-gavazzi-em540", "carlo-gavazi-em540", "did you mean carlo-gavazzi"),
+        ("measures: dut", "measures: dat", "no EVSE 'dat' on this bench; did you mean dut"),
         ("plugged_into: dut", "plugged_into: x", "there is no EVSE 'x'"),
         ("meters: {reference:", "meters: {refrence:", "there is no device 'refrence'"),
         ("evses: {dut: everyday-evse}", "evses: {}", "is virtual but wired to 'dut'"),

@@ -30,9 +30,27 @@ def one(**sampled: Any) -> tuple[list[Claim], list[str]]:
         ("Current.Export", "A", "L3", "1", (Quantity.CURRENT, Phase.L3, -1.0)),
         ("Current.Offered", "A", None, "16", (Quantity.CURRENT_OFFERED, Phase.TOTAL, 16.0)),
         ("Voltage", "V", "L3-N", "229.9", (Quantity.VOLTAGE, Phase.L3, 229.9)),
-        ("Energy.Active.Import.Register", "kWh", None, "0.5", (Quantity.ENERGY_IMPORT, Phase.TOTAL, 500.0)),  # noqa: E501
-        ("Energy.Active.Import.Register", None, None, "7", (Quantity.ENERGY_IMPORT, Phase.TOTAL, 7.0)),  # noqa: E501
-        ("Energy.Active.Export.Register", "Wh", None, "3", (Quantity.ENERGY_EXPORT, Phase.TOTAL, 3.0)),  # noqa: E501
+        (
+            "Energy.Active.Import.Register",
+            "kWh",
+            None,
+            "0.5",
+            (Quantity.ENERGY_IMPORT, Phase.TOTAL, 500.0),
+        ),
+        (
+            "Energy.Active.Import.Register",
+            None,
+            None,
+            "7",
+            (Quantity.ENERGY_IMPORT, Phase.TOTAL, 7.0),
+        ),
+        (
+            "Energy.Active.Export.Register",
+            "Wh",
+            None,
+            "3",
+            (Quantity.ENERGY_EXPORT, Phase.TOTAL, 3.0),
+        ),
         ("Frequency", None, None, "49.98", (Quantity.FREQUENCY, Phase.TOTAL, 49.98)),
         ("Frequency", "Hertz", None, "50", (Quantity.FREQUENCY, Phase.TOTAL, 50.0)),
         ("SoC", "Percent", None, "80", (Quantity.STATE_OF_CHARGE, Phase.TOTAL, 80.0)),
@@ -88,7 +106,10 @@ def test_a_misspelled_unit_is_read_and_named(measurand: str, unit: str, factor: 
         ({"measurand": "Current.Import", "unit": "A", "value": "16,5"}, "no number"),
         ({"measurand": "Current.Import", "unit": "A", "value": "FA01"}, "no number"),
         ({"measurand": "Current.Import", "unit": "A"}, "no number"),
-        ({"measurand": "Voltage", "unit": "V", "phase": "L1-L2", "value": "400"}, "no single phase"),
+        (
+            {"measurand": "Voltage", "unit": "V", "phase": "L1-L2", "value": "400"},
+            "no single phase",
+        ),
         ({"measurand": "RPM", "value": "3"}, "not recorded"),
     ],
 )
@@ -113,11 +134,11 @@ def test_power_without_a_unit_is_watts_and_named() -> None:
 
 def test_import_and_export_of_one_instant_are_one_signed_value() -> None:
     values = [
-        {"measurand": "Power.Active.Import", "unit": "W", "value": "0"},
+        {"measurand": "Power.Active.Import", "unit": "W", "value": "700"},
         {"measurand": "Power.Active.Export", "unit": "kW", "value": "2.5"},
     ]
     samples, doubts = read([{"sampled_value": values}])
-    assert samples[0].claims == [Claim(Quantity.POWER, Phase.TOTAL, -2500.0)]
+    assert samples[0].claims == [Claim(Quantity.POWER, Phase.TOTAL, -1800.0)]
     assert doubts == []
 
 
@@ -144,11 +165,13 @@ def test_nothing_to_read_is_nothing_read(nothing: object) -> None:
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(["timestamp", "sampled_value", "value", "unit", "measurand", "phase"]),
-        inner,
-        max_size=5,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["timestamp", "sampled_value", "value", "unit", "measurand", "phase"]),
+            inner,
+            max_size=5,
+        )
     ),
     max_leaves=20,
 )

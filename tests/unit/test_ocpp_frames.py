@@ -31,7 +31,7 @@ SAMPLE = {
             "sampledValue": [
                 {"value": "11040.5", "measurand": "Power.Active.Import", "unit": "W"},
                 {"value": "16.01", "measurand": "Current.Import", "unit": "A", "phase": "L1"},
-                {"value": "230,\"{[]}\\", "measurand": "Voltage", "unit": "V"},
+                {"value": '230,"{[]}\\', "measurand": "Voltage", "unit": "V"},
             ],
         },
         {
@@ -203,7 +203,9 @@ def test_a_cut_frame_keeps_what_is_complete() -> None:
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=6),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4)
+    ),
     max_leaves=15,
 )
 

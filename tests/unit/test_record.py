@@ -22,9 +22,7 @@ LIMITS = find(Kind.LIMITS, "dtu-2021").read_text(encoding="utf-8")
 
 
 def reading(t: float, value: float, quality: Quality = Quality.GOOD) -> Reading:
-    return Reading(
-        t, t - 0.01, t + 0.01, "meter", Quantity.POWER, Phase.TOTAL, value, quality
-    )
+    return Reading(t, t - 0.01, t + 0.01, "meter", Quantity.POWER, Phase.TOTAL, value, quality)
 
 
 def write(path: Path, count: int) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -29,9 +30,7 @@ def levels(plan: Plan) -> list[float]:
 
 
 def test_a_staircase_goes_up_and_back_without_playing_the_top_twice() -> None:
-    plan = plan_of(
-        "  - staircase: {from: 6 A, to: 10 A, step: 2 A, hold: 30 s, and_back: true}"
-    )
+    plan = plan_of("  - staircase: {from: 6 A, to: 10 A, step: 2 A, hold: 30 s, and_back: true}")
     assert levels(plan) == [6, 8, 10, 8, 6]
     assert plan.timed_s == 150
 
@@ -57,8 +56,7 @@ def test_any_staircase_stays_between_its_ends(first: int, last: int, step: int) 
     low, high = sorted((first / 10, last / 10))
     assert all(low - 1e-9 <= level <= high + 1e-9 for level in found)
     assert all(
-        abs(after - before) <= step / 10 + 1e-9
-        for before, after in zip(found, found[1:], strict=False)
+        abs(after - before) <= step / 10 + 1e-9 for before, after in itertools.pairwise(found)
     )
 
 

@@ -1,4 +1,4 @@
-"""What people get wrong: each gives one clear message, the right exit status, and no stack trace."""
+"""What people get wrong: one clear message, the right exit status, and no stack trace."""
 
 from __future__ import annotations
 
@@ -36,9 +36,12 @@ def scenario_file(folder: Path, text: str = SCENARIO) -> str:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (("hold: 5 s", "hld: 5 s"), ["scenario.yaml:4:24", "is not a known key; did you mean hold"]),
+        (
+            ("hold: 5 s", "hld: 5 s"),
+            ["scenario.yaml:4:22", "is not a known key; did you mean hold"],
+        ),
         (("steps:", "scenario: y\nsteps:"), ["scenario.yaml:2:1", "key given twice"]),
-        (("hold: 5 s", "hold: 5"), ["scenario.yaml:4:30", "5 has no unit", "s, ms, us, min, h"]),
+        (("hold: 5 s", "hold: 5"), ["scenario.yaml:4:28", "5 has no unit", "s, ms, us, min, h"]),
         (("16 A", "40 A"), ["scenario.yaml:4:5", "over the rating of 'dut', which is 32 A"]),
         (("- plug_in", "- plug in: [}"), ["scenario.yaml:3", "not valid YAML"]),
     ],
@@ -91,7 +94,7 @@ def test_a_port_in_use(tmp_path: Path) -> None:
 
 def test_a_charger_that_never_connects(tmp_path: Path) -> None:
     outcome = hil("run", never_connects(tmp_path), "quick-look", cwd=tmp_path)
-    refused(outcome, 4, "dut", "did not connect", "CP-IDEAL-1")
+    refused(outcome, 4, "dut", "no charger 'CP-IDEAL-1' connected within 1 s")
 
 
 def never_connects(tmp_path: Path) -> str:
@@ -114,7 +117,7 @@ def never_connects(tmp_path: Path) -> str:
 
 @contextlib.contextmanager
 def meter_that(answer: Callable[[bytes], bytes | None]) -> Iterator[int]:
-    """A Modbus TCP server on loopback that answers each request with what ``answer`` makes of it."""
+    """A Modbus TCP server on loopback whose replies are what ``answer`` makes of the requests."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.1)
         over = threading.Event()
@@ -160,7 +163,7 @@ def with_meter_at(tmp_path: Path, port: int) -> str:
 def test_a_silent_meter(tmp_path: Path) -> None:
     with meter_that(lambda _: None) as port:
         outcome = hil("run", with_meter_at(tmp_path, port), "quick-look", cwd=tmp_path)
-    refused(outcome, 4, "reference", "did not answer")
+    refused(outcome, 4, "reference: gave no answer as unit 1 within 0.5 s")
 
 
 def test_a_meter_that_answers_the_wrong_count(tmp_path: Path) -> None:

@@ -135,6 +135,8 @@ def test_states_proximity_and_diode_reach_the_plant() -> None:
             assert bench.twin.proximity == word
         with pytest.raises(ValueError, match="EVSE's own"):
             await bench.pilot.set_state(PilotState.F)
+        await asyncio.sleep(0.1)
+        assert bench.pilot.high_v == 6.0
         assert "state A shown; pilot high level 12.0 V" in await bench.pilot.make_safe()
         assert bench.plant.state is PilotState.A
 

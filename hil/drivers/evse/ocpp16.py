@@ -35,7 +35,6 @@ from hil.links.ocpp_server import (
     Listener,
     OcppConnection,
     listen,
-    reachable,
 )
 from hil.quantities import EventKind, Setpoint
 from hil.record.journal import Journal, Severity
@@ -130,21 +129,11 @@ class Ocpp16:
 
     async def _await_connection(self) -> None:
         within_s = self._config.connect_within
-        if await self._charger.until(lambda: self.connected, within_s):
-            return
-        assert self._listener is not None
-        url, strangers = self._listener.url, self._listener.strangers
-        await self.close()
-        what = f"no charger '{self._config.charge_point}' connected within {within_s:g} s"
-        if strangers:
-            what += f"; refused were {printable(', '.join(strangers))}"
-        raise DeviceError(
-            self.name,
-            what,
-            f"Enter {reachable(url)} as the central system (OCPP 1.6J, JSON) in the charger, see "
-            "that its identity is the last part of that address, and that no firewall blocks the "
-            "port",
-        )
+        if not await self._charger.until(lambda: self.connected, within_s):
+            assert self._listener is not None
+            missed = self._listener.missed(within_s)
+            await self.close()
+            raise missed
 
     async def _await_boot(self) -> None:
         """A charger that only re-connects may not boot by itself: ask, then go on without."""
@@ -196,23 +185,27 @@ class Ocpp16:
         session = Session(connection, self._charger, self._config.answer_within)
         self._session = session
         self._sessions += 1
-        if self._sessions > 1:
-            self._tell("back", "charger_back", f"the charger is back (from {connection.peer})")
         self._charger.changed()
-        why = ""
         try:
-            await session.run()
-        except LinkLostError as lost:
-            why = str(lost)
+            if self._sessions > 1:
+                self._tell("back", "charger_back", f"the charger is back (from {connection.peer})")
+            why = await self._run(session)
+            if self._session is session and not self._closing:
+                self._tell("lost", "charger_lost", f"the charger's connection ended: {why}")
         except HilError as fault:
             self._charger.fault = fault
-        except Exception as error:
-            why = f"the bench could not go on: {printable(repr(error))}"
         if self._session is session:
             self._session = None
-            if not self._closing:
-                self._tell("lost", "charger_lost", f"the charger's connection ended: {why}")
             self._charger.changed()
+
+    async def _run(self, session: Session) -> str:
+        """Attend to a session; why it ended."""
+        try:
+            await session.run()  # for as long as the connection lasts
+        except LinkLostError as lost:
+            return str(lost)
+        except Exception as error:
+            return f"the bench could not go on: {printable(repr(error))}"
 
     def _tell(self, state: str, code: str, words: str) -> None:
         self._journal.event(EventKind.DEVICE, self.name, state=state)
@@ -253,7 +246,7 @@ class Ocpp16:
         if purpose == "TxProfile" and self.transaction_id is None:
             answer = Answer(None, "no transaction is running, and a TxProfile needs one")
         else:
-            answer = await self._send_limit(limit, purpose, None, sent)
+            answer = await self._ask(self._limit_request(limit, purpose), on_sent=sent)
         tell, number = self._journal.event, setpoint_number
         if answer.accepted:
             tell(EventKind.SETPOINT_ACKNOWLEDGED, self.name, setpoint=number, claim=answer.status)
@@ -261,22 +254,14 @@ class Ocpp16:
             tell(EventKind.SETPOINT_FAILED, self.name, setpoint=number, reason=answer.status)
         return Acknowledgement(answer.accepted, answer.status)
 
-    async def _send_limit(
-        self,
-        limit: Limit,
-        purpose: str,
-        within_s: float | None = None,
-        on_sent: Callable[[float], None] | None = None,
-    ) -> Answer:
-        clock, connector = self._journal.clock, self._config.connector
-        profile = charging_profile.charging_profile(
-            limit, self._profile, purpose, connector, self.transaction_id, clock.utc()
-        )
-        request = call.SetChargingProfile(
+    def _limit_request(self, limit: Limit, purpose: str) -> Any:
+        connector, now = self._config.connector, self._journal.clock.utc()
+        return call.SetChargingProfile(
             connector_id=charging_profile.connector_for(purpose, connector),
-            cs_charging_profiles=profile,
+            cs_charging_profiles=charging_profile.charging_profile(
+                limit, self._profile, purpose, connector, self.transaction_id, now
+            ),
         )
-        return await self._ask(request, within_s, on_sent)
 
     async def make_safe(self, setpoint: Setpoint) -> str:
         """Command the safe setpoint; if it is refused, end the transaction. In words what was done.
@@ -288,13 +273,13 @@ class Ocpp16:
         if purpose == "TxProfile" and self.transaction_id is None:
             purpose = "TxDefaultProfile"
         within_s = min(self._config.answer_within, _SAFE_ANSWER_S)
-        answer = await self._send_limit(limit, purpose, within_s)
+        answer = await self._ask_now(self._limit_request(limit, purpose), within_s)
         if answer.accepted:
             return f"{limit} accepted as {purpose}"
         refusal = f"{limit} as {purpose}: {answer.status}"
         transaction_id = self.transaction_id
         if transaction_id is not None:
-            stop = await self._ask(call.RemoteStopTransaction(transaction_id), within_s)
+            stop = await self._ask_now(call.RemoteStopTransaction(transaction_id), within_s)
             if stop.accepted:
                 return f"{refusal}; transaction {transaction_id} was stopped instead"
             refusal += f"; RemoteStopTransaction: {stop.status}"
@@ -392,14 +377,19 @@ class Ocpp16:
         )
         return composite_schedule(await self._ask(request))
 
-    async def _ask(
+    async def _ask(self, request: Any, on_sent: Callable[[float], None] | None = None) -> Answer:
+        """Send a call; first say, once, what has gone wrong on the bench's own side meanwhile."""
+        fault, self._charger.fault = self._charger.fault, None
+        if fault is not None:
+            raise fault
+        return await self._ask_now(request, None, on_sent)
+
+    async def _ask_now(
         self,
         request: Any,
         within_s: float | None = None,
         on_sent: Callable[[float], None] | None = None,
     ) -> Answer:
-        if self._charger.fault is not None:
-            raise self._charger.fault
         if self._session is None:
             return Answer(None, "the charger is not connected")
         return await self._session.ask(request, within_s, on_sent)

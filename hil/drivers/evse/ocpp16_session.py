@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import ocpp.messages
 from ocpp.charge_point import remove_nones, snake_to_camel_case
@@ -78,24 +78,30 @@ class Session(ChargePoint):  # type: ignore[misc]
         self._waiting: dict[str, asyncio.Future[Answer]] = {}
         self._unanswered = 0
 
-    async def run(self) -> None:
-        """Attend to the charger until the connection ends. Raises LinkLostError."""
+    async def run(self) -> NoReturn:
+        """Attend to the charger until the connection ends. Raises LinkLostError.
+
+        What goes wrong on the bench's own side, such as a full disk, is left in ``charger.fault``
+        and does not end the connection: the safe setpoint will need it.
+        """
         try:
             while True:
-                message = await self._connection.receive()
-                if message.kind == CALL:
-                    await self._attend(message)
-                else:
-                    self._settle(message)
+                try:
+                    await self._attend(await self._connection.receive())
+                except HilError as fault:
+                    self.charger.fault = fault
+                self.charger.fault = self.charger.fault or self._connection.fault
+                self._connection.fault = None
         finally:
             for waiting in self._waiting.values():
                 if not waiting.done():
                     waiting.set_result(Answer(None, "connection lost before the answer"))
 
     async def _attend(self, message: Message) -> None:
-        await self.route_message(message.text)
-        if self.charger.fault is not None:
-            raise self.charger.fault
+        if message.kind == CALL:
+            await self.route_message(message.text)
+        else:
+            self._settle(message)
 
     async def _send(self, message: str) -> None:
         """Send an answer; one that refuses the charger's call is noted."""

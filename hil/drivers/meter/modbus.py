@@ -80,7 +80,6 @@ class ModbusMeter:
                 "maker": profile.maker,
                 "models": ", ".join(profile.models),
                 "profile": profile.meter_profile,
-                "link": self._config.link,
                 "unit": str(self._config.unit),
             },
         )

@@ -36,6 +36,9 @@ OPEN_WITHIN_S = 4.0
 DUTY_CHANGE_PERCENT = 0.05
 """Least change of the duty that the emulator must tell unasked (PROTOCOL.md section 8)."""
 
+_SETTLED_AFTER_S = 0.01
+"""The emulator confirms a level over 2 ms before it reports it (PROTOCOL.md section 8)."""
+
 _STAMP_END = 2**32 - 1
 _CHECK_SUPPLY = "Check its cable and supply; it falls back to state A by itself"
 
@@ -141,6 +144,7 @@ class PilotEmulator:
         """
         try:
             await self.set_state(PilotState.A)
+            await asyncio.sleep(_SETTLED_AFTER_S)
             report = await self._conversation.ask("REPORT")
             self._report(report)
             shown = report.words[1]
