@@ -12,7 +12,7 @@ import asyncio
 import os
 import selectors
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Executor
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -27,6 +27,8 @@ WARP_EPOCH_UTC = datetime(2020, 1, 1, tzinfo=UTC)
 
 _REAL_PAUSE_S = 0.001
 """How long the warp loop waits for a worker thread before it looks again."""
+
+_CANCEL_AGAIN_S = 0.5
 
 
 class ClockKind(StrEnum):
@@ -155,6 +157,22 @@ class WarpEventLoop(asyncio.SelectorEventLoop):
 
     def _job_done(self, _: object) -> None:
         self.jobs_in_threads -= 1
+
+
+async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until they are over; what they raise is theirs to have reported.
+
+    Once is not enough: before Python 3.12 ``asyncio.wait_for``, which protocol libraries use, loses
+    a cancellation that arrives together with the answer.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        over, left = await asyncio.wait(left, timeout=_CANCEL_AGAIN_S)
+        for task in over:
+            if not task.cancelled():
+                task.exception()
 
 
 def run_on(kind: ClockKind, main: Callable[[], Coroutine[Any, Any, T]]) -> T:

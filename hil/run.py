@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from hil.bench.bench import BenchError, Devices, build_devices, close_devices, open_devices
 from hil.bench.safety import command_safe_state, reach_safe_state
-from hil.clock import Clock, ClockKind, run_on
+from hil.clock import Clock, ClockKind, end_tasks, run_on
 from hil.config.bench import BenchConfig, TelemetryConfig
 from hil.config.library import Kind
 from hil.config.limits import LimitsConfig
@@ -345,9 +345,7 @@ class _Run:
             self._note_failure(error)
         self._say("closing")
         confirmed, safe_detail = await self._leave_safe(live=bool(samplers))
-        for task in samplers:
-            task.cancel()
-        await asyncio.gather(*samplers, return_exceptions=True)
+        await end_tasks(samplers)
         return Ending(state, detail, confirmed, safe_detail)
 
     def _note_failure(self, error: HilError) -> None:
@@ -442,8 +440,7 @@ def _interruptible() -> Iterator[Interruptible]:
         try:
             await asyncio.wait({task, stop, *beside}, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await end_tasks([task])
                 for other in beside:
                     if other.done():
                         other.result()

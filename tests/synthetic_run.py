@@ -2,7 +2,8 @@
 
 Independent of the virtual lab: its own response curves, its own meter. The power is
 Y0 + sum of dY p((t - t_departed) / T) with p a straight ramp or a first-order lag; the meter takes
-the mean over its averaging window at each refresh, adds noise by mains cycle, rounds, and is polled.
+the mean over its averaging window at each refresh, adds noise by mains cycle and rounds; the value
+shows until the next refresh, to whoever polls it.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hil.assess.material import RecordLike
+from hil.assess.material import RecordLike, devices_of, needed
 from hil.assess.outcome import NO_RESPONSE, Bench, Measured, measure
-from hil.assess.steps import Rating, cut, evses_of, pilots_of, rating_of
+from hil.assess.steps import Rating, cut, pilots_of, rating_of
 from hil.assess.summary import attributes
 from hil.assess.trace import Trace, trace_of
 from hil.assess.tracking import supply_of
@@ -22,12 +22,15 @@ Findings = list[dict[str, Any]]
 
 
 def evaluate(record: RecordLike, limits: LimitsConfig) -> dict[str, Any]:
-    """The content of ``result.json``: SI units, unrounded, ``None`` where a thing is not known."""
+    """The content of ``result.json``: SI units, unrounded, ``None`` where a thing is not known.
+
+    Raises RecordError if the record lacks what every record has.
+    """
     manifest = record.manifest
     findings = _recorded(record)
     entries: list[dict[str, Any]] = []
     steps: list[dict[str, Any]] = []
-    for evse in evses_of(record):
+    for evse in devices_of(record, "evse"):
         rating = rating_of(record, evse)
         trace, measured = _measure(record, evse, rating, limits, findings)
         entries.extend(attributes(evse, measured, trace, rating, limits.attributes))
@@ -38,14 +41,14 @@ def evaluate(record: RecordLike, limits: LimitsConfig) -> dict[str, Any]:
     virtual = [name for name, facts in devices.items() if facts.get("virtual")]
     return {
         "schema": 1,
-        "run": manifest["run"],
-        "bench": manifest["bench"],
-        "scenario": manifest["scenario"],
-        "seed": manifest["seed"],
-        "hil": manifest["hil"],
+        "run": needed(manifest, "run", "the manifest"),
+        "bench": needed(manifest, "bench", "the manifest"),
+        "scenario": needed(manifest, "scenario", "the manifest"),
+        "seed": manifest.get("seed"),
+        "hil": needed(manifest, "hil", "the manifest"),
         "virtual": bool(virtual),
         "virtual_devices": virtual,
-        "clock": {"kind": manifest["clock"]["kind"]},
+        "clock": {"kind": needed(needed(manifest, "clock", "the manifest"), "kind", "its clock")},
         "state": manifest.get("state", "open"),
         "incomplete": record.incomplete,
         "limits": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from hil.assess.crossing import date_back
@@ -33,6 +34,8 @@ from hil.j1772 import MINIMUM_CURRENT_A
 
 FOLLOWED, NO_RESPONSE, REJECTED = "followed", "no_response", "rejected"
 NO_ANSWER, INTERRUPTED, NOT_MEASURED = "no_answer", "interrupted", "not_measured"
+
+_SIGNS: Mapping[Direction, int] = {"up": 1, "down": -1, "none": 0}
 
 _STAMP_S = 1e-3
 """How late an answer's stamp may be: one turn of a busy event loop; bench convention."""
@@ -93,7 +96,7 @@ def measure(step: Step, bench: Bench | None, rating: Rating) -> Measured:
         return blank._replace(outcome=outcome, reason=step.failure)
     if step.acknowledged_s is None:
         return blank._replace(outcome=NO_ANSWER, reason="no answer to it is in the record")
-    known = _with_delays(blank, 1 if blank.direction == "up" else -1)
+    known = _with_delays(blank, _SIGNS[blank.direction])
     if bench is None:
         return known._replace(reason="no meter told its power")
     if not step.plugged:
@@ -174,14 +177,17 @@ def _cut_short(
         return known._replace(reason="the meter told too little after it was sent")
     why = f"{_ending(step.ended_by)} {step.ends_s - step.sent_s:.3g} s after it was sent"
     known = known._replace(outcome=INTERRUPTED, reason=why)
-    if known.direction == "none":
+    if known.direction == "none" and step.previous is not None:
         return known
-    sign = 1 if known.direction == "up" else -1
-    departs = leaves(
-        values, step.sent_s, before.mean_w, band_w, sign, bench.definitions.depart_hold
-    )
-    if departs is None:
+    hold_s = bench.definitions.depart_hold
+    found = [
+        (departs, sign)
+        for sign in ((1, -1) if known.direction == "none" else (_SIGNS[known.direction],))
+        if (departs := leaves(values, step.sent_s, before.mean_w, band_w, sign, hold_s)) is not None
+    ]
+    if not found:
         return known
+    departs, sign = min(found)
     noise_w = math.hypot(before.deviation_w, rectangular(0.5 * trace.resolution_w))
     dated = date_back(trace, values, before.mean_w, departs, sign, noise_w, 3.0 * band_w)
     return _with_times(known, Timing(*dated), sign, bench)
@@ -193,7 +199,7 @@ def _complete(
     step, (before, after) = known.step, levels
     change_w = after.mean_w - before.mean_w
     sign = 1 if change_w > 0 else -1
-    commanded = {"up": 1, "down": -1, "none": 0}[known.direction]
+    commanded = _SIGNS[known.direction]
     if known.direction == "none" and step.previous is not None:
         return known._replace(outcome=FOLLOWED, reason="it repeats the setpoint in force")
     settle_w = settle_band_w(before, after, bench.trace.resolution_w, bench.definitions)
@@ -203,7 +209,7 @@ def _complete(
     if abs(change_w) <= band_w or departs is None:
         text = f"the power changed by {change_w:.0f} W; less than {band_w:.0f} W cannot be told"
         return known._replace(outcome=NO_RESPONSE, reason=text)
-    if commanded and sign != commanded:
+    if commanded and sign != commanded and not _towards(known, levels):
         text = f"the power changed by {change_w:.0f} W, the other way than commanded"
         return known._replace(outcome=NO_RESPONSE, reason=text)
     passage = Passage(values, before, after, step.sent_s, step.ends_s, settle_w, departs)
@@ -219,6 +225,15 @@ def _complete(
         known = known._replace(outcome=INTERRUPTED, reason=why)
         return _with_times(known, timing._replace(settled_s=None), sign, bench)
     return _with_times(known._replace(outcome=FOLLOWED), timing, sign, bench)
+
+
+def _towards(known: Measured, levels: tuple[Level, Level]) -> bool:
+    """Whether the power came nearer to what is asked for, as after a setpoint not followed."""
+    if known.at is None:
+        return False
+    asked_w = requested_w(known.step.setpoint, known.at)
+    before, after = levels
+    return abs(after.mean_w - asked_w) < abs(before.mean_w - asked_w)
 
 
 def _ending(ended_by: str) -> str:

@@ -5,6 +5,9 @@ at the end of its hold, dY = Y1 - Y0. The bands around them are
 
     depart_band = max(depart_sigmas x deviation before, depart_floor)
     settle_band = max(settle_share x |dY|, settle_sigmas x deviation after, meter resolution)
+
+the latter with a deviation that is blind to a drift, or a response that has not ended would widen
+the band it is judged by.
 """
 
 from __future__ import annotations
@@ -37,15 +40,17 @@ class Level(NamedTuple):
     drift_w: float
     """Second half less first half."""
     noise_w: float
-    """Standard deviation by differences from value to value, blind to a drift."""
+    """Standard deviation by differences between independent values, blind to a drift."""
     number: int
     """How many values."""
+    independent: float
+    """How many of them have averaging windows of their own."""
     freedom: float
     """Degrees of freedom of ``standard_w``."""
 
     def moves(self, tolerance_w: float) -> bool:
         """Whether the halves differ by more than a tolerance and more than by noise."""
-        halves_w = 5.0 * 2.0 * self.noise_w / math.sqrt(self.number)
+        halves_w = 5.0 * 2.0 * self.noise_w / math.sqrt(self.independent)
         return abs(self.drift_w) > max(tolerance_w, halves_w)
 
 
@@ -107,6 +112,8 @@ def level(values: Values, width_s: float, start_s: float, end_s: float) -> Level
     if number < 2:
         return None
     half = number // 2
+    spacing_s = float(values.t[last - 1] - values.t[first]) / (number - 1)
+    apart = min(max(round(width_s / spacing_s), 1), number - 1)
     longest = max(int((end_s - start_s) / (2.0 * width_s)), 2)
     blocks = min(_BLOCKS, number, longest)
     edges = np.linspace(0, number, blocks + 1).astype(int)
@@ -116,8 +123,9 @@ def level(values: Values, width_s: float, start_s: float, end_s: float) -> Level
         standard_w=float(means_w.std(ddof=1)) / math.sqrt(blocks),
         deviation_w=float(power_w.std(ddof=1)),
         drift_w=float(power_w[half:].mean() - power_w[:half].mean()),
-        noise_w=float(np.sqrt(np.mean(np.diff(power_w) ** 2) / 2.0)),
+        noise_w=float(np.sqrt(np.mean((power_w[apart:] - power_w[:-apart]) ** 2) / 2.0)),
         number=number,
+        independent=max(number / apart, 1.0),
         freedom=blocks - 1.0,
     )
 
@@ -138,7 +146,7 @@ def settle_band_w(
     """Half width of the band in which the power counts as settled."""
     return max(
         definitions.settle_share * abs(after.mean_w - before.mean_w),
-        definitions.settle_sigmas * after.deviation_w,
+        definitions.settle_sigmas * after.noise_w,
         resolution_w,
     )
 
@@ -148,7 +156,7 @@ def leaves(
 ) -> int | None:
     """Index of the first value after ``from_s`` that leaves the band on one side, for ``hold_s``.
 
-    ``None`` if there is none.
+    ``None`` if there is none, or the values end before it has held.
     """
     start = int(np.searchsorted(values.t, from_s, side="right"))
     outside = np.flatnonzero(sign * (values.power_w[start:] - before_w) > band_w)
@@ -158,6 +166,6 @@ def leaves(
     heads = np.flatnonzero(np.diff(outside, prepend=-2) > 1)
     after = start + np.append(outside[heads[1:] - 1], outside[-1]) + 1
     first = start + outside[heads]
-    until_s = np.append(values.t, math.inf)[after]
+    until_s = np.append(values.t, values.t[-1])[after]
     held = np.flatnonzero(until_s - values.t[first] >= hold_s)
     return int(first[held[0]]) if len(held) else None

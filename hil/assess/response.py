@@ -179,11 +179,12 @@ def _slope(function: Callable[[Course], float], course: Course) -> Array:
 
 def _band_s(passage: Passage, course: Course, definitions: Definitions) -> float:
     """How far the settling moves because a band set by the noise was estimated from few values."""
-    if passage.settle_band_w > definitions.settle_sigmas * passage.after.deviation_w:
+    if passage.settle_band_w > definitions.settle_sigmas * passage.after.noise_w:
         return 0.0
     left = passage.settle_band_w / abs(course.after - course.before)
     per_share_s = course.length_s * left**course.q
-    return float(per_share_s / math.sqrt(2.0 * max(passage.after.number - 1, 1)))
+    # A deviation by differences of n values has a relative one of sqrt(3 / 4 n) itself.
+    return float(per_share_s * math.sqrt(0.75 / max(passage.after.independent - 1.0, 1.0)))
 
 
 # --- with few values ----------------------------------------------------------------------------

@@ -26,8 +26,9 @@ _USUAL_Q, _USUAL_Q_SPREAD = 0.6, 0.5
 """What is assumed of q where the values do not tell: anything from a lag to a ramp."""
 
 _ITERATIONS = 60
-_GOOD_ENOUGH = 1e-7
+_GOOD_ENOUGH = 1e-6
 """A fit ends when another move would better it by less than this share."""
+_GOOD_MISFIT = 1.2
 _STARTS, _LENGTHS = 72, 48
 _TOLERANCE = 0.01
 """Share of the step to which the grid of :func:`weigh` resolves a value."""
@@ -128,18 +129,21 @@ def _model(parameters: Array, rows: Rows) -> tuple[Array, Array]:
 
 
 def fit(rows: Rows, start: Course, jitter_s: float) -> Fit:
-    """Weighted least squares by Levenberg and Marquardt, from the better of two shapes.
+    """Weighted least squares by Levenberg and Marquardt; from a ramp too, if ``start`` ends badly.
 
     ``q`` has a weak prior, so that rows that cannot tell a ramp from a lag leave it uncertain
     instead of leaving it anywhere. ``jitter_s`` is the standard uncertainty of each ``end_s`` on
     its own; with the slope of a first fit it adds to the deviation of the rows of a second.
     """
-    attempts = [_descend(rows, start._replace(q=q)) for q in (start.q, _RAMP_Q)]
-    first = min(attempts, key=lambda point: point.cost)
-    rough = _as_fit(first, rows)
-    deviation = np.hypot(rows.deviation, rough.slope * jitter_s)
-    rows = rows._replace(deviation=deviation)
-    return _as_fit(_descend(rows, rough.course), rows)
+    found = _as_fit(_descend(rows, start), rows)
+    if found.misfit > _GOOD_MISFIT:
+        other = _as_fit(_descend(rows, start._replace(q=_RAMP_Q)), rows)
+        found = min(found, other, key=lambda one: one.misfit)
+    added = found.slope * jitter_s
+    if not np.any(np.abs(added) > 0.1 * rows.deviation):
+        return found
+    rows = rows._replace(deviation=np.hypot(rows.deviation, added))
+    return _as_fit(_descend(rows, found.course), rows)
 
 
 class _Point(NamedTuple):

@@ -10,7 +10,8 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from hil.assess.material import RecordLike
+from hil.assess.material import RecordLike, devices_of, needed, needed_number
+from hil.errors import RecordError
 from hil.j1772 import MINIMUM_CURRENT_A, offer
 from hil.quantities import Event, EventKind, Setpoint
 
@@ -19,7 +20,7 @@ Transition = Literal["change", "pause", "resume", "none"]
 """Between two levels that both let a car charge; to, and from, one that does not; no change."""
 
 _SAME = 1e-6
-_NO_ANSWER = ("no answer", "timeout", "timed out", "did not answer", "within")
+_NO_ANSWER = ("no answer", "timeout", "timed out", "connection lost", "not connected")
 
 
 class Rating(NamedTuple):
@@ -91,28 +92,25 @@ class Step(NamedTuple):
         return "pause" if charged else "none"
 
     def pilot_s(self, sign: int) -> float | None:
-        """First duty change of the step that goes the way of ``sign``."""
-        return next((edge.t for edge in self.edges if sign * edge.change_a > 0), None)
+        """First duty change of the step that goes the way of ``sign``; any way if that is 0."""
+        ways = (edge for edge in self.edges if edge.change_a != 0 and sign * edge.change_a >= 0)
+        return next((edge.t for edge in ways), None)
 
 
 def rating_of(record: RecordLike, evse: str) -> Rating:
-    """The EVSE's rating as the manifest tells it."""
-    facts = record.manifest["devices"][evse]["rating"]
-    return Rating(facts["current_a"], facts["phases"], facts["voltage_v"], facts["power_w"])
-
-
-def evses_of(record: RecordLike) -> list[str]:
-    """Every EVSE of the run, in the order of the manifest."""
-    return [n for n, facts in record.manifest["devices"].items() if facts["role"] == "evse"]
+    """The EVSE's rating as the manifest tells it. Raises RecordError."""
+    where = f"the rating of {evse} in the manifest"
+    facts = needed(devices_of(record, "evse")[evse], "rating", where)
+    current_a, phases, voltage_v, power_w = (
+        needed_number(facts, key, where) for key in ("current_a", "phases", "voltage_v", "power_w")
+    )
+    return Rating(current_a, int(phases), voltage_v, power_w)
 
 
 def pilots_of(record: RecordLike, evse: str) -> list[str]:
     """Pilot emulators plugged into an EVSE."""
-    return [
-        name
-        for name, facts in record.manifest["devices"].items()
-        if facts["role"] == "pilot" and facts.get("plugged_into") == evse
-    ]
+    pilots = devices_of(record, "pilot")
+    return [name for name, facts in pilots.items() if facts.get("plugged_into") == evse]
 
 
 def cut(record: RecordLike, evse: str, record_ends_s: float) -> list[Step]:
@@ -127,7 +125,7 @@ def cut(record: RecordLike, evse: str, record_ends_s: float) -> list[Step]:
         if event.device == evse and event.t <= closes_s
     ]
     answers = {
-        event.data["setpoint"]: event
+        event.data.get("setpoint"): event
         for kind in (EventKind.SETPOINT_ACKNOWLEDGED, EventKind.SETPOINT_FAILED)
         for event in _of(record, kind)
         if event.device == evse
@@ -138,13 +136,13 @@ def cut(record: RecordLike, evse: str, record_ends_s: float) -> list[Step]:
     steps: list[Step] = []
     in_force: Setpoint | None = None
     for event in sent:
-        answer = answers.get(event.data["setpoint"])
+        number, setpoint = _command(event)
+        answer = answers.get(number)
         acknowledged = answer is not None and answer.kind is EventKind.SETPOINT_ACKNOWLEDGED
-        setpoint = Setpoint(float(event.data["value"]), event.data["unit"])
         ends_s, ended_by = _first_after(ends, event.t, record_ends_s)
         steps.append(
             Step(
-                number=int(event.data["setpoint"]),
+                number=number,
                 target=evse,
                 setpoint=setpoint,
                 previous=in_force,
@@ -159,6 +157,16 @@ def cut(record: RecordLike, evse: str, record_ends_s: float) -> list[Step]:
         )
         in_force = setpoint if acknowledged else in_force
     return steps
+
+
+def _command(event: Event) -> tuple[int, Setpoint]:
+    """Number and value of a setpoint that was sent. Raises RecordError."""
+    where = f"the setpoint sent at {event.t:.3f} s"
+    number = int(needed_number(event.data, "setpoint", where))
+    value, unit = needed_number(event.data, "value", where), needed(event.data, "unit", where)
+    if unit not in ("A", "W"):
+        raise RecordError(f"{where} is in {unit!r}; setpoints are in A or W")
+    return number, Setpoint(value, unit)
 
 
 def answered(failure: str) -> bool:

@@ -285,7 +285,7 @@ def _precision(
         "precision", target, "W", _PRECISION, "pooled", estimate, values, _allowing(steps, rating)
     )
     _percent(entry, estimate, rating)
-    entry["within_step"], entry["between_repeats"] = within_w, between_w
+    entry["within_step_w"], entry["between_repeats_w"] = within_w, between_w
     return _judged_deviation(entry, estimate, limit, rating, trace, [])
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.assess.material import RecordLike, SeriesLike
+from hil.assess.material import RecordLike, SeriesLike, devices_of
 from hil.assess.uncertainty import rectangular
 from hil.quantities import LINES, Phase, Quantity
 
@@ -31,6 +31,8 @@ _STALE_REFRESHES = 10.0
 """A meter whose values usually move is stuck if it repeats itself for longer than both."""
 
 _LEAST_INTERVALS = 20
+_POLL_JITTER = 0.05
+"""How unevenly a meter may be polled, as a share of the poll period."""
 _LEAST_WIDTH_S = 1e-3
 SINGLE_PRECISION = 2.0**-24
 """Relative resolution of the 32-bit floats that many meters send."""
@@ -95,9 +97,7 @@ def trace_of(record: RecordLike, evse: str) -> tuple[Trace | None, list[tuple[st
     ``None`` if there is none. Beside it, by device, whatever was odd.
     """
     meters = [
-        name
-        for name, device in record.manifest["devices"].items()
-        if device.get("role") == "meter" and device.get("measures") == evse
+        name for name, facts in devices_of(record, "meter").items() if facts.get("measures") == evse
     ]
     oddities: list[tuple[str, Oddity]] = []
     chosen: Trace | None = None
@@ -146,7 +146,7 @@ def _trace(record: RecordLike, meter: str) -> tuple[Trace | None, list[Oddity]]:
     if len(t) < 3:
         return None, [*odd, Oddity(0.0, "no_power_readings", "warning", f"{meter} gave no power")]
     trips_s = trips_s[np.isfinite(trips_s)]
-    facts = record.manifest["devices"][meter]
+    facts = devices_of(record, "meter")[meter]
     poll_s = facts.get("poll_s") or float(np.median(np.diff(t[:_LOOKED_AT])))
     habits, odd_habits = _habits(meter, facts.get("refresh_s"), poll_s, t, power_w)
     averaging = _averaging(meter, facts.get("averaging_s"), habits.refresh_s)
@@ -343,7 +343,10 @@ def _collapsed(trace: Trace, t: Array, power_w: Array) -> Values:
     )
     shown_w = np.concatenate(([power_w[0]], power_w[new], [power_w[-1]]))
     spacing_s = np.diff(known_s)
-    parts = np.maximum(np.rint(spacing_s / trace.cadence_s).astype(int), 1)
+    # Two changes a spacing apart lie more than that, less one poll, of refreshes apart.
+    least = (spacing_s - trace.poll_s) / trace.cadence_s
+    slack = _POLL_JITTER * trace.bracket_s / trace.cadence_s
+    parts = np.maximum(np.floor(least + slack).astype(int) + 1, 1)
     if trace.lively:
         # Its noise changes every value: one repeated for a while is a refresh missed, not a repeat.
         parts[parts < 3] = 1

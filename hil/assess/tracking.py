@@ -100,7 +100,9 @@ def _mean(series: SeriesLike, start_s: float, end_s: float) -> tuple[float, floa
         value = value[np.isfinite(value)]
     if not len(value):
         return math.nan, 0.0
-    return float(value.mean()), float(value.std()) / math.sqrt(len(value))
+    # A value that is repeated is no new one.
+    news = 1 + np.count_nonzero(np.diff(value))
+    return float(value.mean()), float(value.std()) / math.sqrt(news)
 
 
 def _resolution(series: SeriesLike, start_s: float, end_s: float) -> float:
@@ -162,29 +164,36 @@ def repeatability(
 
     s_w^2 is the mean variance within the steps; s_b^2 = max(0, variance of the step means about
     the mean of their setpoint - mean square uncertainty of a step mean), the latter from block
-    means, as neighbouring samples are not independent. Degrees of freedom after Welch and
-    Satterthwaite. Only setpoints held at least twice say anything of s_b.
+    means, as neighbouring values are not independent. Only setpoints held at least twice say
+    anything of s_b. Its uncertainty is what the total would grow by if the scatter of the step
+    means were as large as its degrees of freedom allow; that of s_w likewise.
     """
     levels = [after for _, after in steps]
     freedom = np.array([_freedom(after, trace) for after in levels])
     within = float(np.average([after.deviation_w**2 for after in levels], weights=freedom))
+    scatter, between_freedom = _scatter(steps)
+    by_noise = float(np.mean([after.standard_w**2 for after in levels]))
+    between = max(scatter - by_noise, 0.0)
+    total_w = math.sqrt(within + between)
+    estimate = _deviation(total_w, float(freedom.sum()), trace.resolution_w)
+    growth_w = 0.0
+    if between_freedom:
+        most = scatter * (1.0 + deviation_factor(between_freedom)) ** 2
+        growth_w = math.sqrt(within + max(most - by_noise, 0.0)) - total_w
+    repeats = Term("number of repeats", growth_w / COVERAGE_FACTOR)
+    terms = (*estimate.terms, repeats)
+    return Estimate(total_w, terms), math.sqrt(within), math.sqrt(between)
+
+
+def _scatter(steps: Sequence[tuple[Setpoint, Level]]) -> tuple[float, int]:
+    """Variance of the step means about the mean of their setpoint, and its degrees of freedom."""
     repeats: dict[Setpoint, list[float]] = {}
     for setpoint, after in steps:
         repeats.setdefault(setpoint, []).append(after.mean_w)
     groups = [np.array(means) for means in repeats.values() if len(means) > 1]
-    between_freedom = sum(len(means) - 1 for means in groups)
-    scatter = 0.0
-    if between_freedom:
-        scatter = sum(float(((m - m.mean()) ** 2).sum()) for m in groups) / between_freedom
-    by_noise = float(np.mean([after.standard_w**2 for after in levels]))
-    between = max(scatter - by_noise, 0.0)
-    total = within + between
-    doubt = 2.0 * within**2 / float(freedom.sum())
-    if between_freedom:
-        doubt += 2.0 * scatter**2 / between_freedom
-    joint_freedom = 2.0 * total**2 / doubt if doubt > 0.0 else float(freedom.sum())
-    estimate = _deviation(math.sqrt(total), joint_freedom, trace.resolution_w)
-    return estimate, math.sqrt(within), math.sqrt(between)
+    freedom = sum(len(means) - 1 for means in groups)
+    square = sum(float(((means - means.mean()) ** 2).sum()) for means in groups)
+    return (square / freedom if freedom else 0.0), freedom
 
 
 def _freedom(after: Level, trace: Trace) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -71,6 +72,7 @@ def student(freedom: float) -> float:
     return 1.0 + correction
 
 
+@lru_cache(maxsize=512)
 def deviation_factor(freedom: float) -> float:
     """Half width of the 95 % interval of a standard deviation, as a share of it.
 
@@ -156,7 +158,8 @@ def summarise(estimates: Sequence[Estimate], statistic: str) -> Estimate:
     value = float(np.quantile(values, 0.95)) if statistic == "p95" else float(values[chosen])
     terms = _terms(estimates, lambda name: _of(estimates[chosen], name))
     own = np.array([root_sum(t.standard for t in e.terms if not t.shared) for e in estimates])
-    rivals = magnitude >= abs(value) - 3.0 * np.hypot(own, own[chosen])
+    reached = abs(value) if statistic == "worst" else value
+    rivals = magnitude >= reached - 3.0 * np.hypot(own, own[chosen])
     needed = largest_of(int(rivals.sum())) / _NORMAL_95 * float(own[rivals].max())
     extra = math.sqrt(max(needed**2 - float(own[chosen]) ** 2, 0.0))
     return Estimate(value, (*terms, Term("most extreme of several steps", extra)))

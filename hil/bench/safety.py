@@ -23,7 +23,8 @@ _OVER_SETPOINT_A = 0.5
 """A car may exceed its limit by 10 % + 0.5 A before a charger's own supervisor counts it as
 over-current (EVerest); the same allowance holds here where nothing can unplug the car."""
 
-_STEP_WITHIN_S = 5.0
+_STEP_WITHIN_S = 8.0
+"""A charger that leaves two calls unanswered, 3 s each, is still given a third way out."""
 _LOOK_EVERY_S = 0.1
 
 

@@ -55,8 +55,12 @@ class VirtualEvse(Model):
     meter_interval_least: PositiveSeconds = 1.0
     meter_gain: Annotated[float, Field(gt=0, le=2)] = 1.0
     """What the charger's own meter makes of one watt."""
-    units: tuple[Unit, ...] = ("A", "W")
-    purposes: tuple[Purpose, ...] = ("TxProfile", "TxDefaultProfile", "ChargePointMaxProfile")
+    units: Annotated[tuple[Unit, ...], Field(strict=False, min_length=1)] = ("A", "W")
+    purposes: Annotated[tuple[Purpose, ...], Field(strict=False, min_length=1)] = (
+        "TxProfile",
+        "TxDefaultProfile",
+        "ChargePointMaxProfile",
+    )
     stack_levels: Annotated[int, Field(ge=1, le=100)] = 10
     """How many stack levels it takes; a higher level is refused."""
     start: Literal["remote", "plug"] = "remote"

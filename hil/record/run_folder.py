@@ -33,9 +33,8 @@ JUNIT = "junit.xml"
 LIMITS = "limits.yaml"
 
 
-def dumps(document: Any) -> str:
-    """One line of JSON; the same document always gives the same bytes."""
-    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
+_one_line = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+"""One line of JSON; the same document always gives the same bytes."""
 
 
 class RunFolder:
@@ -88,7 +87,7 @@ class RunFolder:
 
     def _write(self, file: TextIO, name: str, line: Mapping[str, Any], at_once: bool) -> None:
         try:
-            file.write(dumps(line) + "\n")
+            file.write(_one_line(line) + "\n")
             if at_once:
                 file.flush()
         except OSError as error:

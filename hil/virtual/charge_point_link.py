@@ -136,6 +136,9 @@ class ChargePointLink:
             )
         except OCPPError:
             answer = None
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError  # wait_for in call() loses it where the answer is there
         result = None if then is None else then(answer)
         calls.pending = ""
         calls.digested.set()

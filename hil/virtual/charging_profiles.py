@@ -85,8 +85,8 @@ class Profile:
         if not beginning_s <= at_s < beginning_s + self.duration_s:
             return None
         current = None
-        for period in self.periods:  # sums, not differences, so that edges() meets them exactly
-            if period.start_s <= at_s - beginning_s:
+        for period in self.periods:
+            if beginning_s + period.start_s <= at_s:
                 current = period
         return current
 

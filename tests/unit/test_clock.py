@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from hil.clock import WARP_EPOCH_UTC, Clock, ClockKind, run_on
+from hil.clock import WARP_EPOCH_UTC, Clock, ClockKind, end_tasks, run_on
 
 
 def test_warp_jumps_over_a_day_and_stamps_its_end_exactly() -> None:
@@ -79,6 +79,27 @@ def test_warp_timeout_fires_when_nobody_answers() -> None:
         return gave_up_s
 
     assert run_on(ClockKind.WARP, main) == pytest.approx(30.0)
+
+
+def test_a_task_that_swallows_its_cancellation_is_ended_all_the_same() -> None:
+    async def main() -> tuple[int, bool]:
+        swallowed = 0
+
+        async def stubborn() -> None:
+            nonlocal swallowed
+            while swallowed < 2:
+                try:
+                    await asyncio.sleep(1e6)
+                except asyncio.CancelledError:
+                    swallowed += 1
+            await asyncio.sleep(1e6)
+
+        task = asyncio.ensure_future(stubborn())
+        await asyncio.sleep(1.0)
+        await end_tasks([task])
+        return swallowed, task.cancelled()
+
+    assert run_on(ClockKind.WARP, main) == (2, True)
 
 
 def test_calendar_of_a_warp_run_starts_at_a_fixed_date() -> None:

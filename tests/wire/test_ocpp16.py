@@ -109,9 +109,9 @@ def test_two_runs_with_one_seed_are_the_same_to_the_byte_and_another_seed_is_not
 @pytest.mark.parametrize(
     ("profile", "behaviour", "setpoint"),
     [
-        ({}, {"units": ("W",)}, Setpoint(16.0, "A")),
+        ({}, {"units": ["W"]}, Setpoint(16.0, "A")),
         ({"stack_level": 3}, {"stack_levels": 3}, Setpoint(16.0, "A")),
-        ({"purpose": "ChargePointMaxProfile"}, {"purposes": ("TxProfile",)}, Setpoint(16.0, "A")),
+        ({"purpose": "ChargePointMaxProfile"}, {"purposes": ["TxProfile"]}, Setpoint(16.0, "A")),
         ({}, {"below_minimum": "reject"}, Setpoint(5.9, "A")),
     ],
 )
@@ -136,7 +136,7 @@ def test_a_refused_setpoint_is_a_failed_one(
 def test_what_the_profile_sends_and_the_charger_says_it_does_not_take_is_found_beforehand() -> None:
     async def scenario(bench: Bench, evse: Ocpp16, twin: ChargePointTwin) -> None: ...
 
-    behaviour = {"units": ("W",), "stack_levels": 2}
+    behaviour = {"units": ["W"], "stack_levels": 2}
     _, bench = play_twin(scenario, profile={"stack_level": 5}, behaviour=behaviour)
     assert "Power" in bench.record.finding("rate_unit")
     assert "highest is 1" in bench.record.finding("stack_level")
@@ -172,7 +172,7 @@ def test_watts_are_converted_both_ways_with_the_rated_voltage_and_phases() -> No
         return [limit_a for _, limit_a in bench.plant.commands], await evse.composite_schedule(60)
 
     watts = {"unit": "W", "decimals": 0, "number_phases": 3}
-    (commands, composite), bench = play_twin(scenario, profile=watts, behaviour={"units": ("W",)})
+    (commands, composite), bench = play_twin(scenario, profile=watts, behaviour={"units": ["W"]})
     assert commands == [pytest.approx(16.0), pytest.approx(10.0)]
     sent = bench.record.of(EventKind.SETPOINT_SENT)
     assert [(e.data["value"], e.data["unit"]) for e in sent] == [(16.0, "A"), (6900.0, "W")]

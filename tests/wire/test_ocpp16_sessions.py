@@ -316,6 +316,6 @@ def test_where_the_safe_setpoint_is_refused_the_transaction_is_stopped_instead()
             await evse.make_safe(Setpoint(6.0, "A"))
         return words, stopped
 
-    (words, stopped), _ = play_twin(scenario, behaviour={"units": ("W",)})
+    (words, stopped), _ = play_twin(scenario, behaviour={"units": ["W"]})
     assert words == "6 A as TxDefaultProfile: Rejected; transaction 1 was stopped instead"
     assert stopped

@@ -146,7 +146,8 @@ class Session(ChargePoint):  # type: ignore[misc]
                 t = await self._connection.send_call(unique_id, action, text)
                 if on_sent is not None:
                     on_sent(t)
-                answer = await asyncio.wait_for(waiting, limit_s)
+                async with asyncio.timeout(limit_s):  # wait_for would lose a cancellation
+                    answer = await waiting
                 self._unanswered = 0
                 return answer
             except LinkLostError as lost:

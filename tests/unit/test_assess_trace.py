@@ -1,0 +1,139 @@
+"""From samples to refreshes: ages, repeats, habits of the meter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic_run import Hold, Made, MadeRecord, Meter, make
+
+from hil.assess.trace import Trace, refreshed, trace_of
+
+
+def trace(record: MadeRecord) -> tuple[Trace, dict[str, str]]:
+    found, oddities = trace_of(record, "dut")
+    assert found is not None
+    return found, {odd.code: odd.text for _, odd in oddities}
+
+
+def made(poll_s: float, refresh_s: float, noise_w: float = 3.0, phase: float = 0.5) -> Made:
+    meter = Meter(
+        poll_s=poll_s, refresh_s=refresh_s, averaging_s=refresh_s, noise_w=noise_w, phase=phase
+    )
+    return make([Hold(16, 30), Hold(6, 30)], meter=meter)
+
+
+@given(
+    st.sampled_from([0.02, 0.1, 0.2, 0.5]),
+    st.floats(0.02, 2.0),
+    st.floats(0.0, 1.0),
+    st.sampled_from([0.0, 3.0]),
+)
+def test_every_refresh_is_within_its_bracket_of_where_it_was(
+    poll_s: float, refresh_s: float, phase: float, noise_w: float
+) -> None:
+    """The meter's refreshes lie on a grid that the assessment does not know."""
+    one = made(poll_s, refresh_s, noise_w, phase)
+    found, _ = trace(one.record)
+    departs_s = one.truths[0].departed_s
+    values = refreshed(found, departs_s, departs_s + 1.4)
+    grid = (phase - 1.0) * refresh_s
+    distance_s = np.abs((values.t - grid + 0.5 * refresh_s) % refresh_s - 0.5 * refresh_s)
+    latency_s = 0.005
+    assert np.all(distance_s <= 0.5 * found.bracket_s + latency_s)
+
+
+def test_a_value_that_is_repeated_counts_once() -> None:
+    found, _ = trace(made(0.1, 1.0).record)
+    values = refreshed(found, 20.0, 40.0)
+    assert len(values.t) == pytest.approx(20, abs=1)
+    assert np.diff(values.t) == pytest.approx(1.0, abs=0.11)
+
+
+def test_a_quiet_meter_refreshes_although_its_value_stays() -> None:
+    found, _ = trace(made(0.1, 0.5, noise_w=0.0).record)
+    assert not found.lively
+    assert len(refreshed(found, 20.0, 40.0).t) == pytest.approx(40, abs=1)
+
+
+def with_facts(record: MadeRecord, **facts: Any) -> MadeRecord:
+    record.manifest["devices"]["reference"].update(facts)
+    return record
+
+
+@pytest.mark.parametrize(("poll_s", "refresh_s"), [(0.1, 0.25), (0.1, 1.0), (0.05, 0.13)])
+def test_an_unknown_refresh_time_is_learnt_from_the_changes(
+    poll_s: float, refresh_s: float
+) -> None:
+    record = with_facts(made(poll_s, refresh_s).record, refresh_s=None)
+    found, odd = trace(record)
+    assert found.refresh_s == pytest.approx(refresh_s, rel=0.08)
+    assert "refresh_estimated" in odd
+
+
+def test_a_refresh_time_that_polling_hides_is_taken_as_the_poll_period() -> None:
+    record = with_facts(made(0.2, 0.05).record, refresh_s=None)
+    assert trace(record)[0].refresh_s == pytest.approx(0.2, rel=0.05)
+
+
+def test_a_meter_that_is_slower_than_stated_is_found_out() -> None:
+    record = with_facts(made(0.1, 1.0).record, refresh_s=0.1)
+    found, odd = trace(record)
+    assert found.refresh_s == pytest.approx(1.0, rel=0.05)
+    assert "1 s" in odd["refresh_differs"]
+
+
+def test_a_sound_meter_gives_no_cause_for_remarks() -> None:
+    for poll_s, refresh_s in ((0.1, 0.1), (0.1, 0.02), (0.1, 0.75)):
+        assert trace(made(poll_s, refresh_s).record)[1] == {}
+
+
+def test_an_unknown_averaging_window_widens_every_instant() -> None:
+    found, odd = trace(with_facts(made(0.1, 1.0).record, averaging_s=None))
+    assert found.averaging_standard_s == pytest.approx(0.25 / np.sqrt(3))
+    assert "averaging_unknown" in odd
+
+
+def test_the_resolution_is_the_smallest_step_of_the_values() -> None:
+    meter = Meter(resolution_w=10.0, noise_w=20.0)
+    assert trace(make([Hold(16, 30)], meter=meter).record)[0].resolution_w == pytest.approx(10.0)
+
+
+def test_phase_locked_polling_has_no_jitter_and_free_running_polling_has_all_of_it() -> None:
+    locked, _ = trace(made(0.1, 0.1).record)
+    free, _ = trace(made(0.1, 0.7123).record)
+    assert locked.jitter_s == pytest.approx(0.0, abs=1e-6)
+    assert free.jitter_s == pytest.approx(0.1 / np.sqrt(12), rel=0.3)
+
+
+def test_the_first_meter_in_the_manifest_is_used_and_the_other_named() -> None:
+    record = made(0.1, 0.1).record
+    record.manifest["devices"]["spare"] = dict(record.manifest["devices"]["reference"])
+    found, odd = trace(record)
+    assert found.device == "reference"
+    assert "reference" in odd["meter_not_used"]
+
+
+def test_a_meter_without_power_readings_gives_way_to_the_next() -> None:
+    record = made(0.1, 0.1).record
+    facts = record.manifest["devices"]
+    facts["dut"], facts["broken"], facts["reference"] = (
+        facts["dut"],
+        dict(facts["reference"]),
+        facts.pop("reference"),
+    )
+    found, odd = trace(record)
+    assert found.device == "reference"
+    assert "broken" in odd["no_power_readings"]
+
+
+def test_readings_of_one_instant_count_once() -> None:
+    record = made(0.1, 0.1).record
+    for key, series in record.all_series.items():
+        record.all_series[key] = series._replace(t=np.floor(series.t / 0.3) * 0.3)
+    found, odd = trace(record)
+    assert np.all(np.diff(found.t) > 0)
+    assert "readings_left_out" in odd
