@@ -29,6 +29,10 @@ _ENOUGH_FOR_NOISE = 10
 """With fewer values before a step, the noise after it counts as well."""
 
 
+_MEDIAN_ALLOWS = 3.7
+"""The median of normal differences is 0.67 of their deviation; 2.5 times that for few values."""
+
+
 class Level(NamedTuple):
     """Power over a window in which it should not move."""
 
@@ -41,6 +45,8 @@ class Level(NamedTuple):
     """Second half less first half."""
     noise_w: float
     """Standard deviation by differences between independent values, blind to a drift."""
+    calm_w: float
+    """The same, not more than the median of the differences allows: blind to a jump as well."""
     number: int
     """How many values."""
     independent: float
@@ -50,7 +56,7 @@ class Level(NamedTuple):
 
     def moves(self, tolerance_w: float) -> bool:
         """Whether the halves differ by more than a tolerance and more than by noise."""
-        halves_w = 5.0 * 2.0 * self.noise_w / math.sqrt(self.independent)
+        halves_w = 5.0 * 2.0 * self.calm_w / math.sqrt(self.independent)
         return abs(self.drift_w) > max(tolerance_w, halves_w)
 
 
@@ -118,12 +124,15 @@ def level(values: Values, width_s: float, start_s: float, end_s: float) -> Level
     blocks = min(_BLOCKS, number, longest)
     edges = np.linspace(0, number, blocks + 1).astype(int)
     means_w = np.add.reduceat(power_w, edges[:-1]) / np.diff(edges)
+    differences_w = np.abs(power_w[apart:] - power_w[:-apart]) / math.sqrt(2.0)
+    noise_w = float(np.sqrt(np.mean(differences_w**2)))
     return Level(
         mean_w=float(power_w.mean()),
         standard_w=float(means_w.std(ddof=1)) / math.sqrt(blocks),
         deviation_w=float(power_w.std(ddof=1)),
         drift_w=float(power_w[half:].mean() - power_w[:half].mean()),
-        noise_w=float(np.sqrt(np.mean((power_w[apart:] - power_w[:-apart]) ** 2) / 2.0)),
+        noise_w=noise_w,
+        calm_w=min(noise_w, _MEDIAN_ALLOWS * float(np.median(differences_w))),
         number=number,
         independent=max(number / apart, 1.0),
         freedom=blocks - 1.0,
@@ -136,7 +145,7 @@ def depart_band_w(
     """Half width of the departure band; few values before the step borrow the noise after it."""
     deviation_w = before.deviation_w
     if after is not None and before.number < _ENOUGH_FOR_NOISE:
-        deviation_w = max(deviation_w, after.deviation_w)
+        deviation_w = max(deviation_w, after.calm_w)
     return max(definitions.depart_sigmas * deviation_w, floor_w)
 
 

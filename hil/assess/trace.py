@@ -34,6 +34,7 @@ _LEAST_INTERVALS = 20
 _POLL_JITTER = 0.05
 """How unevenly a meter may be polled, as a share of the poll period."""
 _LEAST_WIDTH_S = 1e-3
+_LEAST_RESOLUTION_W = 1e-9
 SINGLE_PRECISION = 2.0**-24
 """Relative resolution of the 32-bit floats that many meters send."""
 
@@ -205,7 +206,7 @@ def _habits(
     t, power_w = t[:_LOOKED_AT], power_w[:_LOOKED_AT]
     change_w = np.abs(np.diff(power_w))
     changed = np.flatnonzero(change_w)
-    least_w = float(np.abs(power_w).max()) * SINGLE_PRECISION
+    least_w = max(float(np.abs(power_w).max()) * SINGLE_PRECISION, _LEAST_RESOLUTION_W)
     resolution_w = max(float(change_w[changed].min()) if len(changed) else 0.0, least_w)
     seen_s, count = _change_interval_s(t[changed + 1])
     told = count >= _LEAST_INTERVALS
@@ -244,7 +245,7 @@ def _change_interval_s(changed_s: Array) -> tuple[float, int]:
     if len(changed_s) < 2:
         return 0.0, 0
     interval_s = np.diff(changed_s)
-    near_s = float(np.quantile(interval_s, 0.25))
+    near_s = float(np.quantile(interval_s, 0.25, method="lower"))
     near = interval_s[(interval_s >= 0.55 * near_s) & (interval_s <= 1.55 * near_s)]
     return float(near.mean()), len(near)
 

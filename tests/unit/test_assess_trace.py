@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic_run import Hold, Made, MadeRecord, Meter, make
+from synthetic_run import Car, Hold, Made, MadeRecord, Meter, make
 
 from hil.assess.trace import Trace, refreshed, trace_of
 
@@ -137,3 +137,17 @@ def test_readings_of_one_instant_count_once() -> None:
     found, odd = trace(record)
     assert np.all(np.diff(found.t) > 0)
     assert "readings_left_out" in odd
+
+
+@pytest.mark.parametrize(("poll_s", "refresh_s"), [(0.5, 0.23), (0.1, 0.37), (0.1, 0.13)])
+def test_the_age_of_a_value_is_corrected_on_average(poll_s: float, refresh_s: float) -> None:
+    """On a long ramp, a value stands for the middle of the window before its refresh."""
+    meter = Meter(poll_s=poll_s, refresh_s=refresh_s, averaging_s=refresh_s, noise_w=0.5)
+    one = make([Hold(16, 60)], Car(length_s=40.0), meter)
+    found, _ = trace(one.record)
+    truth = one.truths[0]
+    values = refreshed(found, truth.departed_s + 3.0, truth.departed_s + 38.0)
+    slope_w_per_s = (truth.after_w - truth.before_w) / truth.length_s
+    stands_for_s = truth.departed_s + (values.power_w - truth.before_w) / slope_w_per_s
+    late_s = values.t - 0.5 * found.averaging_s - stands_for_s
+    assert np.mean(late_s) == pytest.approx(0.0, abs=0.15 * min(poll_s, refresh_s))
