@@ -30,9 +30,12 @@ def evaluate(record: RecordLike, limits: LimitsConfig) -> dict[str, Any]:
     findings = _recorded(record)
     entries: list[dict[str, Any]] = []
     steps: list[dict[str, Any]] = []
+    meters: dict[str, dict[str, Any]] = {}
     for evse in devices_of(record, "evse"):
         rating = rating_of(record, evse)
         trace, measured = _measure(record, evse, rating, limits, findings)
+        if trace is not None:
+            meters[evse] = _meter(trace)
         entries.extend(attributes(evse, measured, trace, rating, limits.attributes))
         steps.extend(_step(one) for one in measured)
     verdicts = [Verdict(entry["verdict"]) for entry in entries]
@@ -60,6 +63,7 @@ def evaluate(record: RecordLike, limits: LimitsConfig) -> dict[str, Any]:
         "verdict_reason": reason,
         "decision_rule": DECISION_RULE,
         "attributes": entries,
+        "meters": meters,
         "steps": steps,
         "findings": findings,
     }
@@ -68,6 +72,16 @@ def evaluate(record: RecordLike, limits: LimitsConfig) -> dict[str, Any]:
 def to_json(result: Mapping[str, Any]) -> str:
     """The text of ``result.json``; the same result always gives the same bytes."""
     return json.dumps(result, sort_keys=False, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _meter(trace: Trace) -> dict[str, Any]:
+    """The meter behind an EVSE's figures; the lag was taken off every instant."""
+    return {
+        "device": trace.device,
+        "refresh_s": trace.refresh_s,
+        "averaging_s": trace.averaging_s,
+        "lag_s": trace.lag_s,
+    }
 
 
 def _measure(

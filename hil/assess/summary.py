@@ -163,14 +163,18 @@ def _judge(
     source: str | None,
     missing: str,
     doubts: Sequence[str],
+    measurable: bool,
 ) -> dict[str, Any]:
-    """Fill in limit, verdict and reason. Doubts keep a figure that would pass from passing."""
+    """Fill in limit, verdict and reason. Doubts keep a figure that would pass from passing.
+
+    A limit that steps of the run should have tested and none could tell is INCONCLUSIVE, unless
+    the bench had nothing to measure it with.
+    """
     entry["limit"], entry["limit_source"] = limit, source
     if estimate is None:
-        entry["reason"] = missing
-        if doubts and limit is not None:
+        entry["reason"] = "; ".join(doubts) or missing
+        if limit is not None and (doubts or (measurable and entry["of"])):
             entry["verdict"] = Verdict.INCONCLUSIVE.value
-            entry["reason"] = "; ".join(doubts)
         return entry
     if limit is None:
         return entry
@@ -207,7 +211,15 @@ def _time(
     doubts = _unfollowed(concerned, timed.needs_settling)
     at_most = limit.at_most if limit else None
     source = limit.source if limit else None
-    return _judge(entry, estimate, at_most, source, _missing(timed, concerned, trace), doubts)
+    return _judge(
+        entry,
+        estimate,
+        at_most,
+        source,
+        _missing(timed, concerned, trace),
+        doubts,
+        trace is not None,
+    )
 
 
 def _unfollowed(steps: Sequence[Measured], needs_settling: bool) -> list[str]:
@@ -300,7 +312,7 @@ def _accuracy_current(
         "accuracy_current", target, "A", _ACCURACY_CURRENT, "worst", estimate, values, of
     )
     missing = "no meter told the current" if trace is None else "no steady current was measured"
-    return _judge(entry, estimate, None, None, missing, [])
+    return _judge(entry, estimate, None, None, missing, [], trace is not None)
 
 
 def _allowing(steps: Sequence[Measured], rating: Rating) -> int:
@@ -324,4 +336,4 @@ def _judged_deviation(
     limit_w = limit.watts(rating.power_w) if limit else None
     source = limit.source if limit else None
     missing = "no meter told the power" if trace is None else "the power was steady in no step"
-    return _judge(entry, estimate, limit_w, source, missing, doubts)
+    return _judge(entry, estimate, limit_w, source, missing, doubts, trace is not None)

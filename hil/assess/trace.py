@@ -71,6 +71,11 @@ class Trace(NamedTuple):
         return max(self.poll_s, self.refresh_s)
 
     @property
+    def lag_s(self) -> float:
+        """How much older than its sample a value is, on average: age of its refresh and window."""
+        return 0.5 * (self.bracket_s + self.averaging_s)
+
+    @property
     def bracket_s(self) -> float:
         """Width of the interval in which the refresh behind a sample must lie."""
         return min(self.poll_s, self.refresh_s)

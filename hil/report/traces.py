@@ -88,7 +88,8 @@ def targets(manifest: Mapping[str, Any]) -> Iterator[Target]:
 
 def curves(record: Record, result: Mapping[str, Any], target: Target) -> RunCurves:
     """Gather what is drawn of ``target``."""
-    measured, suspect = _power(record, target.meter)
+    lag_s = (result.get("meters") or {}).get(target.name, {}).get("lag_s", 0.0)
+    measured, suspect = _power(record, target.meter, lag_s)
     claimed_series = record.series(target.name, Quantity.POWER)
     claimed = Curve(claimed_series.t, claimed_series.value)
     sent = [e for e in record.events if _is(e, EventKind.SETPOINT_SENT, target.name)]
@@ -119,14 +120,15 @@ def _is(event: Event, kind: EventKind, device: str | None) -> bool:
     return event.kind is kind and event.device == device
 
 
-def _power(record: Record, meter: str | None) -> tuple[Curve, Curve]:
+def _power(record: Record, meter: str | None, lag_s: float) -> tuple[Curve, Curve]:
+    """What the meter read, drawn when it was so: without the mean age of the meter's values."""
     if meter is None:
         return curve_of([]), curve_of([])
     series = record.series(meter, Quantity.POWER)
-    good = series.good
+    good, t = series.good, series.t - lag_s
     return (
-        Curve(series.t[good], series.value[good]),
-        Curve(series.t[~good], series.value[~good]),
+        Curve(t[good], series.value[good]),
+        Curve(t[~good], series.value[~good]),
     )
 
 

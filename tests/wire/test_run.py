@@ -129,16 +129,29 @@ def test_a_charger_that_accepts_and_does_nothing_gets_no_time_and_no_pass(tmp_pa
         encoding="utf-8",
     )
     bench = changed_bench(tmp_path, ("{dut: ideal-car}", "{dut: deaf-car}"))
-    outcome = hil(
-        "run", bench, "quick-look", "--limits", "ac-charger", "--out", "runs", cwd=tmp_path
+    scenario = tmp_path / "scenario.yaml"
+    scenario.write_text(
+        "scenario: up-and-down\nlimits: ac-charger\nsteps:\n"
+        "  - plug_in\n  - {setpoint: 6 A, hold: 20 s}\n"
+        "  - {setpoint: 16 A, hold: 20 s}\n  - {setpoint: 6 A, hold: 20 s}\n",
+        encoding="utf-8",
     )
+    outcome = hil("run", bench, str(scenario), "--out", "runs", cwd=tmp_path)
     assert outcome.returncode in (1, 3), outcome.stdout + outcome.stderr
     (run,) = (tmp_path / "runs").iterdir()
     result = json.loads((run / "result.json").read_text(encoding="utf-8"))
     assert result["verdict"] != "PASS"
     ramp = next(entry for entry in result["attributes"] if entry["name"] == "ramp_up_time")
-    assert ramp["value"] is None
+    assert (ramp["value"], ramp["verdict"]) == (None, "INCONCLUSIVE")
     assert "no_response" in [step["outcome"] for step in result["steps"]]
+
+
+def test_a_limit_that_no_step_could_tell_is_inconclusive(quick: Finished, tmp_path: Path) -> None:
+    """Windows longer than the holds: nothing can be told, and that is no reason to pass."""
+    copy = tmp_path / "copy"
+    shutil.copytree(quick.path, copy)
+    outcome = hil("evaluate", str(copy), "--limits", "ac-charger", cwd=tmp_path)
+    assert outcome.returncode == ExitStatus.INCONCLUSIVE, outcome.stdout
 
 
 def test_several_chargers_are_commanded_by_group(tmp_path: Path) -> None:
