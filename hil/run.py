@@ -277,6 +277,7 @@ class _Run:
     def _files(self) -> dict[str, str]:
         return {
             **self.inputs.bench.files,
+            **self.inputs.plan.traces,
             "scenario.yaml": self.inputs.scenario.source.text,
             LIMITS: self.inputs.limits.source.text,
         }

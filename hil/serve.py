@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -23,7 +24,8 @@ def serve_virtual(
     bench = load_bench(bench_name)
     if bench.config.virtual is None:
         raise ConfigError(f"the bench '{bench.config.bench}' has no virtual devices to serve")
-    run_on(ClockKind.REAL, lambda: _serve(bench, seed, write_bench, say))
+    with contextlib.suppress(KeyboardInterrupt):
+        run_on(ClockKind.REAL, lambda: _serve(bench, seed, write_bench, say))
 
 
 async def _serve(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -78,7 +79,8 @@ class Progress:
             for evse, setpoint in self._setpoint.items()
         )
         to_go_s = max(self._timed_s - self._played_s, 0.0)
-        line = f"{self._number}  {self._command}  {levels}  {to_go_s:.0f} s to go"[:119]
+        line = f"{self._number}  {self._command}  {levels}  {to_go_s:.0f} s to go"
+        line = line[: shutil.get_terminal_size().columns - 1]
         self._stream.write("\r" + line.ljust(self._width))
         self._stream.flush()
         self._width = len(line)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -84,6 +85,8 @@ class Plan:
     """Sum of all holds."""
     waiting_s: float
     """Most that all conditions may take besides."""
+    traces: Mapping[str, str]
+    """Text of every CSV file that it was made from, by the name it has in the run folder."""
 
 
 def condition_text(condition: Condition) -> str:
@@ -112,6 +115,7 @@ def expand(
         commands,
         timed_s=sum(command.hold_s for command in commands),
         waiting_s=sum(command.within_s for command in commands if command.waits),
+        traces=expansion.traces,
     )
 
 
@@ -126,6 +130,7 @@ class _Expansion:
     random: Random
     commands: list[Command] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    traces: dict[str, str] = field(default_factory=dict)
 
     def problem(self, location: Location, words: str) -> None:
         self.problems.append(self.source.problem(location, words))
@@ -280,11 +285,13 @@ class _Expansion:
 
     def trace(self, trace: Trace, at: Location) -> None:
         try:
-            rows = read_trace(self.folder / trace.file, trace)
+            text = _trace_text(self.folder / trace.file, trace)
+            rows = read_trace(text, trace)
         except ConfigError as error:
             for problem in error.problems:
                 self.problem((*at, "file"), problem)
             return
+        self.traces[f"traces/{Path(trace.file).name}"] = text
         instants = [t for t, _ in rows]
         holds = [after - before for before, after in itertools.pairwise(instants)]
         for (_, setpoint), hold_s in zip(rows, [*holds, trace.hold], strict=True):
@@ -303,18 +310,24 @@ def _stairs(first: float, last: float, step: float) -> Iterator[float]:
         yield last
 
 
-def read_trace(path: Path, trace: Trace) -> list[tuple[float, Setpoint]]:
-    """Seconds and setpoints of a CSV file. Raises ConfigError with the line that is wrong."""
+def _trace_text(path: Path, trace: Trace) -> str:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            missing = {trace.time, trace.column} - set(reader.fieldnames or ())
-            if missing:
-                raise ConfigError(f"{trace.file} has no column {', '.join(sorted(missing))}")
-            rows = [_trace_row(trace, reader.line_num, row) for row in reader]
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{trace.file} cannot be read: {error.strerror or error}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{trace.file} is not UTF-8 text (byte {error.start})") from error
+
+
+def read_trace(text: str, trace: Trace) -> list[tuple[float, Setpoint]]:
+    """Seconds and setpoints of a CSV text. Raises ConfigError with the line that is wrong."""
+    try:
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        missing = {trace.time, trace.column} - set(reader.fieldnames or ())
+        if missing:
+            raise ConfigError(f"{trace.file} has no column {', '.join(sorted(missing))}")
+        rows = [_trace_row(trace, reader.line_num, row) for row in reader]
+    except csv.Error as error:
         raise ConfigError(f"{trace.file} is not a CSV file: {error}") from error
     if not rows:
         raise ConfigError(f"{trace.file} has no rows")

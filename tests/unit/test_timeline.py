@@ -85,6 +85,7 @@ def test_a_trace_is_played_at_its_own_times(tmp_path: Path) -> None:
     plan = plan_of("  - trace: {file: t.csv, column: kw, unit: kW, hold: 4 s}", folder=tmp_path)
     assert levels(plan) == [7400, 3700, 0]
     assert [command.hold_s for command in plan.commands] == [10, 2.5, 4]
+    assert plan.traces["traces/t.csv"].startswith("t_s,kw"), "the record keeps what was played"
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,29 @@ def test_an_output_folder_that_cannot_be_written(tmp_path: Path) -> None:
     refused(outcome, 4, "cannot be written", "--out")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="limits file sizes the POSIX way")
+def test_a_disk_that_fills_up_in_mid_run_leaves_the_bench_safe(tmp_path: Path) -> None:
+    program = (
+        "import resource, runpy, sys\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))\n"
+        "sys.argv = ['hil', 'run', 'virtual-ideal', 'quick-look']\n"
+        "runpy.run_module('hil', run_name='__main__')\n"
+    )
+    outcome = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    refused(outcome, 4, "cannot be written", "Free the disk")
+    (run,) = (tmp_path / "runs").iterdir()
+    truth = [json.loads(line) for line in (run / "truth.jsonl").read_text().splitlines()]
+    assert [line["limit_a"] for line in truth if line["what"] == "command"][-1] == 6.0
+    assert [line["to_a"] for line in truth if line["what"] == "current"][-1] == 0.0
+
+
 def test_a_run_folder_that_is_none(tmp_path: Path) -> None:
     refused(hil("evaluate", str(tmp_path), cwd=tmp_path), 4, "is not a run folder")
 
