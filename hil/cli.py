@@ -85,9 +85,10 @@ def run(
 def _play(
     bench: str, scenario: str, clock: ClockKind | None, seed: int, limits: str | None, out: Path
 ) -> None:
+    from hil.inputs import prepare
     from hil.play.progress import Progress
     from hil.report.terminal import print_result
-    from hil.run import execute, prepare
+    from hil.run import execute
 
     inputs = prepare(bench, scenario, clock=clock, seed=seed, limits=limits)
     measures = {name: meter.measures for name, meter in inputs.bench.config.meters.items()}
@@ -109,8 +110,8 @@ def check(
 ) -> None:
     """Validate a bench and a scenario and print the timed plan; touches nothing."""
     from hil.config.load import load_bench
+    from hil.inputs import prepare
     from hil.play.plan_text import plan_lines
-    from hil.run import prepare
 
     if scenario is None:
         config = load_bench(bench).config
@@ -148,8 +149,9 @@ def virtual(
 @app.command()
 def evaluate(run: RunArgument, limits: LimitsOption = None) -> None:
     """Compute the result of a run folder anew, by its own limits or by others."""
+    from hil.conclude import conclude, verdict_status
+    from hil.inputs import load_limits
     from hil.report.terminal import print_result
-    from hil.run import conclude, load_limits, verdict_status
 
     result = conclude(run, load_limits(limits))
     print_result(result)
@@ -165,7 +167,7 @@ def report(
     ] = None,
 ) -> None:
     """Write the HTML report and the JUnit file of a run folder anew."""
-    from hil.run import conclude, write_picture
+    from hil.conclude import conclude, write_picture
 
     conclude(run)
     typer.echo(f"report: {run / 'report.html'}")

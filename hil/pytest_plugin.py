@@ -107,7 +107,8 @@ def bench(request: pytest.FixtureRequest) -> str:
 def play(bench: str, tmp_path: Path) -> Play:
     """Play a scenario on the bench; the run folder stands in the test's temporary folder."""
     from hil.errors import ExitStatus, HilError
-    from hil.run import execute, prepare
+    from hil.inputs import prepare
+    from hil.run import execute
 
     default = bench
 
@@ -131,7 +132,8 @@ def play(bench: str, tmp_path: Path) -> Play:
 @pytest.fixture
 def evaluate() -> Callable[..., Played]:
     """Compute a run folder's result anew: ``evaluate(path, limits="name")``."""
-    from hil.run import conclude, load_limits
+    from hil.conclude import conclude
+    from hil.inputs import load_limits
 
     def evaluate_run(path: Path, limits: str | None = None) -> Played:
         return Played(path, conclude(path, load_limits(limits)))

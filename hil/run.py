@@ -3,68 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import functools
-import signal
-import sys
-from collections.abc import (
-    AsyncIterator,
-    Callable,
-    Coroutine,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
-from hil.bench.bench import BenchError, Devices, build_devices, close_devices, open_devices
+from hil.bench.bench import BenchError, Devices, open_devices
 from hil.bench.safety import command_safe_state, reach_safe_state
+from hil.bench.wiring import wired
 from hil.clock import Clock, ClockKind, end_tasks, run_on
-from hil.config.bench import BenchConfig, TelemetryConfig
-from hil.config.library import Kind
-from hil.config.limits import LimitsConfig
-from hil.config.load import Bench, Loaded, load, load_bench
-from hil.config.scenario import ScenarioConfig
-from hil.errors import ConfigError, DeviceError, ExitStatus, HilError, RecordError, RunAborted
+from hil.conclude import conclude, exit_status
+from hil.config.bench import BenchConfig
+from hil.config.load import Bench, load_bench
+from hil.errors import DeviceError, ExitStatus, HilError, RecordError, RunAborted
+from hil.inputs import Inputs, real_devices
+from hil.interrupt import Interruptible, interruptible
 from hil.play.observed import Observed
 from hil.play.player import Player, Stage
 from hil.play.sampler import sample
-from hil.play.timeline import Plan, expand
 from hil.quantities import EventKind
 from hil.record.journal import Journal, Observer
 from hil.record.manifest import Ending, State, build_manifest, run_id
-from hil.record.run_folder import JUNIT, LIMITS, REPORT, RESULT, RunFolder, read_run, write_whole
-
-if TYPE_CHECKING:
-    from hil.virtual.lab import TruthWriter, VirtualLab
-
-DEFAULT_LIMITS = "dtu-2021"
-
-
-class Interruptible(Protocol):
-    """Await work that a person may stop, and that ends when a task beside it breaks."""
-
-    async def __call__(
-        self, work: Coroutine[Any, Any, None], beside: Iterable[asyncio.Task[None]]
-    ) -> None:
-        """Raises RunAborted when stopped from the keyboard."""
-        ...
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Everything a run needs, loaded and checked against each other; nothing has been touched."""
-
-    bench: Bench
-    scenario: Loaded[ScenarioConfig]
-    limits: Loaded[LimitsConfig]
-    plan: Plan
-    clock: ClockKind
-    seed: int
+from hil.record.run_folder import LIMITS, RunFolder
 
 
 @dataclass
@@ -78,67 +39,6 @@ class Finished:
     """Why it did not end as planned; empty if it did."""
     safe_state: str
     """How far the safe state is confirmed, in words."""
-
-
-def prepare(
-    bench: str, scenario: str, *, clock: ClockKind | None, seed: int, limits: str | None = None
-) -> Inputs:
-    """Load and check all files; with no clock named, warp where everything is virtual.
-
-    Raises ConfigError with every problem of all of them.
-    """
-    problems: list[str] = []
-
-    def attempt(loading: Callable[[], Any]) -> Any:
-        try:
-            return loading()
-        except ConfigError as error:
-            problems.extend(error.problems)
-            return None
-
-    the_bench: Bench | None = attempt(lambda: load_bench(bench))
-    the_scenario: Loaded[ScenarioConfig] | None = attempt(lambda: load(Kind.SCENARIO, scenario))
-    name = limits or (the_scenario.model.limits if the_scenario else None) or DEFAULT_LIMITS
-    the_limits: Loaded[LimitsConfig] | None = attempt(lambda: load(Kind.LIMITS, name))
-    plan: Plan | None = None
-    if the_bench is not None and the_scenario is not None:
-        config, folder = the_bench.config, the_scenario.path.parent
-        model, source = the_scenario.model, the_scenario.source
-        plan = attempt(lambda: expand(model, source, folder, config, seed))
-        if config.telemetry is not None:
-            attempt(functools.partial(_check_telemetry, config.telemetry))
-        clock = clock or (ClockKind.REAL if _real_devices(config) else ClockKind.WARP)
-        problems += _clock_problems(config, clock)
-    if problems or the_bench is None or the_scenario is None or the_limits is None or plan is None:
-        raise ConfigError(problems)
-    assert clock is not None
-    return Inputs(the_bench, the_scenario, the_limits, plan, clock, seed)
-
-
-def _check_telemetry(telemetry: TelemetryConfig) -> None:
-    """Raises ConfigError if the broker's password or certificate files cannot be used."""
-    from hil.drivers.telemetry import broker_of
-
-    broker_of(telemetry)
-
-
-def load_limits(name: str | None) -> LimitsConfig | None:
-    """Limits by path or name, ``None`` for none. Raises ConfigError."""
-    return None if name is None else load(Kind.LIMITS, name).model
-
-
-def _real_devices(config: BenchConfig) -> list[str]:
-    return sorted(set(config.device_names()) - set(config.virtual_names()))
-
-
-def _clock_problems(config: BenchConfig, clock: ClockKind) -> list[str]:
-    real = _real_devices(config)
-    if clock is ClockKind.WARP and real:
-        return [
-            f"the warp clock needs a bench that is virtual throughout; {', '.join(real)} "
-            "are real devices and answer in real time. Use --clock real"
-        ]
-    return []
 
 
 def new_run_folder(out: Path, inputs: Inputs) -> Path:
@@ -170,46 +70,10 @@ def execute(inputs: Inputs, out: Path, watchers: Sequence[Observer] = ()) -> Fin
     )
 
 
-def conclude(path: Path, limits: LimitsConfig | None = None) -> dict[str, Any]:
-    """Evaluate a run folder, and write the result, the report and the JUnit file beside it."""
-    from hil.assess.evaluate import evaluate, to_json
-    from hil.report.html import write_report
-    from hil.report.junit import write_junit
-
-    record = read_run(path)
-    result = evaluate(record, limits or record.limits)
-    write_whole(path / RESULT, to_json(result))
-    write_report(record, result, path / REPORT)
-    write_junit(result, path / JUNIT)
-    return result
-
-
-def write_picture(path: Path, setpoint_number: int) -> Path:
-    """Write the response to one setpoint as an SVG into the run folder. Raises RecordError."""
-    from hil.assess.evaluate import evaluate
-    from hil.report.plots import step_svg
-
-    record = read_run(path)
-    target = path / f"step-{setpoint_number}.svg"
-    write_whole(target, step_svg(record, evaluate(record, record.limits), setpoint_number))
-    return target
-
-
-def exit_status(result: dict[str, Any], ending: Ending) -> ExitStatus:
-    """Exit status of a run: the safe state first, then how it ended, then its verdict."""
-    if ending.safe_state_confirmed is False:
-        return ExitStatus.UNSAFE
-    if ending.state == "aborted":
-        return ExitStatus.ABORTED_SAFE
-    if ending.state == "failed":
-        return ExitStatus.ERROR
-    return verdict_status(result)
-
-
 def probe(bench: str) -> list[str]:
     """Open every device of a bench, leave it safe; a line for each. Raises BenchError."""
     the_bench = load_bench(bench)
-    clock = ClockKind.REAL if _real_devices(the_bench.config) else ClockKind.WARP
+    clock = ClockKind.REAL if real_devices(the_bench.config) else ClockKind.WARP
     return run_on(clock, lambda: _probe(the_bench))
 
 
@@ -225,15 +89,6 @@ async def _probe(bench: Bench) -> list[str]:
             + "".join(f"\n    {key}: {value}" for key, value in identity.details.items())
             for name, identity in devices.identities.items()
         ]
-
-
-def verdict_status(result: dict[str, Any]) -> ExitStatus:
-    """Exit status of a verdict."""
-    return {
-        "FAIL": ExitStatus.FAIL,
-        "INCONCLUSIVE": ExitStatus.INCONCLUSIVE,
-        "ERROR": ExitStatus.ERROR,
-    }.get(result["verdict"], ExitStatus.PASS)
 
 
 @dataclass
@@ -318,7 +173,7 @@ class _Run:
             self.folder.on_truth(t - origin_s, evse, what, _shifted(numbers, origin_s))
 
         inputs = self.inputs
-        with _interruptible() as interrupted:
+        with interruptible() as interrupted:
             try:
                 async with wired(inputs.bench, inputs.seed, self.journal, truth) as (
                     self.config,
@@ -382,33 +237,6 @@ class _Run:
         await Player(self.inputs.plan, stage, self.journal).play()
 
 
-@contextlib.asynccontextmanager
-async def wired(
-    bench: Bench, seed: int, journal: Journal, truth: TruthWriter | None = None
-) -> AsyncIterator[tuple[BenchConfig, Devices]]:
-    """The drivers of a bench with its twins behind them, built and not yet opened.
-
-    Yields the bench file with the addresses that the twins really have. Everything is closed and
-    stopped at the end. Raises HilError if a twin or a driver cannot be had.
-    """
-    config, devices = bench.config, Devices({}, {}, {})
-    lab: VirtualLab | None = None
-    try:
-        if config.virtual is not None:
-            from hil.virtual.lab import VirtualLab
-
-            lab = VirtualLab(bench, seed)
-            config = await lab.start(truth)
-        devices = build_devices(bench, config, journal)
-        if lab is not None:
-            await lab.connect(config)
-        yield config, devices
-    finally:
-        await close_devices(devices, journal)
-        if lab is not None:
-            await lab.stop()
-
-
 _OPEN = Ending("open", "", None, "")
 
 
@@ -417,58 +245,3 @@ def _shifted(numbers: Any, origin_s: float) -> dict[str, Any]:
     return {
         key: value - origin_s if key.endswith("_s") else value for key, value in numbers.items()
     }
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[Interruptible]:
-    """Turn Ctrl-C into RunAborted inside ``interrupted(...)``; a second one changes nothing.
-
-    What is not wrapped, above all the way to the safe state, is never cut short.
-    """
-    loop = asyncio.get_running_loop()
-    asked = asyncio.Event()
-
-    def ask() -> None:
-        if asked.is_set():
-            print("already on the way to the safe state; please wait", file=sys.stderr)
-        asked.set()
-
-    async def interrupted(
-        work: Coroutine[Any, Any, None], beside: Iterable[asyncio.Task[None]]
-    ) -> None:
-        task = asyncio.ensure_future(work)
-        stop = asyncio.ensure_future(asked.wait())
-        try:
-            await asyncio.wait({task, stop, *beside}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                await end_tasks([task])
-                for other in beside:
-                    if other.done():
-                        other.result()
-                raise RunAborted("stopped from the keyboard (Ctrl-C)")
-            task.result()
-        finally:
-            stop.cancel()
-
-    restore = _on_interrupt(loop, ask)
-    try:
-        yield interrupted
-    finally:
-        restore()
-
-
-def _on_interrupt(loop: asyncio.AbstractEventLoop, ask: Callable[[], None]) -> Callable[[], None]:
-    """Call ``ask`` on Ctrl-C or termination; how to undo that. Only the main thread can."""
-    signals = [signal.SIGINT, signal.SIGTERM]
-    try:
-        previous = {number: signal.getsignal(number) for number in signals}
-        for number in signals:
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(ask))
-    except ValueError:
-        return lambda: None
-
-    def restore() -> None:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-    return restore

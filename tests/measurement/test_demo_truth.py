@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from hil.clock import ClockKind
-from hil.run import execute, prepare
+from hil.inputs import prepare
+from hil.run import execute
 
 SEEDS = (1, 2, 3)
 

@@ -21,11 +21,12 @@ from hil.config.bench import MeterConfig
 from hil.config.library import Kind, find
 from hil.config.load import load_bench
 from hil.drivers.meter.modbus import ModbusMeter
+from hil.inputs import prepare
 from hil.quantities import EventKind
 from hil.record.journal import Journal
 from hil.record.run_folder import RunFolder, read_run
 from hil.registers import compile_map
-from hil.run import execute, prepare
+from hil.run import execute
 from hil.virtual.lab import VirtualLab
 
 Entry = dict[str, Any]

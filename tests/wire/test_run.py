@@ -10,10 +10,12 @@ import pytest
 from bench_files import changed_bench, hil
 
 from hil.clock import ClockKind
+from hil.conclude import conclude
 from hil.errors import ExitStatus
+from hil.inputs import load_limits, prepare
 from hil.quantities import EventKind, Phase, Quantity
 from hil.record.run_folder import read_run
-from hil.run import Finished, conclude, execute, load_limits, prepare
+from hil.run import Finished, execute
 
 FIVE = ["activation_time", "ramp_up_time", "ramp_down_time", "accuracy", "precision"]
 

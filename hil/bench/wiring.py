@@ -1,0 +1,42 @@
+"""A bench put together: its drivers, and behind them the twins that its file names."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from hil.bench.bench import Devices, build_devices, close_devices
+from hil.config.bench import BenchConfig
+from hil.config.load import Bench
+from hil.record.journal import Journal
+
+if TYPE_CHECKING:
+    from hil.virtual.lab import TruthWriter, VirtualLab
+
+
+@contextlib.asynccontextmanager
+async def wired(
+    bench: Bench, seed: int, journal: Journal, truth: TruthWriter | None = None
+) -> AsyncIterator[tuple[BenchConfig, Devices]]:
+    """The drivers of a bench with its twins behind them, built and not yet opened.
+
+    Yields the bench file with the addresses that the twins really have. Everything is closed and
+    stopped at the end. Raises HilError if a twin or a driver cannot be had.
+    """
+    config, devices = bench.config, Devices({}, {}, {})
+    lab: VirtualLab | None = None
+    try:
+        if config.virtual is not None:
+            from hil.virtual.lab import VirtualLab
+
+            lab = VirtualLab(bench, seed)
+            config = await lab.start(truth)
+        devices = build_devices(bench, config, journal)
+        if lab is not None:
+            await lab.connect(config)
+        yield config, devices
+    finally:
+        await close_devices(devices, journal)
+        if lab is not None:
+            await lab.stop()

@@ -1,0 +1,53 @@
+"""From a run folder to what is made of it: the result, the report, the exit status. No bench."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hil.assess.evaluate import evaluate, to_json
+from hil.config.limits import LimitsConfig
+from hil.errors import ExitStatus
+from hil.record.manifest import Ending
+from hil.record.run_folder import JUNIT, REPORT, RESULT, read_run, write_whole
+from hil.report.html import write_report
+from hil.report.junit import write_junit
+from hil.report.plots import step_svg
+
+
+def conclude(path: Path, limits: LimitsConfig | None = None) -> dict[str, Any]:
+    """Evaluate a run folder, and write the result, the report and the JUnit file beside it."""
+    record = read_run(path)
+    result = evaluate(record, limits or record.limits)
+    write_whole(path / RESULT, to_json(result))
+    write_report(record, result, path / REPORT)
+    write_junit(result, path / JUNIT)
+    return result
+
+
+def write_picture(path: Path, setpoint_number: int) -> Path:
+    """Write the response to one setpoint as an SVG into the run folder. Raises RecordError."""
+    record = read_run(path)
+    target = path / f"step-{setpoint_number}.svg"
+    write_whole(target, step_svg(record, evaluate(record, record.limits), setpoint_number))
+    return target
+
+
+def exit_status(result: dict[str, Any], ending: Ending) -> ExitStatus:
+    """Exit status of a run: the safe state first, then how it ended, then its verdict."""
+    if ending.safe_state_confirmed is False:
+        return ExitStatus.UNSAFE
+    if ending.state == "aborted":
+        return ExitStatus.ABORTED_SAFE
+    if ending.state == "failed":
+        return ExitStatus.ERROR
+    return verdict_status(result)
+
+
+def verdict_status(result: dict[str, Any]) -> ExitStatus:
+    """Exit status of a verdict."""
+    return {
+        "FAIL": ExitStatus.FAIL,
+        "INCONCLUSIVE": ExitStatus.INCONCLUSIVE,
+        "ERROR": ExitStatus.ERROR,
+    }.get(result["verdict"], ExitStatus.PASS)

@@ -1,0 +1,94 @@
+"""What a run is made from: every file loaded and checked, before anything is touched."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hil.clock import ClockKind
+from hil.config.bench import BenchConfig, TelemetryConfig
+from hil.config.library import Kind
+from hil.config.limits import LimitsConfig
+from hil.config.load import Bench, Loaded, load, load_bench
+from hil.config.scenario import ScenarioConfig
+from hil.errors import ConfigError
+from hil.play.timeline import Plan, expand
+
+DEFAULT_LIMITS = "dtu-2021"
+"""Definitions to measure by where nobody names limits; it judges nothing."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything a run needs, loaded and checked against each other; nothing has been touched."""
+
+    bench: Bench
+    scenario: Loaded[ScenarioConfig]
+    limits: Loaded[LimitsConfig]
+    plan: Plan
+    clock: ClockKind
+    seed: int
+
+
+def prepare(
+    bench: str, scenario: str, *, clock: ClockKind | None, seed: int, limits: str | None = None
+) -> Inputs:
+    """Load and check all files; with no clock named, warp where everything is virtual.
+
+    Raises ConfigError with every problem of all of them.
+    """
+    problems: list[str] = []
+
+    def attempt(loading: Callable[[], Any]) -> Any:
+        try:
+            return loading()
+        except ConfigError as error:
+            problems.extend(error.problems)
+            return None
+
+    the_bench: Bench | None = attempt(lambda: load_bench(bench))
+    the_scenario: Loaded[ScenarioConfig] | None = attempt(lambda: load(Kind.SCENARIO, scenario))
+    name = limits or (the_scenario.model.limits if the_scenario else None) or DEFAULT_LIMITS
+    the_limits: Loaded[LimitsConfig] | None = attempt(lambda: load(Kind.LIMITS, name))
+    plan: Plan | None = None
+    if the_bench is not None and the_scenario is not None:
+        config, folder = the_bench.config, the_scenario.path.parent
+        model, source = the_scenario.model, the_scenario.source
+        plan = attempt(lambda: expand(model, source, folder, config, seed))
+        if config.telemetry is not None:
+            attempt(functools.partial(_check_telemetry, config.telemetry))
+        clock = clock or (ClockKind.REAL if real_devices(config) else ClockKind.WARP)
+        problems += _clock_problems(config, clock)
+    if problems or the_bench is None or the_scenario is None or the_limits is None or plan is None:
+        raise ConfigError(problems)
+    assert clock is not None
+    return Inputs(the_bench, the_scenario, the_limits, plan, clock, seed)
+
+
+def _check_telemetry(telemetry: TelemetryConfig) -> None:
+    """Raises ConfigError if the broker's password or certificate files cannot be used."""
+    from hil.drivers.telemetry import broker_of
+
+    broker_of(telemetry)
+
+
+def load_limits(name: str | None) -> LimitsConfig | None:
+    """Limits by path or name, ``None`` for none. Raises ConfigError."""
+    return None if name is None else load(Kind.LIMITS, name).model
+
+
+def real_devices(config: BenchConfig) -> list[str]:
+    """Devices of a bench that are no twins."""
+    return sorted(set(config.device_names()) - set(config.virtual_names()))
+
+
+def _clock_problems(config: BenchConfig, clock: ClockKind) -> list[str]:
+    real = real_devices(config)
+    if clock is ClockKind.WARP and real:
+        return [
+            f"the warp clock needs a bench that is virtual throughout; {', '.join(real)} "
+            "are real devices and answer in real time. Use --clock real"
+        ]
+    return []
