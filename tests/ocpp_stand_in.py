@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+from recorder import Recorder
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
@@ -17,7 +18,7 @@ from hil.config.personalities import VirtualEvse
 from hil.config.profiles import EvseProfile
 from hil.drivers.evse.ocpp16 import Ocpp16
 from hil.j1772 import PilotState
-from hil.quantities import Event, EventKind, Frame, Reading
+from hil.quantities import EventKind
 from hil.record.journal import Journal
 from hil.virtual.charge_point import ChargePointTwin
 from hil.virtual.plant import Electrical, PilotSignal
@@ -85,36 +86,8 @@ class StandInPlant:
                 observer(status)
 
 
-class Recorder:
-    """Keeps what the journal says."""
-
-    def __init__(self) -> None:
-        self.readings: list[Reading] = []
-        self.events: list[Event] = []
-        self.frames: list[Frame] = []
-
-    def on_readings(self, readings: Sequence[Reading]) -> None:
-        self.readings += readings
-
-    def on_event(self, event: Event) -> None:
-        self.events.append(event)
-
-    def on_frame(self, frame: Frame) -> None:
-        self.frames.append(frame)
-
-    def of(self, kind: EventKind, device: str = "dut") -> list[Event]:
-        return [e for e in self.events if e.kind is kind and e.device == device]
-
-    def findings(self, device: str = "dut") -> list[str]:
-        return [event.data["code"] for event in self.of(EventKind.FINDING, device)]
-
-    def finding(self, code: str, device: str = "dut") -> str:
-        """Text of the one finding with this code."""
-        texts = [
-            e.data["text"] for e in self.of(EventKind.FINDING, device) if e.data["code"] == code
-        ]
-        assert len(texts) == 1, f"{code}: {len(texts)} times in {self.findings(device)}"
-        return str(texts[0])
+class OcppRecorder(Recorder):
+    """What the journal said, and the bench's side of OCPP in it."""
 
     def outcomes(self) -> list[tuple[EventKind, int, Any]]:
         """The fate of each setpoint, in order: kind, number, claim or reason."""
@@ -173,7 +146,7 @@ class Bench:
         self.loop = asyncio.get_running_loop()
         self.clock = Clock(kind)
         self.journal = Journal(self.clock)
-        self.record = Recorder()
+        self.record = OcppRecorder()
         self.journal.subscribe(self.record)
         self.plant = StandInPlant(self.loop)
         self.twin: ChargePointTwin | None = None

@@ -1,11 +1,20 @@
-"""A control pilot for tests of the emulator and its twin: it does what the test says, at once."""
+"""What the pilot emulator's tests stand on: an obedient pilot, a twin, a driver, a recorder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
 
-from hil.clock import Scheduler
+from recorder import Recorder
+
+from hil.clock import Clock, ClockKind, Scheduler, run_on
+from hil.config.bench import PilotConfig
+from hil.drivers.pilot.emulator import PilotEmulator
 from hil.j1772 import HIGH_LEVEL_V, PilotState
+from hil.quantities import EventKind
+from hil.record.journal import Journal
+from hil.virtual.pilot_emulator import PilotEmulatorTwin
 from hil.virtual.plant import PilotSignal
 
 
@@ -49,3 +58,57 @@ class StandInPlant:
             self.duty_edges.append((self._scheduler.time(), self._last.duty_percent))
         for observer in self._observers:
             observer(self._last)
+
+
+class PilotRecorder(Recorder):
+    """What the journal said, and the states shown in it."""
+
+    def states(self) -> list[tuple[str, str]]:
+        return [(e.data["state"], e.data["cause"]) for e in self.of(EventKind.PILOT_STATE)]
+
+
+class Bench:
+    """A twin behind a socket, the driver in front of it, and what was recorded."""
+
+    def __init__(self, kind: ClockKind, seed: int = 1) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.clock = Clock(kind)
+        self.journal = Journal(self.clock)
+        self.record = PilotRecorder()
+        self.journal.subscribe(self.record)
+        self.plant = StandInPlant(self.loop)
+        self.twin = PilotEmulatorTwin(self.plant, seed, self.loop)  # type: ignore[arg-type]
+        self.pilot: PilotEmulator
+
+    async def start(self) -> int:
+        port = await self.twin.start("127.0.0.1", 0)
+        self.pilot = self.driver(f"socket://127.0.0.1:{port}")
+        return port
+
+    def driver(self, link: str, **settings: Any) -> PilotEmulator:
+        config = PilotConfig.model_validate(
+            {"driver": "pilot-emulator", "link": link, "plugged_into": "dut", **settings}
+        )
+        return PilotEmulator("vehicle", config, self.journal)
+
+    async def stop(self) -> None:
+        await self.pilot.close()
+        await self.twin.stop()
+
+
+def play(
+    scenario: Callable[[Bench], Awaitable[None]], kind: ClockKind = ClockKind.WARP, seed: int = 1
+) -> PilotRecorder:
+    """Run a scenario on an opened bench; what was recorded."""
+
+    async def main() -> PilotRecorder:
+        bench = Bench(kind, seed)
+        await bench.start()
+        try:
+            await bench.pilot.open()
+            await scenario(bench)
+        finally:
+            await bench.stop()
+        return bench.record
+
+    return run_on(kind, main)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hil.config.limits import LimitsConfig
 from hil.quantities import LINES, Event, EventKind, Phase, Quantity
+from hil.record.samples import Series
 
 Array = NDArray[np.float64]
 
@@ -24,14 +25,6 @@ CYCLE_S = 0.02
 VOLTAGE_V = 230.0
 RATED_A = 32.0
 DEFINITIONS = {"depart_hold": "500 ms", "pre_window": "5 s", "steady_window": "10 s"}
-
-
-class Series(NamedTuple):
-    t: Array
-    t_request: Array
-    t_reply: Array
-    value: Array
-    good: NDArray[np.bool_]
 
 
 NOTHING = Series(*(np.empty(0) for _ in range(4)), np.empty(0, dtype=bool))

@@ -1,1 +1,18 @@
-"""From a run folder to its result: pure functions, no bench needed."""
+"""From a run folder to its result: pure functions, no bench needed.
+
+To be read in this order; each module uses those before it:
+
+- ``uncertainty``: terms, how they combine, a figure over many steps;
+- ``devices``: who was on the bench, and the EVSE's rating;
+- ``steps``: the record cut into setpoint steps;
+- ``trace``: the reference meter's power, one value per refresh, with the meter's weaknesses;
+- ``passage``: levels and bands of one step, and the first value that leaves;
+- ``shape``: curves fitted to what a meter shows of a response;
+- ``crossing``: instants between values, where no curve fits;
+- ``response``: the instants of one response, by whichever of the two serves;
+- ``tracking``: accuracy and precision;
+- ``outcome``: everything about one step: what became of it, its instants, its figures;
+- ``verdict``: the decision rule;
+- ``summary``: from all steps of an EVSE to its attributes;
+- ``evaluate``: from the record to ``result.json``.
+"""

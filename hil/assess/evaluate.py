@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hil.assess.material import RecordLike, devices_of, needed
+from hil.assess.devices import Rating, devices_of, needed, pilots_of, rating_of
 from hil.assess.outcome import NO_RESPONSE, Bench, Measured, measure
-from hil.assess.steps import Rating, cut, pilots_of, rating_of
+from hil.assess.steps import cut
 from hil.assess.summary import attributes
 from hil.assess.trace import Trace, trace_of
 from hil.assess.tracking import supply_of
@@ -18,10 +18,13 @@ from hil.assess.verdict import DECISION_RULE, Verdict, of_run
 from hil.config.limits import LimitsConfig
 from hil.quantities import EventKind
 
+if TYPE_CHECKING:
+    from hil.record.run_folder import Record
+
 Findings = list[dict[str, Any]]
 
 
-def evaluate(record: RecordLike, limits: LimitsConfig) -> dict[str, Any]:
+def evaluate(record: Record, limits: LimitsConfig) -> dict[str, Any]:
     """The content of ``result.json``: SI units, unrounded, ``None`` where a thing is not known.
 
     Raises RecordError if the record lacks what every record has.
@@ -38,7 +41,7 @@ def evaluate(record: RecordLike, limits: LimitsConfig) -> dict[str, Any]:
             meters[evse] = _meter(trace)
         entries.extend(attributes(evse, measured, trace, rating, limits.attributes))
         steps.extend(_step(one) for one in measured)
-    verdicts = [Verdict(entry["verdict"]) for entry in entries]
+    verdicts = {f"{e['name']} of {e['target']}": Verdict(e["verdict"]) for e in entries}
     verdict, reason = of_run(verdicts, manifest.get("state", "open"), record.incomplete)
     devices = manifest["devices"]
     virtual = [name for name, facts in devices.items() if facts.get("virtual")]
@@ -53,6 +56,7 @@ def evaluate(record: RecordLike, limits: LimitsConfig) -> dict[str, Any]:
         "virtual_devices": virtual,
         "clock": {"kind": needed(needed(manifest, "clock", "the manifest"), "kind", "its clock")},
         "state": manifest.get("state", "open"),
+        "detail": manifest.get("detail") or "",
         "incomplete": record.incomplete,
         "limits": {
             "name": limits.limits,
@@ -85,7 +89,7 @@ def _meter(trace: Trace) -> dict[str, Any]:
 
 
 def _measure(
-    record: RecordLike, evse: str, rating: Rating, limits: LimitsConfig, findings: Findings
+    record: Record, evse: str, rating: Rating, limits: LimitsConfig, findings: Findings
 ) -> tuple[Trace | None, list[Measured]]:
     """Every step of one EVSE; what was odd goes to the findings."""
     trace, oddities = trace_of(record, evse)
@@ -108,7 +112,7 @@ def _measure(
     return trace, measured
 
 
-def _recorded(record: RecordLike) -> Findings:
+def _recorded(record: Record) -> Findings:
     """Findings of the run itself."""
     return [
         _finding(
@@ -181,6 +185,8 @@ def _step(one: Measured) -> dict[str, Any]:
         "level_after_w": one.after.mean_w if one.after else None,
         "noise_before_w": one.before.deviation_w if one.before else None,
         "noise_after_w": one.after.deviation_w if one.after else None,
+        "depart_band_w": one.depart_band_w,
+        "settle_band_w": one.settle_band_w,
         "requested_w": one.requested,
         "voltage_v": one.at.voltage_v if one.at else None,
         "phases": one.at.phases if one.at else None,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from hil.assess.crossing import date_back
+from hil.assess.devices import Rating
 from hil.assess.passage import (
     Level,
     Passage,
@@ -17,7 +18,7 @@ from hil.assess.passage import (
     settle_band_w,
 )
 from hil.assess.response import time_response
-from hil.assess.steps import Direction, Rating, Step, Transition, answered
+from hil.assess.steps import Direction, Step, Transition, answered
 from hil.assess.trace import Trace, Values, holed, refreshed
 from hil.assess.tracking import (
     Conditions,
@@ -37,15 +38,15 @@ NO_ANSWER, INTERRUPTED, NOT_MEASURED = "no_answer", "interrupted", "not_measured
 
 _SIGNS: Mapping[Direction, int] = {"up": 1, "down": -1, "none": 0}
 
-_STAMP_S = 1e-3
-"""How late an answer's stamp may be: one turn of a busy event loop; bench convention."""
-_PILOT_STAMP_S = 5e-3
-"""How late a pilot edge may be stamped: one line at 115200 baud and one pilot period of 1 ms."""
+_ANSWER = Term("stamp of the answer", rectangular(0.5 * 1e-3))
+"""An answer may be stamped late by one turn of a busy event loop, 1 ms; bench convention."""
+_EDGE = Term("stamp of the pilot edge", rectangular(0.5 * 5e-3))
+"""A pilot edge may be: by one line at 115200 baud and one pilot period of 1 ms, 5 ms in all."""
 _KEPT_SHARE = 1.1
 """A steady power up to this share of what was asked for counts as followed where nothing else of
 the response is known; drawing less is allowed. Firmware's own over-current tolerance."""
-_MAINS_CYCLE_S = 0.02
-"""A power is a mean over a mains cycle at least, so no instant of it is sharper."""
+_CYCLE = Term("mains cycle", rectangular(0.5 * 0.02))
+"""A power is a mean over a mains cycle, 20 ms, at least, so no instant of it is sharper."""
 _TOO_HOLED = 0.5
 """Share of a window that may be without news before its level counts as not measured."""
 
@@ -72,6 +73,10 @@ class Measured(NamedTuple):
     after: Level | None = None
     at: Conditions | None = None
     """The supply during the steady window."""
+    depart_band_w: float | None = None
+    """Half width of the band about the level before that the power has to leave."""
+    settle_band_w: float | None = None
+    """Half width of the band about the level after that the power has to stay in."""
     pilot_s: float | None = None
     timing: Timing | None = None
     resolvable: bool = False
@@ -125,7 +130,8 @@ def _with_response(known: Measured, bench: Bench) -> Measured:
     if before.moves(floor_w):
         return _untimed(known, "the power was still moving when it was sent", bench)
     band_w = depart_band_w(before, after, floor_w, definitions)
-    known = known._replace(resolvable=_expected_w(known, bench) > 2.0 * band_w)
+    resolvable = _expected_w(known, bench) > 2.0 * band_w
+    known = known._replace(resolvable=resolvable, depart_band_w=band_w)
     if after is None:
         return _cut_short(known, values, before, band_w, bench)
     return _complete(known, values, (before, after), band_w, bench)
@@ -203,6 +209,7 @@ def _complete(
     if known.direction == "none" and step.previous is not None:
         return known._replace(outcome=FOLLOWED, reason="it repeats the setpoint in force")
     settle_w = settle_band_w(before, after, bench.trace.resolution_w, bench.definitions)
+    known = known._replace(settle_band_w=settle_w)
     departs = leaves(
         values, step.sent_s, before.mean_w, band_w, sign, bench.definitions.depart_hold
     )
@@ -252,17 +259,16 @@ def _with_delays(known: Measured, sign: int) -> Measured:
     """Delays that the events alone tell."""
     step = known.step
     assert step.acknowledged_s is not None
-    stamp = Term("stamp of the answer", rectangular(0.5 * _STAMP_S))
-    communication = Estimate(step.acknowledged_s - step.sent_s, (stamp,))
-    pilot_s = step.pilot_s(sign)
+    communication = Estimate(step.acknowledged_s - step.sent_s, (_ANSWER,))
+    # Without a car the pilot offers nothing; the edge when one comes is no answer to the setpoint.
+    pilot_s = step.pilot_s(sign) if step.plugged else None
     if pilot_s is None:
         return known._replace(communication=communication, pilot_s=None, evse_delay=None)
-    edge = Term("stamp of the pilot edge", rectangular(0.5 * _PILOT_STAMP_S))
-    delay = Estimate(pilot_s - step.acknowledged_s, (stamp, edge))
+    delay = Estimate(pilot_s - step.acknowledged_s, (_ANSWER, _EDGE))
     return known._replace(communication=communication, pilot_s=pilot_s, evse_delay=delay)
 
 
-def meter_terms(trace: Trace) -> tuple[Term, ...]:
+def _meter_terms(trace: Trace) -> tuple[Term, ...]:
     """What every instant read from a meter is uncertain by, alike for all of a run."""
     return (
         Term("meter sampling and refresh", rectangular(0.5 * trace.bracket_s), shared=True),
@@ -276,23 +282,21 @@ def _with_times(known: Measured, timing: Timing, sign: int, bench: Bench) -> Mea
     step = known.step
     assert step.acknowledged_s is not None
     shape = Term("noise and shape of the response", timing.departed_standard_s)
-    stamp = Term("stamp of the answer", rectangular(0.5 * _STAMP_S))
-    cycle = Term("mains cycle", rectangular(0.5 * _MAINS_CYCLE_S))
-    terms = (*meter_terms(bench.trace), cycle, shape)
+    terms = (*_meter_terms(bench.trace), _CYCLE, shape)
     ev_dead = None
     if known.pilot_s is not None:
-        edge = Term("stamp of the pilot edge", rectangular(0.5 * _PILOT_STAMP_S))
-        ev_dead = Estimate(timing.departed_s - known.pilot_s, (*terms, edge))
+        ev_dead = Estimate(timing.departed_s - known.pilot_s, (*terms, _EDGE))
     ramp = None
     if timing.settled_s is not None:
         shape_of_ramp = Term("noise and shape of the response", timing.ramp_standard_s)
-        cycles = Term("mains cycle", math.sqrt(2.0) * cycle.standard)
+        # Both of its ends are blurred by a cycle; what the meter adds is the same at both.
+        cycles = _CYCLE._replace(standard=math.sqrt(2.0) * _CYCLE.standard)
         ramp = Estimate(timing.settled_s - timing.departed_s, (cycles, shape_of_ramp))
     direction: Direction = "up" if sign > 0 else "down"
     return known._replace(
         direction=direction,
         timing=timing,
-        activation=Estimate(timing.departed_s - step.acknowledged_s, (*terms, stamp)),
+        activation=Estimate(timing.departed_s - step.acknowledged_s, (*terms, _ANSWER)),
         total_activation=Estimate(timing.departed_s - step.sent_s, terms),
         ev_dead=ev_dead,
         ramp=ramp,
@@ -306,7 +310,7 @@ def _with_tracking(known: Measured, bench: Bench) -> Measured:
         return known
     setpoint = step.setpoint
     known = known._replace(requested=requested_w(setpoint, at))
-    if bench.rating.amperes(setpoint) < MINIMUM_CURRENT_A - 1e-6:
+    if not bench.rating.allows_charging(setpoint):
         return known
     floor_w = bench.definitions.settle_share * bench.rating.power_w
     if after.moves(floor_w) or known.outcome == INTERRUPTED:

@@ -25,10 +25,9 @@ from hil.config.limits import Definitions
 Array = NDArray[np.float64]
 
 _BLOCKS = 20
+"""Most blocks of a window: 19 degrees of freedom bring Student's t within 7 % of the normal."""
 _ENOUGH_FOR_NOISE = 10
 """With fewer values before a step, the noise after it counts as well."""
-
-
 _MEDIAN_ALLOWS = 3.7
 """The median of normal differences is 0.67 of their deviation; 2.5 times that for few values."""
 

@@ -21,15 +21,20 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 _LEAST_Q, _MOST_Q = -0.5, 2.0
+"""From a tail longer than a lag's to a ramp that gets steeper towards its end."""
 _LAG_Q, _RAMP_Q = 1e-6, 1.0
+"""The two named shapes; 1e-6 stands for 0, by which the formula would divide."""
 _USUAL_Q, _USUAL_Q_SPREAD = 0.6, 0.5
 """What is assumed of q where the values do not tell: anything from a lag to a ramp."""
 
 _ITERATIONS = 60
+"""Most moves of a fit, for one that goes on gaining a little for ever."""
 _GOOD_ENOUGH = 1e-6
 """A fit ends when another move would better it by less than this share."""
 _GOOD_MISFIT = 1.2
+"""A fit that misses by more, in standard deviations, is tried again from a ramp."""
 _STARTS, _LENGTHS = 72, 48
+"""How many departures and lengths :func:`weigh` tries."""
 _TOLERANCE = 0.01
 """Share of the step to which the grid of :func:`weigh` resolves a value."""
 

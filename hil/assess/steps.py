@@ -8,40 +8,21 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from hil.assess.material import RecordLike, devices_of, needed, needed_number
+from hil.assess.devices import SAME_A, Rating, needed, needed_number, pilots_of
 from hil.errors import RecordError
-from hil.j1772 import MINIMUM_CURRENT_A, offer
+from hil.j1772 import offer
 from hil.quantities import Event, EventKind, Setpoint
+
+if TYPE_CHECKING:
+    from hil.record.run_folder import Record
 
 Direction = Literal["up", "down", "none"]
 Transition = Literal["change", "pause", "resume", "none"]
 """Between two levels that both let a car charge; to, and from, one that does not; no change."""
 
-_SAME = 1e-6
 _NO_ANSWER = ("no answer", "timeout", "timed out", "connection lost", "not connected")
-
-
-class Rating(NamedTuple):
-    """What the EVSE is built for, from the manifest."""
-
-    current_a: float
-    phases: int
-    voltage_v: float
-    power_w: float
-
-    def amperes(self, setpoint: Setpoint) -> float:
-        """A setpoint as amperes per phase, at the rated voltage and phases."""
-        if setpoint.unit == "A":
-            return setpoint.value
-        return setpoint.value / (self.voltage_v * self.phases)
-
-    def watts(self, setpoint: Setpoint) -> float:
-        """A setpoint as watts in all, at the rated voltage and phases."""
-        if setpoint.unit == "W":
-            return setpoint.value
-        return setpoint.value * self.voltage_v * self.phases
 
 
 class PilotEdge(NamedTuple):
@@ -75,16 +56,16 @@ class Step(NamedTuple):
         if self.previous is None:
             return "none"
         change_a = rating.amperes(self.setpoint) - rating.amperes(self.previous)
-        if abs(change_a) < _SAME:
+        if abs(change_a) < SAME_A:
             return "none"
         return "up" if change_a > 0 else "down"
 
     def transition(self, rating: Rating) -> Transition:
         """Whether both levels let a car charge."""
-        charges_now = rating.amperes(self.setpoint) >= MINIMUM_CURRENT_A - _SAME
+        charges_now = rating.allows_charging(self.setpoint)
         if self.previous is None:
             return "change" if charges_now else "pause"
-        charged = rating.amperes(self.previous) >= MINIMUM_CURRENT_A - _SAME
+        charged = rating.allows_charging(self.previous)
         if charges_now and charged:
             return "none" if self.direction(rating) == "none" else "change"
         if charges_now:
@@ -97,23 +78,7 @@ class Step(NamedTuple):
         return next((edge.t for edge in ways), None)
 
 
-def rating_of(record: RecordLike, evse: str) -> Rating:
-    """The EVSE's rating as the manifest tells it. Raises RecordError."""
-    where = f"the rating of {evse} in the manifest"
-    facts = needed(devices_of(record, "evse")[evse], "rating", where)
-    current_a, phases, voltage_v, power_w = (
-        needed_number(facts, key, where) for key in ("current_a", "phases", "voltage_v", "power_w")
-    )
-    return Rating(current_a, int(phases), voltage_v, power_w)
-
-
-def pilots_of(record: RecordLike, evse: str) -> list[str]:
-    """Pilot emulators plugged into an EVSE."""
-    pilots = devices_of(record, "pilot")
-    return [name for name, facts in pilots.items() if facts.get("plugged_into") == evse]
-
-
-def cut(record: RecordLike, evse: str, record_ends_s: float) -> list[Step]:
+def cut(record: Record, evse: str, record_ends_s: float) -> list[Step]:
     """All setpoint steps of an EVSE, in order; a record cut off ends its last step."""
     closes_s = min(
         (e.t for e in _of(record, EventKind.RUN) if e.data.get("state") == "closing"),
@@ -174,7 +139,7 @@ def answered(failure: str) -> bool:
     return not any(word in failure.lower() for word in _NO_ANSWER)
 
 
-def _of(record: RecordLike, kind: EventKind) -> Iterator[Event]:
+def _of(record: Record, kind: EventKind) -> Iterator[Event]:
     return (event for event in record.events if event.kind is kind)
 
 
@@ -192,7 +157,7 @@ def _first_after(
     return ends[at] if at < len(ends) else (max(record_ends_s, sent_s), "end")
 
 
-def _other_ends(record: RecordLike, evse: str, record_ends_s: float) -> Iterator[tuple[float, str]]:
+def _other_ends(record: Record, evse: str, record_ends_s: float) -> Iterator[tuple[float, str]]:
     """Unplugging, stopping, the way to the safe state, the end of the run."""
     closing = "abort" if record.manifest.get("state") in ("aborted", "failed") else "end"
     for event in record.events:
@@ -211,7 +176,7 @@ def _concerns(event: Event, evse: str) -> bool:
     return event.device in (evse, "bench", "")
 
 
-def _switches(record: RecordLike, evse: str) -> Iterator[tuple[float, bool]]:
+def _switches(record: Record, evse: str) -> Iterator[tuple[float, bool]]:
     """Instants from which a vehicle is there to charge, or is not."""
     turns = {"plug_in": True, "start_charging": True, "unplug": False, "stop_charging": False}
     for event in _of(record, EventKind.COMMAND):
@@ -228,7 +193,7 @@ def _plugged(switches: Sequence[tuple[float, bool]], t: float) -> bool:
     return not switches[0][1] if switches else True
 
 
-def _edges(record: RecordLike, evse: str) -> Iterator[PilotEdge]:
+def _edges(record: Record, evse: str) -> Iterator[PilotEdge]:
     pilots = pilots_of(record, evse)
     for event in _of(record, EventKind.PILOT_EDGE):
         if event.device in pilots:

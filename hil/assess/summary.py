@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from hil.assess.devices import Rating
 from hil.assess.outcome import (
     INTERRUPTED,
     NO_ANSWER,
@@ -14,7 +15,6 @@ from hil.assess.outcome import (
     REJECTED,
     Measured,
 )
-from hil.assess.steps import Rating
 from hil.assess.trace import Trace
 from hil.assess.tracking import repeatability
 from hil.assess.uncertainty import COVERAGE_FACTOR, Estimate, distribution, summarise
@@ -31,6 +31,8 @@ class Timed(NamedTuple):
     """Only steps that go this way."""
     definition: str
     needs_settling: bool = False
+    needs_meter: bool = True
+    needs_pilot: bool = False
 
 
 TIMES = (
@@ -47,7 +49,7 @@ TIMES = (
         "up",
         "from the departure of the power until it stays within the settling band of its new, "
         "higher level: t_settled - t_departed",
-        True,
+        needs_settling=True,
     ),
     Timed(
         "ramp_down_time",
@@ -55,7 +57,7 @@ TIMES = (
         "down",
         "from the departure of the power until it stays within the settling band of its new, "
         "lower level: t_settled - t_departed",
-        True,
+        needs_settling=True,
     ),
 )
 """The times among the practical attributes."""
@@ -72,6 +74,7 @@ MORE_TIMES = (
         lambda one: one.communication,
         None,
         "from sending the setpoint to its acknowledgement: t_acknowledged - t_sent",
+        needs_meter=False,
     ),
     Timed(
         "evse_delay",
@@ -79,12 +82,15 @@ MORE_TIMES = (
         None,
         "from the acknowledgement to the changed duty cycle of the control pilot: "
         "t_pilot - t_acknowledged; negative if the EVSE acts before it answers",
+        needs_meter=False,
+        needs_pilot=True,
     ),
     Timed(
         "ev_dead_time",
         lambda one: one.ev_dead,
         None,
         "from the changed duty cycle to the departure of the power: t_departed - t_pilot",
+        needs_pilot=True,
     ),
 )
 """Times beside them, reported and not judged."""
@@ -104,6 +110,24 @@ _PRECISION = (
 )
 
 
+class Figure(NamedTuple):
+    """What the steps come to, in one number with its statistic."""
+
+    statistic: str
+    estimate: Estimate | None
+    values: Sequence[float]
+    """Of every step that told one."""
+    of: int
+    """How many steps could have told one."""
+
+
+class Bound(NamedTuple):
+    """What a figure is judged by, in its own unit, and where that comes from."""
+
+    limit: float | None = None
+    source: str | None = None
+
+
 def attributes(
     target: str,
     steps: Sequence[Measured],
@@ -112,36 +136,36 @@ def attributes(
     limits: AttributeLimits,
 ) -> list[dict[str, Any]]:
     """Every attribute of one EVSE, as it stands in the result."""
+    metered = trace is not None
+    allowing = [one for one in steps if rating.allows_charging(one.step.setpoint)]
     return [
-        *(_time(target, timed, steps, trace, getattr(limits, timed.name)) for timed in TIMES),
-        _accuracy(target, steps, trace, rating, limits.accuracy),
-        _precision(target, steps, trace, rating, limits.precision),
-        *(_time(target, timed, steps, trace, None) for timed in MORE_TIMES),
-        _accuracy_current(target, steps, trace),
+        *(_time(target, timed, steps, metered, getattr(limits, timed.name)) for timed in TIMES),
+        _accuracy(target, allowing, metered, rating, limits.accuracy),
+        _precision(target, allowing, trace, rating, limits.precision),
+        *(_time(target, timed, steps, metered, None) for timed in MORE_TIMES),
+        _accuracy_current(target, allowing, metered),
     ]
 
 
-def _entry(
-    name: str,
-    target: str,
-    unit: str,
-    definition: str,
-    statistic: str,
-    estimate: Estimate | None,
-    values: Sequence[float],
-    of: int,
-) -> dict[str, Any]:
+def _figure(found: Sequence[Estimate | None], statistic: str, of: int) -> Figure:
+    estimates = [estimate for estimate in found if estimate is not None]
+    estimate = summarise(estimates, statistic) if estimates else None
+    return Figure(statistic, estimate, [one.value for one in estimates], of)
+
+
+def _entry(name: str, target: str, unit: str, definition: str, figure: Figure) -> dict[str, Any]:
     """An attribute that is not judged yet."""
+    estimate, values = figure.estimate, figure.values
     return {
         "name": name,
         "target": target,
         "value": estimate.value if estimate else None,
         "unit": unit,
-        "statistic": statistic,
+        "statistic": figure.statistic,
         "expanded_uncertainty": estimate.expanded if estimate else None,
         "coverage_factor": COVERAGE_FACTOR,
         "n": len(values),
-        "of": of,
+        "of": figure.of,
         "percent_of_rated": None,
         "distribution": distribution(np.array(values))._asdict() if values else None,
         "limit": None,
@@ -158,9 +182,8 @@ def _entry(
 
 def _judge(
     entry: dict[str, Any],
-    estimate: Estimate | None,
-    limit: float | None,
-    source: str | None,
+    figure: Figure,
+    bound: Bound,
     missing: str,
     doubts: Sequence[str],
     measurable: bool,
@@ -170,10 +193,11 @@ def _judge(
     A limit that steps of the run should have tested and none could tell is INCONCLUSIVE, unless
     the bench had nothing to measure it with.
     """
-    entry["limit"], entry["limit_source"] = limit, source
+    estimate, limit = figure.estimate, bound.limit
+    entry["limit"], entry["limit_source"] = bound
     if estimate is None:
         entry["reason"] = "; ".join(doubts) or missing
-        if limit is not None and (doubts or (measurable and entry["of"])):
+        if limit is not None and (doubts or (measurable and figure.of)):
             entry["verdict"] = Verdict.INCONCLUSIVE.value
         return entry
     if limit is None:
@@ -190,11 +214,44 @@ def _judge(
     return entry
 
 
+# --- doubts -------------------------------------------------------------------------------------
+
+
+class Doubt(NamedTuple):
+    """Steps that have no figure because of the device, hence might have broken any limit."""
+
+    applies: Callable[[Measured], bool]
+    words: str
+
+
+_IGNORED = Doubt(
+    lambda one: one.outcome == NO_RESPONSE and one.resolvable, "brought no change of the power"
+)
+_REFUSED = Doubt(lambda one: one.outcome in (REJECTED, NO_ANSWER), "were rejected or not answered")
+_UNSETTLED = Doubt(
+    lambda one: one.outcome == INTERRUPTED and one.after is not None,
+    "had not settled at the end of their hold",
+)
+
+
+def _doubts(steps: Sequence[Measured], kinds: Sequence[Doubt]) -> list[str]:
+    found = []
+    for doubt in kinds:
+        numbers = [str(one.step.number) for one in steps if doubt.applies(one)]
+        if numbers:
+            text = f"{len(numbers)} of {len(steps)} setpoints {doubt.words}"
+            found.append(f"{text} (number {', '.join(numbers)})")
+    return found
+
+
+# --- times --------------------------------------------------------------------------------------
+
+
 def _time(
     target: str,
     timed: Timed,
     steps: Sequence[Measured],
-    trace: Trace | None,
+    metered: bool,
     limit: TimeLimit | None,
 ) -> dict[str, Any]:
     concerned = [
@@ -202,62 +259,40 @@ def _time(
         for one in steps
         if one.transition == "change" and timed.direction in (None, one.direction)
     ]
-    estimates = [e for one in concerned if (e := timed.estimate(one)) is not None]
-    statistic = limit.statistic if limit else "median"
-    estimate = summarise(estimates, statistic) if estimates else None
-    of = sum(one.direction != "none" for one in concerned)
-    values = [one.value for one in estimates]
-    entry = _entry(timed.name, target, "s", timed.definition, statistic, estimate, values, of)
-    doubts = _unfollowed(concerned, timed.needs_settling)
-    at_most = limit.at_most if limit else None
-    source = limit.source if limit else None
-    return _judge(
-        entry,
-        estimate,
-        at_most,
-        source,
-        _missing(timed, concerned, trace),
-        doubts,
-        trace is not None,
+    found = [timed.estimate(one) for one in concerned]
+    # The first setpoint has no direction of its own; it counts where it told a time all the same.
+    of = sum(
+        one.direction != "none" or estimate is not None
+        for one, estimate in zip(concerned, found, strict=True)
     )
+    figure = _figure(found, limit.statistic if limit else "median", of)
+    entry = _entry(timed.name, target, "s", timed.definition, figure)
+    bound = Bound(limit.at_most, limit.source) if limit else Bound()
+    settling = [_UNSETTLED] if timed.needs_settling else []
+    doubts = _doubts(concerned, [_IGNORED, _REFUSED, *settling])
+    return _judge(entry, figure, bound, _missing(timed, concerned, metered), doubts, metered)
 
 
-def _unfollowed(steps: Sequence[Measured], needs_settling: bool) -> list[str]:
-    """Steps that have no time because of the device, hence might have broken any limit."""
-    ignored = [o for o in steps if o.outcome == NO_RESPONSE and o.resolvable]
-    refused = [o for o in steps if o.outcome in (REJECTED, NO_ANSWER)]
-    unsettled = [
-        o for o in steps if needs_settling and o.outcome == INTERRUPTED and o.after is not None
-    ]
-    doubts = []
-    for some, what in (
-        (ignored, "brought no change of the power"),
-        (refused, "were rejected or not answered"),
-        (unsettled, "had not settled at the end of their hold"),
-    ):
-        if some:
-            numbers = ", ".join(str(one.step.number) for one in some)
-            doubts.append(f"{len(some)} of {len(steps)} setpoints {what} (number {numbers})")
-    return doubts
-
-
-def _missing(timed: Timed, concerned: Sequence[Measured], trace: Trace | None) -> str:
+def _missing(timed: Timed, concerned: Sequence[Measured], metered: bool) -> str:
     """Why there is no figure."""
     if not concerned:
         way = {"up": " to a higher level", "down": " to a lower level", None: ""}[timed.direction]
         return f"no setpoint changed{way} between two levels at which a car charges"
-    if timed.name != "evse_delay" and timed.name != "communication_delay" and trace is None:
+    if timed.needs_meter and not metered:
         return "no meter told the power"
-    if timed.name in ("evse_delay", "ev_dead_time"):
+    if timed.needs_pilot and all(one.pilot_s is None for one in concerned):
         return "no pilot emulator saw the duty cycle change"
     reasons = dict.fromkeys(one.reason for one in concerned if one.reason)
     return "no step could tell it: " + "; ".join(list(reasons)[:3])
 
 
+# --- deviations ---------------------------------------------------------------------------------
+
+
 def _accuracy(
     target: str,
-    steps: Sequence[Measured],
-    trace: Trace | None,
+    allowing: Sequence[Measured],
+    metered: bool,
     rating: Rating,
     limit: DeviationLimit | None,
 ) -> dict[str, Any]:
@@ -266,74 +301,48 @@ def _accuracy(
     A mean over steps would let a bias that is positive at one level and negative at another
     cancel; it is in the distribution.
     """
-    estimates = [one.accuracy for one in steps if one.accuracy is not None]
-    estimate = summarise(estimates, "worst") if estimates else None
-    values = [one.value for one in estimates]
-    entry = _entry(
-        "accuracy", target, "W", _ACCURACY, "worst", estimate, values, _allowing(steps, rating)
-    )
-    _percent(entry, estimate, rating)
-    refused = _unfollowed([o for o in steps if o.outcome in (REJECTED, NO_ANSWER)], False)
-    return _judged_deviation(entry, estimate, limit, rating, trace, refused)
+    figure = _figure([one.accuracy for one in allowing], "worst", len(allowing))
+    entry = _entry("accuracy", target, "W", _ACCURACY, figure)
+    return _judge_watts(entry, figure, limit, rating, metered, _doubts(allowing, [_REFUSED]))
 
 
 def _precision(
     target: str,
-    steps: Sequence[Measured],
+    allowing: Sequence[Measured],
     trace: Trace | None,
     rating: Rating,
     limit: DeviationLimit | None,
 ) -> dict[str, Any]:
-    used = [
-        (one.step.setpoint, one.after)
-        for one in steps
-        if one.precision is not None and one.after is not None
-    ]
+    told = [one for one in allowing if one.precision is not None]
+    levels = [(one.step.setpoint, one.after) for one in told if one.after is not None]
     estimate, within_w, between_w = None, None, None
-    if used and trace is not None:
-        estimate, within_w, between_w = repeatability(used, trace)
-    values = [one.precision.value for one in steps if one.precision is not None]
-    entry = _entry(
-        "precision", target, "W", _PRECISION, "pooled", estimate, values, _allowing(steps, rating)
-    )
-    _percent(entry, estimate, rating)
+    if levels and trace is not None:
+        estimate, within_w, between_w = repeatability(levels, trace)
+    values = [one.precision.value for one in told if one.precision is not None]
+    figure = Figure("pooled", estimate, values, len(allowing))
+    entry = _entry("precision", target, "W", _PRECISION, figure)
     entry["within_step_w"], entry["between_repeats_w"] = within_w, between_w
-    return _judged_deviation(entry, estimate, limit, rating, trace, [])
+    return _judge_watts(entry, figure, limit, rating, trace is not None, [])
 
 
-def _accuracy_current(
-    target: str, steps: Sequence[Measured], trace: Trace | None
-) -> dict[str, Any]:
-    estimates = [one.accuracy_current for one in steps if one.accuracy_current is not None]
-    estimate = summarise(estimates, "worst") if estimates else None
-    values = [one.value for one in estimates]
-    of = sum(one.step.setpoint.unit == "A" for one in steps)
-    entry = _entry(
-        "accuracy_current", target, "A", _ACCURACY_CURRENT, "worst", estimate, values, of
-    )
-    missing = "no meter told the current" if trace is None else "no steady current was measured"
-    return _judge(entry, estimate, None, None, missing, [], trace is not None)
-
-
-def _allowing(steps: Sequence[Measured], rating: Rating) -> int:
-    """Steps whose setpoint lets a car charge."""
-    return sum(one.transition != "pause" and rating.amperes(one.step.setpoint) > 0 for one in steps)
-
-
-def _percent(entry: dict[str, Any], estimate: Estimate | None, rating: Rating) -> None:
-    if estimate is not None:
-        entry["percent_of_rated"] = 100.0 * estimate.value / rating.power_w
-
-
-def _judged_deviation(
+def _judge_watts(
     entry: dict[str, Any],
-    estimate: Estimate | None,
+    figure: Figure,
     limit: DeviationLimit | None,
     rating: Rating,
-    trace: Trace | None,
+    metered: bool,
     doubts: Sequence[str],
 ) -> dict[str, Any]:
-    limit_w = limit.watts(rating.power_w) if limit else None
-    source = limit.source if limit else None
-    missing = "no meter told the power" if trace is None else "the power was steady in no step"
-    return _judge(entry, estimate, limit_w, source, missing, doubts, trace is not None)
+    if figure.estimate is not None:
+        entry["percent_of_rated"] = 100.0 * figure.estimate.value / rating.power_w
+    bound = Bound(limit.watts(rating.power_w), limit.source) if limit else Bound()
+    missing = "the power was steady in no step" if metered else "no meter told the power"
+    return _judge(entry, figure, bound, missing, doubts, metered)
+
+
+def _accuracy_current(target: str, allowing: Sequence[Measured], metered: bool) -> dict[str, Any]:
+    of = sum(one.step.setpoint.unit == "A" for one in allowing)
+    figure = _figure([one.accuracy_current for one in allowing], "worst", of)
+    entry = _entry("accuracy_current", target, "A", _ACCURACY_CURRENT, figure)
+    missing = "no steady current was measured" if metered else "no meter told the current"
+    return _judge(entry, figure, Bound(), missing, [], metered)

@@ -9,18 +9,22 @@ for each refresh, with the instant of that refresh.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.assess.material import RecordLike, SeriesLike, devices_of
+from hil.assess.devices import devices_of
 from hil.assess.uncertainty import rectangular
 from hil.quantities import LINES, Phase, Quantity
 
+if TYPE_CHECKING:
+    from hil.record.run_folder import Record
+    from hil.record.samples import Series
+
 Array = NDArray[np.float64]
 
-GAP_PERIODS = 3.0
+_GAP_PERIODS = 3.0
 """A longer pause between two samples, in poll periods, is a gap."""
 
 _LOOKED_AT = 200_000
@@ -31,10 +35,13 @@ _STALE_REFRESHES = 10.0
 """A meter whose values usually move is stuck if it repeats itself for longer than both."""
 
 _LEAST_INTERVALS = 20
+"""Fewer intervals between value changes do not tell a refresh time."""
 _POLL_JITTER = 0.05
 """How unevenly a meter may be polled, as a share of the poll period."""
 _LEAST_WIDTH_S = 1e-3
+"""Least averaging window, so that nothing is divided by nothing; far below any poll period."""
 _LEAST_RESOLUTION_W = 1e-9
+"""Least resolution, for a meter that shows 0 W throughout."""
 SINGLE_PRECISION = 2.0**-24
 """Relative resolution of the 32-bit floats that many meters send."""
 
@@ -60,8 +67,8 @@ class Trace(NamedTuple):
     lively: bool
     """Whether its noise makes nearly every refresh a new value."""
     jitter_s: float
-    """How much of that uncertainty changes from one refresh to the next, as a standard deviation;
-    the rest is the same for all and shows in no misfit of a curve."""
+    """How much the instant of a refresh, known to ``bracket_s``, is off from one to the next, as a
+    standard deviation; what is off alike for all refreshes is not in here."""
     holes: Array
     """(n, 2): from and to of each gap, and of each stretch in which it repeated a stale value."""
 
@@ -97,7 +104,7 @@ class Oddity(NamedTuple):
     text: str
 
 
-def trace_of(record: RecordLike, evse: str) -> tuple[Trace | None, list[tuple[str, Oddity]]]:
+def trace_of(record: Record, evse: str) -> tuple[Trace | None, list[tuple[str, Oddity]]]:
     """The trace of the first meter in the manifest that measures ``evse`` and has power readings.
 
     ``None`` if there is none. Beside it, by device, whatever was odd.
@@ -120,7 +127,7 @@ def trace_of(record: RecordLike, evse: str) -> tuple[Trace | None, list[tuple[st
     return chosen, oddities
 
 
-def _power(record: RecordLike, meter: str) -> tuple[SeriesLike, Array] | None:
+def _power(record: Record, meter: str) -> tuple[Series, Array] | None:
     """Readings of the total power; the sum of the phases where the meter tells no total."""
     total = record.series(meter, Quantity.POWER, Phase.TOTAL)
     if len(total.t):
@@ -132,7 +139,7 @@ def _power(record: RecordLike, meter: str) -> tuple[SeriesLike, Array] | None:
     return present[0], np.sum([line.value for line in present], axis=0)
 
 
-def _trace(record: RecordLike, meter: str) -> tuple[Trace | None, list[Oddity]]:
+def _trace(record: Record, meter: str) -> tuple[Trace | None, list[Oddity]]:
     found = _power(record, meter)
     if found is None:
         text = f"{meter} gave no power readings that could be used"
@@ -170,7 +177,7 @@ def _trace(record: RecordLike, meter: str) -> tuple[Trace | None, list[Oddity]]:
         jitter_s=0.0,
         holes=np.empty((0, 2)),
     )
-    trace = trace._replace(jitter_s=jitter_of(trace))
+    trace = trace._replace(jitter_s=_jitter_s(trace))
     holes, odd_holes = _holes(record, trace)
     return trace._replace(holes=holes), [*odd, *odd_habits, *averaging.odd, *odd_holes]
 
@@ -255,7 +262,7 @@ def _change_interval_s(changed_s: Array) -> tuple[float, int]:
     return float(near.mean()), len(near)
 
 
-def jitter_of(trace: Trace) -> float:
+def _jitter_s(trace: Trace) -> float:
     """How much of the uncertainty of a refresh's instant changes from one to the next.
 
     Told from how evenly the middles of the brackets follow each other; where a meter refreshes
@@ -272,9 +279,9 @@ def jitter_of(trace: Trace) -> float:
     return min(float(steps_s.std()) / math.sqrt(2.0), trace.bracket_s / math.sqrt(12.0))
 
 
-def _holes(record: RecordLike, trace: Trace) -> tuple[Array, list[Oddity]]:
+def _holes(record: Record, trace: Trace) -> tuple[Array, list[Oddity]]:
     """Gaps between samples, and stretches in which a meter that usually moves stood still."""
-    late = np.flatnonzero(np.diff(trace.t) > GAP_PERIODS * trace.poll_s)
+    late = np.flatnonzero(np.diff(trace.t) > _GAP_PERIODS * trace.poll_s)
     gaps = np.column_stack((trace.t[late], trace.t[late + 1]))
     stale = _stale(record, trace)
     odd = []
@@ -289,7 +296,7 @@ def _holes(record: RecordLike, trace: Trace) -> tuple[Array, list[Oddity]]:
     return np.concatenate((gaps, stale)), odd
 
 
-def _stale(record: RecordLike, trace: Trace) -> Array:
+def _stale(record: Record, trace: Trace) -> Array:
     """Stretches of a repeated value other than nothing, while the voltage stood still as well."""
     if not trace.lively:
         return np.empty((0, 2))
@@ -302,7 +309,7 @@ def _stale(record: RecordLike, trace: Trace) -> Array:
     return np.array([pair for pair in stretches if not _moved(voltage, *pair)]).reshape(-1, 2)
 
 
-def _moved(series: SeriesLike, start_s: float, end_s: float) -> bool:
+def _moved(series: Series, start_s: float, end_s: float) -> bool:
     first, last = np.searchsorted(series.t, (start_s, end_s))
     return last - first > 1 and bool(np.ptp(series.value[first:last]) > 0.0)
 

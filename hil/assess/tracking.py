@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from hil.assess.material import RecordLike, SeriesLike
+from hil.assess.devices import Rating
 from hil.assess.passage import Level
-from hil.assess.steps import Rating
 from hil.assess.trace import SINGLE_PRECISION, Trace
 from hil.assess.uncertainty import (
     COVERAGE_FACTOR,
@@ -29,6 +28,10 @@ from hil.assess.uncertainty import (
 )
 from hil.quantities import LINES, Quantity, Setpoint
 
+if TYPE_CHECKING:
+    from hil.record.run_folder import Record
+    from hil.record.samples import Series
+
 _LEAST_CURRENT_A = 0.5
 _LEAST_SHARE = 0.1
 """A phase carries current if it has more than both: 0.5 A, and this share of the largest."""
@@ -37,8 +40,8 @@ _LEAST_SHARE = 0.1
 class Supply(NamedTuple):
     """Voltage and current of each phase, as the reference meter told them."""
 
-    voltage: tuple[SeriesLike, ...]
-    current: tuple[SeriesLike, ...]
+    voltage: tuple[Series, ...]
+    current: tuple[Series, ...]
 
 
 class Conditions(NamedTuple):
@@ -58,7 +61,7 @@ class Conditions(NamedTuple):
     phases_measured: bool
 
 
-def supply_of(record: RecordLike, meter: str) -> Supply:
+def supply_of(record: Record, meter: str) -> Supply:
     """Series of a meter's voltages and currents; phases it does not tell are empty."""
     return Supply(
         tuple(record.series(meter, Quantity.VOLTAGE, line) for line in LINES),
@@ -92,7 +95,7 @@ def conditions(supply: Supply, rating: Rating, start_s: float, end_s: float) -> 
     )
 
 
-def _mean(series: SeriesLike, start_s: float, end_s: float) -> tuple[float, float]:
+def _mean(series: Series, start_s: float, end_s: float) -> tuple[float, float]:
     """Mean over a window and its standard uncertainty; not a number if nothing was read."""
     first, last = np.searchsorted(series.t, (start_s, end_s))
     value = series.value[first:last]
@@ -105,7 +108,7 @@ def _mean(series: SeriesLike, start_s: float, end_s: float) -> tuple[float, floa
     return float(value.mean()), float(value.std()) / math.sqrt(news)
 
 
-def _resolution(series: SeriesLike, start_s: float, end_s: float) -> float:
+def _resolution(series: Series, start_s: float, end_s: float) -> float:
     first, last = np.searchsorted(series.t, (start_s, end_s))
     change = np.abs(np.diff(series.value[first:last]))
     change = change[change > 0.0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 DECISION_RULE = (
@@ -48,22 +48,27 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
     return min(verdicts, key=_WORST_FIRST.index, default=Verdict.NOT_APPLICABLE)
 
 
-def of_run(verdicts: Iterable[Verdict], state: str, incomplete: bool) -> tuple[Verdict, str]:
+def of_run(verdicts: Mapping[str, Verdict], state: str, incomplete: bool) -> tuple[Verdict, str]:
     """Verdict of a run and the reason for it, from its attributes and how the run ended.
 
-    A run that failed is an ERROR whatever it measured. One that did not come to its end cannot
-    pass, for what was not played might have failed.
+    ``verdicts`` are those of the attributes, each by a name that a reader knows it by. A run that
+    failed is an ERROR whatever it measured. One that did not come to its end cannot pass, for
+    what was not played might have failed.
     """
-    given = list(verdicts)
-    verdict = worst(given)
+    verdict = worst(verdicts.values())
     if state == "failed":
         return Verdict.ERROR, "the run failed before its end"
     cut = "the run was aborted before its end" if state == "aborted" else ""
     cut = cut or ("the record ends before the run did" if incomplete else "")
     if cut and verdict is Verdict.PASS:
         return Verdict.INCONCLUSIVE, f"what was measured passes, but {cut}"
-    judged = [one for one in given if one is not Verdict.NOT_APPLICABLE]
+    judged = {name: one for name, one in verdicts.items() if one is not Verdict.NOT_APPLICABLE}
     if not judged:
         return verdict, "no attribute has a limit that could be applied"
-    count = sum(one is verdict for one in judged)
-    return verdict, f"{count} of {len(judged)} judged attributes: {verdict}"
+    if verdict is Verdict.PASS:
+        return verdict, f"all {len(judged)} attributes with a limit"
+    decided = [name for name, one in judged.items() if one is verdict]
+    return (
+        verdict,
+        f"{', '.join(decided)} ({len(decided)} of {len(judged)} attributes with a limit)",
+    )

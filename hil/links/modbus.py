@@ -13,7 +13,7 @@ import os
 import socket
 import struct
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
@@ -22,7 +22,7 @@ from pymodbus.pdu.register_message import (
     ReadInputRegistersResponse,
 )
 
-from hil.errors import DeviceError
+from hil.errors import DeviceError, HilError
 from hil.record.journal import Journal
 
 PROTOCOL = "modbus-tcp"
@@ -41,7 +41,9 @@ _EXCEPTIONS = {
     2: ("illegal data address", _CHECK_MAP),
     3: ("illegal data value", _CHECK_MAP),
     4: ("device failure", "Check the meter's own display for a fault."),
+    5: ("acknowledge", "Poll more slowly: the meter is still at work on a request."),
     6: ("device busy", "Poll more slowly, or keep other masters away from the meter."),
+    8: ("memory parity error", "Check the meter's own display for a fault."),
     10: ("gateway path unavailable", _CHECK_GATEWAY),
     11: ("gateway target failed to respond", _CHECK_GATEWAY),
 }
@@ -98,6 +100,8 @@ class ModbusTcp:
         self._rest = b""
         """Bytes of a reply that is not complete."""
         self._told_reopened = False
+        self._fault: HilError | None = None
+        """Why a frame could not be recorded; it was sent or received all the same."""
 
     async def open(self) -> None:
         """Connect. Raises DeviceError if the address does not take the connection."""
@@ -114,7 +118,8 @@ class ModbusTcp:
         """Read ``count`` registers from ``address`` on by function 3 or 4.
 
         Connects first where the connection was let go of. Raises DeviceError if the unit cannot
-        be reached, does not answer in time, or answers anything but these registers.
+        be reached, does not answer in time, or answers anything but these registers; RecordError
+        if the frames could not be recorded.
         """
         async with self._in_flight:
             client = self._client
@@ -128,6 +133,12 @@ class ModbusTcp:
                 reply = await ask(address, count=count, device_id=self._unit)
             except ModbusException as error:
                 raise self._no_answer(client.connected) from error
+            except asyncio.CancelledError:
+                self.close()  # the answer that nobody waits for may still be on its way
+                raise
+        fault, self._fault = self._fault, None
+        if fault is not None:
+            raise fault
         if reply.isError():
             raise self._refusal(reply.exception_code)
         if len(reply.registers) != count:
@@ -196,7 +207,7 @@ class ModbusTcp:
         """Why there is no reply; the connection is let go of, as one may still be on its way."""
         self.close()
         if self._rest:
-            self._journal.frame(self._device, "received", PROTOCOL, self._rest.hex())
+            self._keep("received", self._rest)
             self._odd = self._odd or f"only {len(self._rest)} bytes of a reply"
         if self._odd:
             return DeviceError(
@@ -228,7 +239,7 @@ class ModbusTcp:
         """
         if sending:
             self._t_request = self._clock.now()
-            self._journal.frame(self._device, "sent", PROTOCOL, data.hex())
+            self._keep("sent", data)
             return data
         start = 0
         while len(data) - start >= _HEADER_BYTES:
@@ -236,12 +247,19 @@ class ModbusTcp:
             if end > len(data):
                 break
             self._t_reply = self._clock.now()
-            self._journal.frame(self._device, "received", PROTOCOL, data[start:end].hex())
+            self._keep("received", data[start:end])
             self._odd = self._odd or _oddity(data[start:end], self._function)
             start = end
         self._rest = data[start:]
         # An odd reply would be an error inside the event loop; without it the request times out.
         return b"" if self._odd else data
+
+    def _keep(self, direction: Literal["sent", "received"], data: bytes) -> None:
+        """Record a frame; an error inside the event loop would end the connection over it."""
+        try:
+            self._journal.frame(self._device, direction, PROTOCOL, data.hex())
+        except HilError as fault:
+            self._fault = fault
 
 
 def _oddity(frame: bytes, function: int) -> str:

@@ -11,7 +11,7 @@ import asyncio
 import errno
 import http
 import logging
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal, NoReturn
 from urllib.parse import unquote, urlsplit
 from weakref import WeakKeyDictionary
@@ -23,8 +23,9 @@ from websockets.typing import Subprotocol
 
 from hil.errors import DeviceError, HilError
 from hil.links import ocpp_frames
+from hil.links.first_times import FirstTimes
 from hil.links.ocpp_frames import CALL, Message, printable
-from hil.record.journal import Journal, Severity
+from hil.record.journal import Journal
 
 _SUBPROTOCOL = Subprotocol("ocpp1.6")
 _CLOSE_WITHIN_S = 1.0
@@ -37,32 +38,6 @@ _QUIET.disabled = True
 
 class LinkLostError(ConnectionError):
     """The websocket to the charger is closed."""
-
-
-class FirstTimes:
-    """Findings that would come with every frame: told the first time, counted after that."""
-
-    def __init__(self, journal: Journal, device: str) -> None:
-        self._journal, self._device = journal, device
-        self._counts: dict[Hashable, int] = {}
-        self._texts: dict[Hashable, str] = {}
-
-    def finding(self, key: Hashable, code: str, text: str, severity: Severity = "warning") -> None:
-        """Say this once for each ``key``; every further time is only counted."""
-        key = (code, key)
-        self._counts[key] = self._counts.get(key, 0) + 1
-        if self._counts[key] == 1:
-            self._texts[key] = text
-            self._journal.finding(self._device, code, text, severity)
-
-    def sum_up(self) -> None:
-        """Say how often each of them was seen, if more than once, and begin anew."""
-        for key, count in self._counts.items():
-            if count > 1:
-                words = f"seen {count} times: {self._texts[key]}"
-                self._journal.finding(self._device, "seen_again", words, "note")
-        self._counts.clear()
-        self._texts.clear()
 
 
 class OcppConnection:
@@ -89,7 +64,7 @@ class OcppConnection:
             self._keep("received", text)
             message, more = ocpp_frames.read(text, self._asked)
             for remark in [*remarks, *more]:
-                self._findings.finding(remark.key, remark.code, remark.text, remark.severity)
+                self._findings.finding(remark.code, remark.text, remark.severity, key=remark.key)
             if message is not None:
                 if message.kind != CALL:
                     self._asked.pop(message.unique_id, None)
@@ -163,7 +138,7 @@ class Listener:
             task.add_done_callback(self._closing.discard)
         if socket.subprotocol is None:
             words = "the charger offers no websocket subprotocol; taken as OCPP 1.6"
-            self._findings.finding("none", "ocpp_no_subprotocol", words)
+            self._findings.finding("ocpp_no_subprotocol", words)
         try:
             await self._attend(connection)
         finally:
@@ -178,13 +153,13 @@ class Listener:
             f"refused a charger that calls itself '{printable(identity)}' (from {peer}): "
             f"'{self.charge_point}' is expected"
         )
-        self._findings.finding(identity, "ocpp_unknown_charge_point", words)
+        self._findings.finding("ocpp_unknown_charge_point", words, key=identity)
 
     def unsuitable(self, offered: Sequence[str], peer: str) -> None:
         """The charger speaks another protocol."""
         names = printable(", ".join(offered))
         words = f"refused a charger (from {peer}) that offers {names} only; set it to OCPP 1.6J"
-        self._findings.finding(names, "ocpp_other_subprotocol", words)
+        self._findings.finding("ocpp_other_subprotocol", words, key=names)
 
     def missed(self, within_s: float) -> DeviceError:
         """What to say, and what to do, when nobody has taken the place in time."""

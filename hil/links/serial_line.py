@@ -14,14 +14,14 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 import serial
 from serial.tools import list_ports
 
 from hil.clock import ClockKind
-from hil.errors import ConfigError, DeviceError
+from hil.errors import ConfigError, DeviceError, HilError
 from hil.record.journal import Journal
 
 LONGEST_LINE = 64
@@ -151,7 +151,8 @@ class SerialLine:
     """A line-based connection on the running loop; every line goes to the journal as a frame.
 
     ``on_line`` is told each line and the bench instant of its arrival; ``on_lost`` once, in words,
-    when the port goes away by itself.
+    when the port goes away by itself; ``on_fault`` what went wrong on the bench's own side, such as
+    a full disk, while lines came and went all the same.
     """
 
     def __init__(
@@ -162,12 +163,13 @@ class SerialLine:
         protocol: str,
         on_line: Callable[[bytes, float], None],
         on_lost: Callable[[str], None],
+        on_fault: Callable[[HilError], None],
     ) -> None:
-        self.address = address
+        self._address = address
         self._device = device
         self._journal = journal
         self._protocol = protocol
-        self._on_line, self._on_lost = on_line, on_lost
+        self._on_line, self._on_lost, self._on_fault = on_line, on_lost, on_fault
         self._buffer = LineBuffer()
         self._port: _Port | None = None
         self._watched = False
@@ -175,10 +177,10 @@ class SerialLine:
 
     async def open(self) -> None:
         """Open the port. Raises DeviceError that names the port and what can be done."""
-        if self.address.scheme != "socket" and self._journal.clock.kind is ClockKind.WARP:
+        if self._address.scheme != "socket" and self._journal.clock.kind is ClockKind.WARP:
             raise DeviceError(
                 self._device,
-                f"{self.address.text} is a real port, and the warp clock runs ahead of it",
+                f"{self._address.text} is a real port, and the warp clock runs ahead of it",
                 "Run with --clock real, or put a twin behind socket://",
             )
         self._port = await self._open_port()
@@ -197,7 +199,7 @@ class SerialLine:
         if self._port is None:
             raise self._gone("the connection is closed")
         t = self._journal.clock.now()
-        self._journal.frame(self._device, "sent", self._protocol, _as_text(line.rstrip(b"\n")))
+        self._keep("sent", line.rstrip(b"\n"))
         try:
             taken = self._port.write(line)
         except BlockingIOError:
@@ -223,17 +225,17 @@ class SerialLine:
     async def _open_port(self) -> _Port:
         loop = asyncio.get_running_loop()
         try:
-            if self.address.scheme == "socket":
+            if self._address.scheme == "socket":
                 async with asyncio.timeout(_CONNECT_WITHIN_S):
                     return _SocketPort(await self._connect(loop))
-            return _SerialPort(await loop.run_in_executor(None, _open_serial, self.address))
+            return _SerialPort(await loop.run_in_executor(None, _open_serial, self._address))
         except TimeoutError as error:
             raise self._unreachable("nothing answers there") from error
         except (OSError, ValueError, serial.SerialException) as error:
             raise self._refused(error) from error
 
     async def _connect(self, loop: asyncio.AbstractEventLoop) -> socket.socket:
-        host, _, port = self.address.port.rpartition(":")
+        host, _, port = self._address.port.rpartition(":")
         failure = OSError(errno.EHOSTUNREACH, "the name leads to no address")
         for family, kind, protocol, _, target in await _resolve(loop, host.strip("[]"), int(port)):
             connection = socket.socket(family, kind, protocol)
@@ -254,9 +256,9 @@ class SerialLine:
         number = getattr(error, "errno", None)
         if isinstance(error, ConnectionRefusedError):
             return self._unreachable("connection refused")
-        if self.address.scheme != "serial":
+        if self._address.scheme != "serial":
             return self._unreachable(str(error))
-        name = self.address.port
+        name = self._address.port
         if number == errno.ENOENT or "FileNotFoundError" in str(error):
             there = ", ".join(port.device for port in sorted(list_ports.comports())) or "none"
             return DeviceError(
@@ -283,22 +285,22 @@ class SerialLine:
     def _unreachable(self, why: str) -> DeviceError:
         return DeviceError(
             self._device,
-            f"no connection to {self.address.port}: {why}",
-            f"Check that the port server or the twin behind {self.address.text} runs",
+            f"no connection to {self._address.port}: {why}",
+            f"Check that the port server or the twin behind {self._address.text} runs",
         )
 
     def _gone(self, why: str) -> DeviceError:
         return DeviceError(
             self._device,
-            f"the connection to {self.address.port} does not take a command: {why}",
+            f"the connection does not take a command: {why}",
             "Check the cable and the supply of the device, then run again",
         )
 
     def _watchable(self) -> bool:
         """Whether the loop can tell when there is something to read."""
-        if self.address.scheme == "socket":
+        if self._address.scheme == "socket":
             return True
-        return self.address.scheme == "serial" and os.name == "posix"
+        return self._address.scheme == "serial" and os.name == "posix"
 
     def _readable(self) -> None:
         assert self._port is not None
@@ -329,13 +331,26 @@ class SerialLine:
         for line in self._buffer.feed(data):
             if self._port is None:
                 return
-            self._journal.frame(self._device, "received", self._protocol, _as_text(line))
-            self._on_line(line, t)
+            self._keep("received", line)
+            try:
+                self._on_line(line, t)
+            except HilError as fault:
+                self._on_fault(fault)
+
+    def _keep(self, direction: Literal["sent", "received"], line: bytes) -> None:
+        try:
+            self._journal.frame(self._device, direction, self._protocol, _as_text(line))
+        except HilError as fault:
+            self._on_fault(fault)
 
     def _lose(self, why: str) -> None:
-        if self._port is not None:
-            self.close()
+        if self._port is None:
+            return
+        self.close()
+        try:
             self._on_lost(why)
+        except HilError as fault:
+            self._on_fault(fault)
 
 
 async def _resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> list[Any]:

@@ -28,7 +28,9 @@ from hil.report.traces import (
     between,
     curve_of,
     held_between,
+    refused_in,
     thinned,
+    watts_of,
 )
 
 Figure = dict[str, Any]
@@ -43,6 +45,7 @@ _AXIS: Figure = {
     "linecolor": "#999",
     "ticks": "outside",
 }
+_MARK_ROWS = (0.315, 0.28)
 _LADDER = 0.70
 """Share of a zoom's height that belongs to the curves; above it stand the labels of instants."""
 
@@ -115,7 +118,7 @@ def _zoom_traces(curves: RunCurves, step: Mapping[str, Any], view: Window) -> li
         _line("measured", measured, palette.MEASURED, 1.6, markers=True),
         _claimed(between(curves.claimed, *hold), "markers"),
         _suspect(between(curves.suspect, *hold)),
-        _refused([command for command in curves.refused if command.number == step["setpoint"]]),
+        _refused(refused_in(curves, step)),
     ]
 
 
@@ -125,6 +128,7 @@ def _zoom_limits(
     shown_w = [
         between(curves.measured, view.start_s, view.end_s).y,
         held_between(curves.requested, view.start_s, view.end_s).y,
+        watts_of(refused_in(curves, step)),
     ]
     if ratio is not None:
         shown_w.append(ratio * held_between(curves.offered, view.start_s, view.end_s).y)
@@ -227,7 +231,11 @@ def _step_numbers(curves: RunCurves) -> list[Figure]:
 
 
 def _marks(curves: RunCurves) -> list[Figure]:
-    return [_label(m.t, 0.30, m.text, xanchor="left", yanchor="middle") for m in curves.marks]
+    """Their words stand between the two plots, in two rows by turns."""
+    return [
+        _label(mark.t, _MARK_ROWS[index % 2], mark.text, xanchor="left", yanchor="middle")
+        for index, mark in enumerate(curves.marks)
+    ]
 
 
 def _label(t: float, y: float, text: str, **more: Any) -> Figure:
@@ -325,17 +333,16 @@ def _bands(step: Mapping[str, Any]) -> list[Figure]:
 def _levels(step: Mapping[str, Any], view: Window) -> tuple[list[Figure], list[Figure]]:
     """The levels before and after as thin lines, each named at its own end of the picture.
 
-    The name of the higher one stands below its line and that of the lower one above, where the
-    requested power seldom runs.
+    The names stand below their lines: a car seldom draws more than what is requested, so the
+    lines of the request and of the offer run above.
     """
     known = step.get("instants_s") or {}
     turn_s = known.get("departed") or view.end_s
     before_w, after_w = step.get("level_before_w"), step.get("level_after_w")
-    falling = before_w is not None and after_w is not None and after_w < before_w
     shapes, labels = [], []
-    for text, level_w, start_s, end_s, end, high in (
-        ("before", before_w, view.hold_start_s, turn_s, "left", falling),
-        ("after", after_w, turn_s, view.hold_end_s, "right", not falling),
+    for text, level_w, start_s, end_s, end in (
+        ("before", before_w, view.hold_start_s, turn_s, "left"),
+        ("after", after_w, turn_s, view.hold_end_s, "right"),
     ):
         if level_w is None:
             continue
@@ -343,7 +350,7 @@ def _levels(step: Mapping[str, Any], view: Window) -> tuple[list[Figure], list[F
         at = {"x0": round(start_s, 4), "x1": round(end_s, 4), "y0": level_kw, "y1": level_kw}
         line = {"color": palette.MEASURED, "width": 1, "dash": "dot"}
         shapes.append({"type": "line", "xref": "x", "yref": "y", **at, "line": line})
-        side = {"xanchor": end, "yanchor": "top" if high else "bottom"}
-        label = _label(0.0, level_kw, f"{text} {level_kw:.3f} kW", **side)
+        name = f"{text} {level_kw:.3f} kW"
+        label = _label(0.0, level_kw, name, xanchor=end, yanchor="top")
         labels.append({**label, "x": 0 if end == "left" else 1, "xref": "paper", "yref": "y"})
     return shapes, labels

@@ -51,7 +51,8 @@ def _trouble(result: Mapping[str, Any]) -> str | None:
     """Why the run as a whole may not count as passed, beyond what its attributes say."""
     state = result.get("state", "sealed")
     if state != "sealed":
-        return f"the run did not end as planned ({state}): {result.get('verdict_reason') or ''}"
+        why = result.get("detail") or result.get("verdict_reason") or ""
+        return f"the run did not end as planned ({state}): {why}"
     if result.get("incomplete"):
         return "the record of the run is incomplete"
     if result["verdict"] == "ERROR" or not result["attributes"]:

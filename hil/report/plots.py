@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +12,18 @@ import numpy as np
 from hil.errors import RecordError
 from hil.report import palette
 from hil.report.steps import instants, limits_w, segments, window
-from hil.report.traces import Curve, RunCurves, between, curves, held_between, targets, thinned
+from hil.report.traces import (
+    Command,
+    Curve,
+    RunCurves,
+    between,
+    curves,
+    held_between,
+    refused_in,
+    targets,
+    thinned,
+    watts_of,
+)
 
 if TYPE_CHECKING:
     from hil.record.run_folder import Record
@@ -81,7 +92,8 @@ def step_picture(found: RunCurves, step: Mapping[str, Any], definitions: Mapping
     marks = instants(step, definitions)
     measured = thinned(between(found.measured, view.start_s, view.end_s), _MOST_STEP_POINTS)
     requested = held_between(found.requested, view.start_s, view.end_s)
-    low_w, high_w = limits_w([measured.y, requested.y], step)
+    refused = refused_in(found, step)
+    low_w, high_w = limits_w([measured.y, requested.y, watts_of(refused)], step)
     top = _ROW * len(marks) + 12.0
     frame = _Frame(top, top + 210.0, view.start_s, view.end_s, low_w, high_w, strip=18.0)
     sent_s = marks[0].t
@@ -94,8 +106,9 @@ def step_picture(found: RunCurves, step: Mapping[str, Any], definitions: Mapping
         *_levels(frame, step),
         _path(frame, _stairs(requested), palette.REQUESTED, "6 4"),
         _path(frame, measured, palette.MEASURED),
+        *_crosses(frame, refused),
         *_ladder(frame, [(mark.t, mark.text) for mark in marks]),
-        *_legend(frame.axis + 36.0),
+        *_legend(frame.axis + 36.0, refused),
     ]
     return _document(frame.axis + 46.0, words, parts)
 
@@ -105,15 +118,15 @@ def run_picture(found: RunCurves) -> str:
     if not found.measured.t.size and not found.requested.t.size:
         return ""
     measured = thinned(found.measured, _MOST_RUN_POINTS)
-    refused_w = np.array([command.watts for command in found.refused])
-    low_w, high_w = limits_w([measured.y, found.requested.y, refused_w], {})
+    low_w, high_w = limits_w([measured.y, found.requested.y, watts_of(found.refused)], {})
     frame = _Frame(22.0, 250.0, 0.0, max(found.end_s, 1.0), low_w, high_w)
     parts = [
-        *_commands(frame, found),
+        *_numbers(frame, found),
+        *_crosses(frame, found.refused),
         *_axes(frame, 0.0, "time in the run, s"),
         _path(frame, _stairs(found.requested), palette.REQUESTED, "6 4"),
         _path(frame, measured, palette.MEASURED),
-        *_legend(frame.axis + 36.0),
+        *_legend(frame.axis + 36.0, found.refused),
     ]
     return _document(frame.axis + 46.0, "requested and measured power over the run", parts)
 
@@ -195,17 +208,24 @@ def _ladder(frame: _Frame, marks: list[tuple[float, str]]) -> Iterator[str]:
         yield _text(x + 4, y, words if index == 0 else f"{words} {after_s:+.2f} s")
 
 
-def _commands(frame: _Frame, found: RunCurves) -> Iterator[str]:
-    """The numbers of the setpoints on top, and a cross for each that was not taken."""
+def _numbers(frame: _Frame, found: RunCurves) -> Iterator[str]:
+    """The numbers of the setpoints on top, as long as they are few enough to be read."""
     commands = [*found.taken, *found.refused]
     if len(commands) <= MOST_NUMBERED_STEPS:
         for command in commands:
             yield _text(frame.x(command.t), 14, str(command.number), "middle")
-    for command in found.refused:
+
+
+def _crosses(frame: _Frame, refused: Sequence[Command]) -> Iterator[str]:
+    """A cross for each setpoint that was not taken, at the power that it asked for."""
+    for command in refused:
         if math.isfinite(command.watts):
-            x, y = frame.x(command.t), frame.y(command.watts)
-            yield _line(x - 4, y - 4, x + 4, y + 4, palette.REQUESTED)
-            yield _line(x - 4, y + 4, x + 4, y - 4, palette.REQUESTED)
+            yield _cross(frame.x(command.t), frame.y(command.watts))
+
+
+def _cross(x: float, y: float) -> str:
+    arms = f"M{x - 4:.1f} {y - 4:.1f}l8 8m0 -8l-8 8"
+    return f"<path class='refused' d='{arms}' stroke='{palette.REQUESTED}' stroke-width='1.8'/>"
 
 
 def _segments(frame: _Frame, step: Mapping[str, Any]) -> Iterator[str]:
@@ -234,8 +254,11 @@ def _levels(frame: _Frame, step: Mapping[str, Any]) -> Iterator[str]:
         yield _line(frame.x(start_s), y, frame.x(end_s), y, palette.MEASURED, "2 3")
 
 
-def _legend(y: float) -> Iterator[str]:
+def _legend(y: float, refused: Sequence[Command]) -> Iterator[str]:
     yield _line(_LEFT, y - 4, _LEFT + 28, y - 4, palette.MEASURED)
     yield _text(_LEFT + 34, y, "measured power")
     yield _line(_LEFT + 150, y - 4, _LEFT + 178, y - 4, palette.REQUESTED, "6 4")
     yield _text(_LEFT + 184, y, "requested power")
+    if refused:
+        yield _cross(_LEFT + 322, y - 4)
+        yield _text(_LEFT + 334, y, "requested, not taken")

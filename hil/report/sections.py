@@ -77,11 +77,15 @@ class AttributeRow(NamedTuple):
     terms: Sequence[tuple[str, str]]
 
 
-def attribute_rows(result: Mapping[str, Any]) -> list[AttributeRow]:
+def in_order(entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The practical attributes first, in their order, then the further ones as they come."""
     order = {name: place for place, name in enumerate(words.PRACTICAL_ATTRIBUTES)}
-    entries = sorted(result["attributes"], key=lambda e: order.get(e["name"], len(order)))
-    return [_attribute_row(entry) for entry in entries]
+    return sorted(entries, key=lambda entry: order.get(entry["name"], len(order)))
+
+
+def attribute_rows(result: Mapping[str, Any]) -> list[AttributeRow]:
+    """The lines of the attribute table."""
+    return [_attribute_row(entry) for entry in in_order(result["attributes"])]
 
 
 def measured(entry: Mapping[str, Any]) -> words.Rounded | None:
@@ -110,7 +114,7 @@ def _attribute_row(entry: Mapping[str, Any]) -> AttributeRow:
         coverage_factor=words.plain(entry.get("coverage_factor")),
         unit=unit,
         percent_of_rated=_percent(entry),
-        statistic=words.statistic(entry.get("statistic"), signed=words.is_signed(name)),
+        statistic=words.statistic(entry.get("statistic")),
         counts=f"{entry.get('n', 0)} of {entry.get('of', 0)}",
         limit=limit_text(entry),
         limit_source=entry.get("limit_source") or "",

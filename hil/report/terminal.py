@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -18,31 +18,19 @@ _ASCII = str.maketrans(
 )
 
 
-class _AttributeTable:
-    def __init__(self, result: Mapping[str, Any], *, further: bool) -> None:
-        self._result = result
-        self._further = further
+def print_result(result: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print the verdict and the practical attributes, to standard output if nowhere else.
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        ascii_only = options.ascii_only or not options.is_terminal
-        yield from _parts(self._result, ascii_only=ascii_only, further=self._further)
-
-
-def print_result(result: Mapping[str, Any]) -> None:
-    """Print the verdict and the practical attributes to standard output."""
-    Console(highlight=False).print(attribute_table(result))
-
-
-def attribute_table(result: Mapping[str, Any], *, further: bool = False) -> _AttributeTable:
-    """The verdict and the practical attributes, for ``console.print``.
-
-    ``further`` adds the attributes beside the five. Where the output is no terminal, or cannot
-    show more, it is plain ASCII.
+    Of a run that measured nothing, the verdict and its reason alone. Where the output is no
+    terminal, or cannot show more, it is plain ASCII.
     """
-    return _AttributeTable(result, further=further)
+    console = console or Console(highlight=False)
+    ascii_only = console.options.ascii_only or not console.is_terminal
+    for part in _parts(result, ascii_only):
+        console.print(part)
 
 
-def _parts(result: Mapping[str, Any], *, ascii_only: bool, further: bool) -> RenderResult:
+def _parts(result: Mapping[str, Any], ascii_only: bool) -> Iterator[Text | Table]:
     verdict = words.verdict(result["verdict"])
     line = [_shown(verdict.text, ascii_only, _STYLES[verdict.style])]
     if result.get("verdict_reason"):
@@ -50,8 +38,9 @@ def _parts(result: Mapping[str, Any], *, ascii_only: bool, further: bool) -> Ren
     yield Text.assemble(*line)
     if result.get("virtual"):
         yield _shown(f"virtual: {', '.join(result.get('virtual_devices') or ())}", ascii_only)
-    rows = [e for e in result["attributes"] if further or e["name"] in words.PRACTICAL_ATTRIBUTES]
-    yield _table(rows, ascii_only) if rows else _shown("no attribute was evaluated", ascii_only)
+    rows = [e for e in result["attributes"] if e["name"] in words.PRACTICAL_ATTRIBUTES]
+    if any(entry.get("value") is not None for entry in rows):
+        yield _table(rows, ascii_only)
 
 
 def _table(rows: Sequence[Mapping[str, Any]], ascii_only: bool) -> Table:
@@ -65,7 +54,7 @@ def _table(rows: Sequence[Mapping[str, Any]], ascii_only: bool) -> Table:
     table.add_column("steps", no_wrap=True)
     table.add_column("limit", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    for entry in sorted(rows, key=_place):
+    for entry in sections.in_order(rows):
         measured = sections.measured(entry)
         verdict = words.verdict(entry["verdict"])
         cells = [
@@ -79,11 +68,6 @@ def _table(rows: Sequence[Mapping[str, Any]], ascii_only: bool) -> Table:
         last = _shown(verdict.text, ascii_only, _STYLES[verdict.style])
         table.add_row(*(_shown(cell, ascii_only) for cell in cells), last)
     return table
-
-
-def _place(entry: Mapping[str, Any]) -> int:
-    order = words.PRACTICAL_ATTRIBUTES
-    return order.index(entry["name"]) if entry["name"] in order else len(order)
 
 
 def _shown(text: str, ascii_only: bool, style: str = "") -> Text:

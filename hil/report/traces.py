@@ -139,10 +139,18 @@ def curve_of(points: Sequence[tuple[float, float | None]]) -> Curve:
 
 
 def _held(points: Sequence[tuple[float, float | None]], end_s: float) -> Curve:
-    """A curve that holds each value to the next instant, and the last one to the end."""
-    if points and points[-1][0] < end_s:
-        points = [*points, (end_s, points[-1][1])]
-    return curve_of(points)
+    """A curve that holds each value to the next instant, and the last one to the end.
+
+    A value that is followed by none is held to where it ends, for no line leads to a break.
+    """
+    held: list[tuple[float, float | None]] = []
+    for t, value in points:
+        if value is None and held:
+            held.append((t, held[-1][1]))
+        held.append((t, value))
+    if held and held[-1][0] < end_s:
+        held.append((end_s, held[-1][1]))
+    return curve_of(held)
 
 
 def nominal_w(value: float, unit: str, rating: Mapping[str, Any]) -> float:
@@ -175,12 +183,22 @@ def _requested(
     return taken, refused
 
 
+def refused_in(curves: RunCurves, step: Mapping[str, Any]) -> list[Command]:
+    """The setpoint of a step if it was not taken; else nothing."""
+    return [command for command in curves.refused if command.number == step["setpoint"]]
+
+
+def watts_of(commands: Sequence[Command]) -> Floats:
+    """The powers that setpoints ask for."""
+    return np.array([command.watts for command in commands], dtype=np.float64)
+
+
 def _offered(events: Sequence[Event], pilot: str | None, end_s: float) -> Curve:
     edges = [e for e in events if _is(e, EventKind.PILOT_EDGE, pilot)]
     return _held([(edge.t, edge.data.get("current_a")) for edge in edges], end_s)
 
 
-_SHOWN_ACTIONS = ("plug_in", "unplug", "start", "stop")
+_SHOWN_ACTIONS = ("plug_in", "unplug", "start_charging", "stop_charging")
 
 
 def _marks(events: Sequence[Event], target: Target) -> list[Mark]:

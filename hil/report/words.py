@@ -51,6 +51,8 @@ _STATISTICS = {
     "median": "median",
     "mean": "mean",
     "p95": "95th percentile",
+    "worst": "worst step",
+    "pooled": "all steps",
 }
 
 _SPREAD = {"min": "minimum", "max": "maximum"}
@@ -72,11 +74,10 @@ _ATTRIBUTES = {
     "evse_delay": "EVSE delay",
     "ev_dead_time": "EV dead time",
     "accuracy_current": "Accuracy, current",
-    "precision_current": "Precision, current",
 }
 
 _DEFINITIONS = {
-    "depart_sigmas": ("departure band, in standard deviations before the step", ""),
+    "depart_sigmas": ("departure band, in standard deviations of the power before the step", ""),
     "depart_floor": ("departure band, least half width per active phase", "A"),
     "depart_hold": ("time outside the band to count as departed", "s"),
     "pre_window": ("window before a setpoint for level and noise", "s"),
@@ -84,7 +85,7 @@ _DEFINITIONS = {
     "ramp_low": ("lower ramp threshold, share of the step", "1"),
     "ramp_high": ("upper ramp threshold, share of the step", "1"),
     "settle_share": ("settling band, share of the step", "1"),
-    "settle_sigmas": ("settling band, in standard deviations before the step", ""),
+    "settle_sigmas": ("settling band, in standard deviations of the power after the step", ""),
 }
 
 
@@ -98,10 +99,8 @@ def attribute_name(name: str) -> str:
     return _ATTRIBUTES.get(name, name.replace("_", " ").capitalize())
 
 
-def statistic(name: str | None, *, signed: bool = False) -> str:
-    """``p95`` -> ``95th percentile``; of signed figures the largest is the largest in size."""
-    if name == "max" and signed:
-        return "largest in size"
+def statistic(name: str | None) -> str:
+    """``p95`` -> ``95th percentile``."""
     return _STATISTICS.get(name or "", (name or "").replace("_", " "))
 
 

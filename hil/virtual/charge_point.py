@@ -8,6 +8,7 @@ package does) and knows nothing of the driver on the other side.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import zlib
 from collections.abc import Callable, Mapping
@@ -32,6 +33,7 @@ from hil.virtual.charging_profiles import (
     ProfileError,
     ProfileStore,
     Supply,
+    instant_s,
     parse_profile,
 )
 from hil.virtual.plant import PilotSignal, Plant
@@ -123,7 +125,8 @@ class ChargePointTwin:
         """Take over the central system's calendar; how long to wait before the next step."""
         if answer is None:
             return RECONNECT_S
-        self._utc_offset_s = _instant_s(answer.current_time) - self._loop.time()
+        with contextlib.suppress(ProfileError):  # without a time to set it by, it keeps its own
+            self._utc_offset_s = instant_s(answer.current_time) - self._loop.time()
         interval_s = max(int(answer.interval), 1)
         self._booted = answer.status == "Accepted"
         if not self._booted:
@@ -387,11 +390,3 @@ class ChargePointTwin:
     def composite(self, duration_s: float, unit: Literal["A", "W"]) -> list[CompositePeriod]:
         """The limits from now on."""
         return self.profiles.composite(self.utc_s(), duration_s, unit, self._charging_since_s())
-
-
-def _instant_s(text: str) -> float:
-    """Seconds since 1970 of an ISO 8601 time; 0 if it is none."""
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        return 0.0

@@ -279,7 +279,7 @@ def parse_profile(connector: int, data: Mapping[str, Any]) -> Profile:
         kind=kind,
         unit=schedule["charging_rate_unit"],
         periods=periods,
-        start_s=_instant_s(schedule.get("start_schedule")),
+        start_s=_instant_or_none_s(schedule.get("start_schedule")),
         recurrence_s=recurrence_s,
         transaction_id=data.get("transaction_id"),
     )
@@ -289,7 +289,8 @@ def parse_profile(connector: int, data: Mapping[str, Any]) -> Profile:
 def _with_validity(
     profile: Profile, data: Mapping[str, Any], schedule: Mapping[str, Any]
 ) -> Profile:
-    valid_from_s, valid_to_s = _instant_s(data.get("valid_from")), _instant_s(data.get("valid_to"))
+    valid_from_s = _instant_or_none_s(data.get("valid_from"))
+    valid_to_s = _instant_or_none_s(data.get("valid_to"))
     duration = schedule.get("duration")
     return replace(
         profile,
@@ -299,12 +300,14 @@ def _with_validity(
     )
 
 
-def _instant_s(text: str | None) -> float | None:
-    """Seconds since 1970 of an ISO 8601 time; UTC where it names no zone."""
-    if text is None:
-        return None
+def instant_s(text: str) -> float:
+    """Seconds since 1970 of an ISO 8601 time; UTC where it names no zone. Raises ProfileError."""
     try:
         instant = datetime.fromisoformat(text)
     except ValueError as error:
         raise ProfileError(f"'{text}' is not a time") from error
     return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()
+
+
+def _instant_or_none_s(text: str | None) -> float | None:
+    return None if text is None else instant_s(text)

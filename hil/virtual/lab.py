@@ -149,6 +149,7 @@ def _with_free_port(name: str, address: str) -> str:
     host, port = _loopback(name, address)
     if port:
         return address
-    with socket.socket() as probe:
-        probe.bind((host if host != "localhost" else "127.0.0.1", 0))
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.bind((host, 0))
         return _with_port(address, probe.getsockname()[1])

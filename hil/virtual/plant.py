@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hil.clock import Scheduler
+from hil.clock import Scheduler, TimerHandle
 from hil.config.bench import GridConfig, Rating
 from hil.config.personalities import Spread, VirtualEvse, VirtualVehicle
 from hil.j1772 import (
@@ -99,7 +99,8 @@ class Plant:
         self._diode_fault = False
         self._signal = self._pilot_now()
         self._contactor_closed = False
-        self._contactor_timer: Any = None
+        self._contactor_timer: TimerHandle | None = None
+        self._contactor_plan: tuple[float, bool] | None = None
         self._status = "Available"
 
         self._car = Car(vehicle, min(vehicle.phases, rating.phases), grid.voltage, scheduler)
@@ -294,17 +295,21 @@ class Plant:
             self._plan_contactor(_OPEN_AFTER_VEHICLE_S, False)
 
     def _plan_contactor(self, delay_s: float, closed: bool) -> None:
+        """Switch after a delay; one that runs already is not put off by whatever else changes."""
+        if self._contactor_plan == (delay_s, closed):
+            return
         self._cancel_contactor()
+        self._contactor_plan = (delay_s, closed)
         due_s = self._scheduler.time() + delay_s
         self._contactor_timer = self._scheduler.call_at(due_s, self._switch_contactor, closed)
 
     def _cancel_contactor(self) -> None:
         if self._contactor_timer is not None:
             self._contactor_timer.cancel()
-            self._contactor_timer = None
+        self._contactor_timer = self._contactor_plan = None
 
     def _switch_contactor(self, closed: bool) -> None:
-        self._contactor_timer = None
+        self._contactor_timer = self._contactor_plan = None
         self._contactor_closed = closed
         self._tell("contactor", closed=closed)
         self._car.supply(closed)

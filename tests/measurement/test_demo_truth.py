@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +120,25 @@ def test_the_result_names_its_run_and_nothing_that_changes_from_day_to_day(
     text = json.dumps(result)
     assert result["run"].startswith("warp-")
     assert str(tmp_path.parent) not in text
+
+
+RESULT_PAGE = Path(__file__).parents[2] / "docs" / "result.md"
+
+
+def keys_of(part: Any, path: str) -> Iterator[str]:
+    """Every key below ``part``, written as the page does: ``steps[].instants_s.sent``."""
+    if isinstance(part, list):
+        for one in part:
+            yield from keys_of(one, f"{path}[]")
+    elif isinstance(part, dict):
+        for name, below in part.items():
+            name = "EVSE" if path == "meters" else name
+            yield f"{path}.{name}".lstrip(".")
+            yield from keys_of(below, f"{path}.{name}".lstrip("."))
+
+
+def test_every_key_of_the_result_is_explained_and_no_other(demo: tuple[Any, Any]) -> None:
+    result, _ = demo
+    rows = re.findall(r"^\| (`[^|]+) \|", RESULT_PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    explained = [key for row in rows for key in re.findall(r"`([^`]+)`", row)]
+    assert sorted(explained) == sorted(set(keys_of(result, "")))

@@ -65,6 +65,13 @@ def test_the_same_record_gives_the_same_bytes_and_stays_as_it_was() -> None:
     assert json.loads(first)["schema"] == 1
 
 
+def test_the_result_tells_why_a_run_failed() -> None:
+    record = make(HOLDS).record
+    record.manifest.update(state="failed", detail="dut: it never connected")
+    result = evaluate(record, definitions())
+    assert (result["verdict"], result["detail"]) == ("ERROR", "dut: it never connected")
+
+
 def test_nothing_of_the_result_is_not_a_number() -> None:
     json.dumps(result_of(), allow_nan=False)
     empty = make([]).record

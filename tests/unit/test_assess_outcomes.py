@@ -229,6 +229,34 @@ def test_setpoints_without_a_vehicle_are_not_measured() -> None:
     assert evaluated(made)["steps"][0]["outcome"] == "not_measured"
 
 
+def test_plugging_in_is_no_answer_to_the_setpoint_sent_before() -> None:
+    """The pilot offers current when the car comes; that says nothing of the EVSE's delay."""
+    made = make([Hold(16, 25), Hold(6, 25)])
+    sent_s = made.record.events[1].t
+    plugged = Event(sent_s + 0.2, EventKind.COMMAND, "dut", {"action": "plug_in"})
+    made.record.events = sorted([*made.record.events, plugged])
+    result = evaluated(made)
+    first = result["steps"][0]
+    assert (first["instants_s"]["pilot"], first["evse_delay_s"]) == (None, None)
+    entry = next(e for e in result["attributes"] if e["name"] == "evse_delay")
+    assert (entry["n"], entry["of"]) == (1, 1)
+
+
+def test_no_attribute_is_told_by_more_steps_than_could_tell_it() -> None:
+    """The first setpoint, sent before the car came, told a delay and was not counted."""
+    made = make([Hold(16, 25), Hold(4, 25), Hold(16, 25)])
+    plugged = Event(made.record.events[1].t + 0.2, EventKind.COMMAND, "dut", {"action": "plug_in"})
+    made.record.events = sorted([*made.record.events, plugged])
+    for entry in evaluated(made)["attributes"]:
+        assert entry["n"] <= entry["of"], entry["name"]
+
+
+def test_the_bands_that_were_applied_stand_beside_their_step() -> None:
+    step = evaluated(make([Hold(16, 25)]))["steps"][0]
+    assert step["depart_band_w"] == pytest.approx(0.25 * 690, rel=0.01)
+    assert step["settle_band_w"] == pytest.approx(0.02 * 6900, rel=0.01)
+
+
 def test_a_change_smaller_than_the_band_is_not_held_against_the_charger() -> None:
     limit = {"activation_time": {"at_most": "10 s", "source": "test"}}
     made = make([Hold(16, 25), Hold(16.2, 25)], meter=Meter(noise_w=60.0))

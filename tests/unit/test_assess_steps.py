@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from synthetic_run import Hold, MadeRecord, make
 
-from hil.assess.steps import Rating, Step, cut
+from hil.assess.devices import Rating
+from hil.assess.steps import Step, cut
 from hil.errors import RecordError
 from hil.quantities import Event, EventKind, Setpoint
 

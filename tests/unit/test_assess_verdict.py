@@ -82,9 +82,17 @@ def test_the_worst_verdict_is_the_one_of_the_run() -> None:
 def test_a_run_that_did_not_come_to_its_end_cannot_pass(
     state: str, incomplete: bool, given_: Verdict, expected: Verdict
 ) -> None:
-    verdict, reason = of_run([given_], state, incomplete)
+    verdict, reason = of_run({"accuracy of dut": given_}, state, incomplete)
     assert verdict is expected
     assert reason
+
+
+def test_the_reason_names_the_attributes_that_decided() -> None:
+    verdicts = {"accuracy of dut": Verdict.FAIL, "precision of dut": Verdict.PASS}
+    _, reason = of_run(verdicts, "sealed", False)
+    assert reason == "accuracy of dut (1 of 2 attributes with a limit)"
+    _, reason = of_run(dict.fromkeys(verdicts, Verdict.PASS), "sealed", False)
+    assert reason == "all 2 attributes with a limit"
 
 
 # --- through the whole evaluation ---------------------------------------------------------------
@@ -147,6 +155,14 @@ def test_a_setpoint_that_was_not_taken_keeps_the_times_from_passing(answer: str)
     result = judged(holds, activation_time={"at_most": "10 s"}, accuracy={"at_most": "1 kW"})
     assert entry(result, "activation_time")["verdict"] == "INCONCLUSIVE"
     assert entry(result, "accuracy")["verdict"] == "INCONCLUSIVE"
+    assert "1 of 3 setpoints" in entry(result, "accuracy")["reason"]
+
+
+def test_a_pause_that_was_not_taken_says_nothing_of_accuracy() -> None:
+    """Below 6 A no car charges, so there is no accuracy that such a setpoint could have had."""
+    holds = [Hold(16, 25), Hold(4, 25, answer="Rejected", follows=False), Hold(6, 25)]
+    accuracy = entry(judged(holds, accuracy={"at_most": "1 kW"}), "accuracy")
+    assert (accuracy["n"], accuracy["of"], accuracy["verdict"]) == (2, 2, "PASS")
 
 
 def test_what_has_no_limit_is_reported_and_not_judged() -> None:

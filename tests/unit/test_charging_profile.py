@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ocpp_stand_in import evse_profile
 
 from hil.config.bench import Rating
-from hil.config.profiles import EvseProfile
 from hil.drivers.evse.charging_profile import (
     PURPOSES,
     Limit,
@@ -23,19 +23,6 @@ from hil.quantities import Setpoint
 
 RATING = Rating.model_validate({"current": "32 A", "phases": 3, "voltage": "230 V"})
 NOW = datetime(2020, 1, 1, 12, 0, 0, 900_000, tzinfo=UTC)
-
-
-def evse(**changes: Any) -> EvseProfile:
-    base = {
-        "evse_profile": "test",
-        "description": "for tests",
-        "purpose": "TxDefaultProfile",
-        "kind": "Absolute",
-        "stack_level": 0,
-        "unit": "A",
-        "start": "remote",
-    }
-    return EvseProfile.model_validate({**base, **changes})
 
 
 @pytest.mark.parametrize(
@@ -56,7 +43,7 @@ def evse(**changes: Any) -> EvseProfile:
 def test_the_limit_is_in_the_charger_s_unit_and_never_rounded_up(
     setpoint: Setpoint, changes: dict[str, Any], value: float, unit: str, truncated: bool
 ) -> None:
-    limit = limit_for(setpoint, evse(**changes), RATING)
+    limit = limit_for(setpoint, evse_profile(**changes), RATING)
     assert (limit.value, limit.unit, limit.truncated) == (value, unit, truncated)
 
 
@@ -64,14 +51,16 @@ def test_the_limit_is_in_the_charger_s_unit_and_never_rounded_up(
 def test_a_limit_of_one_decimal_survives_both_ways(tenths: int, unit: str) -> None:
     """Floating point must not cut a tenth off: 16.1 x 10 is 161.00000000000003."""
     amperes = tenths / 10
-    there = limit_for(Setpoint(amperes, "A"), evse(unit="W"), RATING)
-    back = limit_for(Setpoint(there.value, "W"), evse(), RATING)
+    there = limit_for(Setpoint(amperes, "A"), evse_profile(unit="W"), RATING)
+    back = limit_for(Setpoint(there.value, "W"), evse_profile(), RATING)
     assert back.value == amperes
     assert not back.truncated
 
 
 def test_an_absolute_profile_starts_in_the_past_on_whole_seconds() -> None:
-    profile = charging_profile(Limit(16.0, "A", 16.0), evse(), "TxDefaultProfile", 1, None, NOW)
+    profile = charging_profile(
+        Limit(16.0, "A", 16.0), evse_profile(), "TxDefaultProfile", 1, None, NOW
+    )
     assert profile == {
         "chargingProfileId": 2001,
         "stackLevel": 0,
@@ -86,7 +75,7 @@ def test_an_absolute_profile_starts_in_the_past_on_whole_seconds() -> None:
 
 
 def test_a_relative_profile_has_no_start_and_phases_only_if_told() -> None:
-    relative = evse(kind="Relative", number_phases=1, stack_level=3, decimals=0)
+    relative = evse_profile(kind="Relative", number_phases=1, stack_level=3, decimals=0)
     profile = charging_profile(Limit(16, "A", 16.0), relative, "TxDefaultProfile", 2, 9, NOW)
     assert "startSchedule" not in profile["chargingSchedule"]
     assert "transactionId" not in profile
@@ -97,7 +86,7 @@ def test_a_relative_profile_has_no_start_and_phases_only_if_told() -> None:
 
 
 def test_a_tx_profile_names_its_transaction() -> None:
-    profile = charging_profile(Limit(16.0, "A", 16.0), evse(), "TxProfile", 1, 42, NOW)
+    profile = charging_profile(Limit(16.0, "A", 16.0), evse_profile(), "TxProfile", 1, 42, NOW)
     assert profile["transactionId"] == 42
 
 

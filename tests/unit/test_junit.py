@@ -113,6 +113,13 @@ def test_a_run_that_went_wrong_is_an_error_even_if_its_attributes_passed(
     assert root.find("testsuite/testcase[@name='run']/error") is not None
 
 
+def test_ci_reads_why_a_run_failed(tmp_path: Path) -> None:
+    broken = changed(RUN, state="failed", verdict="ERROR", detail="dut: it never connected")
+    error = written(broken, tmp_path).find("testsuite/testcase[@name='run']/error")
+    assert error is not None
+    assert "dut: it never connected" in error.attrib["message"]
+
+
 def test_a_sound_run_has_no_case_of_its_own(tmp_path: Path) -> None:
     assert written(RUN, tmp_path).find("testsuite/testcase[@name='run']") is None
 

@@ -160,6 +160,17 @@ def test_a_pause_stops_the_pilot_ramps_down_and_resumes() -> None:
     assert rig.plant.status == "Charging"
 
 
+def test_commands_in_a_pause_do_not_put_off_the_contactor() -> None:
+    rig = Rig()
+    rig.charge(16.0)
+    rig.plant.command(0.0)
+    for second in range(21, 40):
+        rig.time.run_until(float(second))
+        rig.plant.command(0.0)
+    opened = [t for t, what, numbers in rig.truth if what == "contactor" and not numbers["closed"]]
+    assert opened == [pytest.approx(20.0 + 0.6 + 6.0)]
+
+
 def test_unplugging_opens_the_contactor_within_a_tenth_of_a_second() -> None:
     rig = Rig()
     rig.charge(16.0)

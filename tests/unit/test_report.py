@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from report_stand_in import Run, changed, finding, practical_run, series_of
 
 from hil.errors import RecordError
-from hil.quantities import Phase, Quantity
+from hil.quantities import Event, EventKind, Phase, Quantity
 from hil.report import figures
 from hil.report.html import render, write_report
 from hil.report.plots import step_svg, ticks
@@ -398,6 +398,49 @@ def test_a_refused_setpoint_is_marked_and_never_drawn_as_in_force(run: Run) -> N
     assert refused["text"] == ["setpoint 4: 10 A"]
     assert 6.9 not in requested["y"]
     assert "rejected by the EVSE" in page(run).visible
+
+
+def test_the_offer_is_drawn_until_the_pilot_ends_it(run: Run) -> None:
+    """A curve of held values that breaks must first reach the instant at which it breaks."""
+    ended = changed(run)
+    last = [e for e in ended.record.events if e.kind is EventKind.PILOT_EDGE][-1]
+    off = last._replace(t=last.t + 9.0, data={**last.data, "current_a": None})
+    ended.record.events = sorted([*ended.record.events, off])
+    offer = next(t for t in drawn(ended)[0]["data"] if t["name"] == "pilot offers, A")
+    assert [offer["y"][i] for i in range(len(offer["x"])) if offer["x"][i] == round(off.t, 4)] == [
+        last.data["current_a"],
+        None,
+    ]
+
+
+@pytest.mark.parametrize("action", ["plug_in", "unplug", "start_charging", "stop_charging"])
+def test_what_begins_or_ends_charging_is_marked(run: Run, action: str) -> None:
+    marked = changed(run)
+    command = Event(33.0, EventKind.COMMAND, "dut", {"action": action})
+    marked.record.events = sorted([*marked.record.events, command])
+    labels = [a for a in drawn(marked)[0]["layout"]["annotations"] if a["x"] == 33.0]
+    assert [label["text"] for label in labels] == [action.replace("_", " ")]
+
+
+def test_the_zoom_of_a_refused_setpoint_shows_what_was_asked_for(run: Run) -> None:
+    """Power and offer alone look like a step that was followed to the watt."""
+    low_kw, high_kw = drawn(run)[4]["layout"]["yaxis"]["range"]
+    assert low_kw < 6.9 < high_kw
+    still = ET.fromstring(step_svg(run.record, run.result, 4))
+    crossed = [e for e in still.iter() if e.get("class") == "refused"]
+    assert len(crossed) == 2, "in the picture and in its legend"
+    assert "not taken" in " ".join(still.itertext())
+    assert "not taken" not in step_svg(run.record, run.result, 2)
+
+
+def test_the_words_of_marks_close_together_do_not_cover_each_other(run: Run) -> None:
+    marked = changed(run)
+    for t, action in ((150.0, "stop_charging"), (152.0, "unplug")):
+        marked.record.events.append(Event(t, EventKind.COMMAND, "dut", {"action": action}))
+    marked.record.events.sort()
+    labels = drawn(marked)[0]["layout"]["annotations"]
+    heights = {label["y"] for label in labels if label["x"] in (150.0, 152.0)}
+    assert len(heights) == 2
 
 
 def test_suspect_readings_are_marked_and_not_joined(run: Run) -> None:

@@ -9,15 +9,15 @@ import pytest
 from report_stand_in import changed, practical_run
 from rich.console import Console
 
-from hil.report.terminal import attribute_table, print_result
+from hil.report.terminal import print_result
 
 RUN = practical_run((6, 16, 6, 32))
 
 
-def printed(result: dict[str, Any], *, terminal: bool, further: bool = False) -> str:
+def printed(result: dict[str, Any], *, terminal: bool) -> str:
     out = io.StringIO()
     console = Console(file=out, width=80, force_terminal=terminal, color_system=None)
-    console.print(attribute_table(result, further=further))
+    print_result(result, console)
     return out.getvalue()
 
 
@@ -45,10 +45,10 @@ def test_a_virtual_run_says_so() -> None:
     assert "virtual" not in printed({**RUN.result, "virtual": False}, terminal=True)
 
 
-def test_further_attributes_come_on_request() -> None:
-    assert "Accuracy, current" not in " ".join(printed(RUN.result, terminal=True).split())
-    text = printed(RUN.result, terminal=True, further=True)
-    assert text.count("NOT APPLICABLE") == 2
+def test_only_the_practical_attributes_are_shown() -> None:
+    text = " ".join(printed(RUN.result, terminal=True).split())
+    assert "Accuracy, current" not in text
+    assert "Total activation time" not in text
 
 
 def test_what_a_device_says_cannot_steer_the_terminal() -> None:
@@ -62,8 +62,20 @@ def test_what_a_device_says_cannot_steer_the_terminal() -> None:
         assert "[bold red]" in text
 
 
-def test_an_attribute_without_value_and_a_result_without_any() -> None:
+def test_an_attribute_without_value_keeps_its_line() -> None:
     result = changed(RUN).result
     result["attributes"][0].update(value=None, expanded_uncertainty=None)
     assert "no value" in printed(result, terminal=True)
-    assert "no attribute was evaluated" in printed({**result, "attributes": []}, terminal=True)
+    assert "Precision" in printed(result, terminal=True)
+
+
+def test_a_run_that_measured_nothing_shows_its_verdict_and_no_table() -> None:
+    """Five lines of 'no value' hide the reason."""
+    result = changed(RUN, verdict="ERROR", verdict_reason="the run failed before its end").result
+    for entry in result["attributes"]:
+        entry.update(value=None, expanded_uncertainty=None)
+    lines = printed(result, terminal=True).splitlines()
+    assert lines == [
+        "ERROR: the run failed before its end",
+        "virtual: dut, reference, vehicle",
+    ]

@@ -39,8 +39,9 @@ def test_the_charge_point_as_a_whole_does_not_speak_for_the_connector() -> None:
     assert bench.record.finding("evse_error") == "connector 0 reports GroundFailure (relay 2)"
 
 
-def start(meter: int = 0, at: str = "2020-01-01T00:00:00Z") -> dict[str, Any]:
-    return {"connectorId": 1, "idTag": "X", "meterStart": meter, "timestamp": at}
+def start(meter: int = 0, connector: int = 1) -> dict[str, Any]:
+    at = "2020-01-01T00:00:00Z"
+    return {"connectorId": connector, "idTag": "X", "meterStart": meter, "timestamp": at}
 
 
 def stop(transaction_id: int) -> dict[str, Any]:
@@ -57,6 +58,20 @@ def test_a_repeated_start_gets_the_same_number_and_another_one_a_new_number() ->
     numbers, bench = play_raw(scenario)
     assert numbers == [1, 1, 2]
     assert "1 was never stopped" in bench.record.finding("transaction_overlap")
+
+
+def test_a_transaction_of_another_connector_gets_a_number_and_is_none_of_this_one() -> None:
+    async def scenario(bench: Bench, evse: Ocpp16, charger: RawCharger) -> Any:
+        elsewhere = await charger.call("StartTransaction", start(connector=2))
+        before = evse.transaction_id
+        own = await charger.call("StartTransaction", start())
+        await charger.call("StopTransaction", stop(elsewhere[2]["transactionId"]))
+        return elsewhere[2]["transactionId"], before, own[2]["transactionId"], evse.transaction_id
+
+    numbers, bench = play_raw(scenario)
+    assert numbers == (1, None, 2, 2)
+    assert "connector 2" in bench.record.finding("transaction_elsewhere")
+    assert [e.data["transaction_id"] for e in bench.record.of(EventKind.TRANSACTION)] == [2]
 
 
 def test_a_stop_of_a_strange_transaction_is_acknowledged_and_ends_nothing() -> None:
@@ -135,6 +150,18 @@ def test_a_remote_stop_without_effect_is_an_error() -> None:
             await evse.stop_charging()
 
     play_raw(scenario)
+
+
+def test_a_transaction_that_ends_by_itself_before_the_remote_stop_is_no_error() -> None:
+    async def scenario(bench: Bench, evse: Ocpp16, charger: RawCharger) -> Any:
+        await charger.call("StartTransaction", start())
+        stopping = asyncio.get_running_loop().create_task(evse.stop_charging())
+        await charger.call("StopTransaction", stop(1))
+        await stopping
+        return evse.transaction_id
+
+    transaction_id, _ = play_raw(scenario, {"RemoteStopTransaction": {"status": "Rejected"}})
+    assert transaction_id is None
 
 
 def test_the_way_to_the_safe_state_takes_no_longer_than_its_rungs_may() -> None:

@@ -28,14 +28,9 @@ from hil.drivers.evse.ocpp16_charger import Answer, Charger
 from hil.drivers.evse.ocpp16_session import Session
 from hil.drivers.protocols import Acknowledgement, Identity
 from hil.errors import DeviceError, HilError
+from hil.links.first_times import FirstTimes
 from hil.links.ocpp_frames import printable
-from hil.links.ocpp_server import (
-    FirstTimes,
-    LinkLostError,
-    Listener,
-    OcppConnection,
-    listen,
-)
+from hil.links.ocpp_server import LinkLostError, Listener, OcppConnection, listen
 from hil.quantities import EventKind, Setpoint
 from hil.record.journal import Journal, Severity
 
@@ -115,7 +110,9 @@ class Ocpp16:
         await self._await_boot()
         await self._set_up()
         if not self.connected:  # some chargers reboot over a changed configuration, once
+            boots = self._charger.boots
             await self._await_connection()
+            await self._has_booted(boots)
             await self._set_up()
         return identity(self._config.charge_point, self._charger.boot, self._details)
 
@@ -137,14 +134,20 @@ class Ocpp16:
 
     async def _await_boot(self) -> None:
         """A charger that only re-connects may not boot by itself: ask, then go on without."""
-        charger = self._charger
-        if await charger.until(lambda: charger.boots > 0, _BOOT_PATIENCE_S):
-            await asyncio.sleep(_SETTLE_S)
+        if await self._has_booted(0):
             return
         status = await self.trigger("BootNotification")
-        if not await charger.until(lambda: charger.boots > 0, _BOOT_PATIENCE_S):
+        if not await self._has_booted(0):
             words = f"the charger sent no BootNotification, asked for one it says: {status}"
             self._finding("ocpp_no_boot", words)
+
+    async def _has_booted(self, boots: int) -> bool:
+        """Whether it boots in good time, beyond the ``boots`` so far; then let it settle."""
+        charger = self._charger
+        booted = await charger.until(lambda: charger.boots > boots, _BOOT_PATIENCE_S)
+        if booted:
+            await asyncio.sleep(_SETTLE_S)
+        return booted
 
     async def _set_up(self) -> None:
         """Clear what an earlier back office left, set meter values, learn what it can do."""
@@ -226,7 +229,7 @@ class Ocpp16:
         limit = charging_profile.limit_for(setpoint, self._profile, self._config.rating)
         if limit.truncated:
             words = f"{setpoint} is sent as {limit}: the charger takes no more decimals"
-            self._findings.finding(setpoint, "setpoint_truncated", words, "note")
+            self._findings.finding("setpoint_truncated", words, "note", key=setpoint)
 
         def sent(t: float) -> None:
             self._journal.event(
@@ -304,7 +307,7 @@ class Ocpp16:
             if status == "Accepted" or clock.now() + _START_AGAIN_S > until_s:
                 break
             words = f"RemoteStartTransaction: {status}; it is repeated"
-            self._findings.finding(status, "remote_start_refused", words)
+            self._findings.finding("remote_start_refused", words, key=status)
             await self._charger.until(lambda: self.transaction_id is not None, _START_AGAIN_S)
         if not await self._charger.until(self._has_started, max(until_s - clock.now(), 0.0)):
             raise DeviceError(
@@ -332,9 +335,9 @@ class Ocpp16:
         if transaction_id is None:
             return
         answer = await self._ask(call.RemoteStopTransaction(transaction_id))
-        if answer.accepted and await self._charger.until(
-            lambda: self.transaction_id != transaction_id, _TRANSACTION_WITHIN_S
-        ):
+        # A refusal need not mean that it runs on: it may just have ended by itself.
+        within_s = _TRANSACTION_WITHIN_S if answer.accepted else 0.0
+        if await self._charger.until(lambda: self.transaction_id != transaction_id, within_s):
             return
         raise DeviceError(
             self.name,

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from hil.errors import HilError
+from hil.links.first_times import FirstTimes
 from hil.links.ocpp_frames import printable
-from hil.links.ocpp_server import FirstTimes
 from hil.record.journal import Journal
 
 

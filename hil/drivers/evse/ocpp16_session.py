@@ -54,7 +54,7 @@ def _handles(action: str) -> Callable[[HandlerT], HandlerT]:
                 raise
             except Exception as error:
                 words = f"{action} could not be used: {printable(repr(error))}"
-                charger.findings.finding(action, "ocpp_unusable", words, "error")
+                charger.findings.finding("ocpp_unusable", words, "error", key=action)
                 raise
 
         guarded.__name__ = handler.__name__
@@ -108,7 +108,7 @@ class Session(ChargePoint):  # type: ignore[misc]
         if message.startswith(f"[{CALLERROR},"):
             words = f"the charger's call was answered with an error: {printable(message)}"
             key = message.split(",", 2)[2]
-            self.charger.findings.finding(key, "ocpp_call_refused", words)
+            self.charger.findings.finding("ocpp_call_refused", words, key=key)
         await self._connection.send(message)
 
     def _settle(self, message: Message) -> None:
@@ -116,7 +116,7 @@ class Session(ChargePoint):  # type: ignore[misc]
         waiting = self._waiting.get(message.unique_id)
         if waiting is None or waiting.done():
             words = f"an answer nobody waits for any more: id {printable(message.unique_id)}"
-            self.charger.findings.finding("late", "ocpp_late_answer", words)
+            self.charger.findings.finding("ocpp_late_answer", words)
         elif message.kind == CALLERROR:
             waiting.set_result(Answer(None, f"CALLERROR {message.error}"))
         else:
@@ -143,10 +143,10 @@ class Session(ChargePoint):  # type: ignore[misc]
             self._waiting[unique_id] = waiting
             try:
                 text = Call(unique_id, action, payload).to_json()
-                t = await self._connection.send_call(unique_id, action, text)
-                if on_sent is not None:
-                    on_sent(t)
                 async with asyncio.timeout(limit_s):  # wait_for would lose a cancellation
+                    t = await self._connection.send_call(unique_id, action, text)
+                    if on_sent is not None:
+                        on_sent(t)
                     answer = await waiting
                 self._unanswered = 0
                 return answer
@@ -210,7 +210,7 @@ class Session(ChargePoint):  # type: ignore[misc]
         if error_code not in ("", "NoError"):
             info = printable(payload.get("info") or payload.get("vendor_error_code") or "")
             words = f"connector {connector} reports {error_code}" + (f" ({info})" if info else "")
-            charger.findings.finding((connector, error_code), "evse_error", words)
+            charger.findings.finding("evse_error", words, key=(connector, error_code))
         charger.changed()
         return call_result.StatusNotification()
 
@@ -223,6 +223,12 @@ class Session(ChargePoint):  # type: ignore[misc]
     def on_start_transaction(self, /, **payload: Any) -> Any:
         """Give the transaction a number; a repeated request gets the same one."""
         charger = self.charger
+        connector = whole(payload.get("connector_id"))
+        if connector not in (charger.connector, 0, None):
+            charger.last_transaction_id += 1
+            words = f"a transaction of connector {connector} is given a number and not followed"
+            charger.findings.finding("transaction_elsewhere", words, "note", key=connector)
+            return self._transaction_begun(charger.last_transaction_id)
         request = tuple(repr(payload.get(key)) for key in ("id_tag", "meter_start", "timestamp"))
         repeated = charger.transaction_id is not None and request == charger.start_request
         if not repeated:
@@ -234,8 +240,11 @@ class Session(ChargePoint):  # type: ignore[misc]
             charger.transaction_id = charger.last_transaction_id
             charger.start_request = request
             self._tell_transaction("started", charger.transaction_id, payload.get("meter_start"))
+        return self._transaction_begun(charger.transaction_id)
+
+    def _transaction_begun(self, transaction_id: int | None) -> Any:
         return call_result.StartTransaction(
-            transaction_id=charger.transaction_id, id_tag_info={"status": "Accepted"}
+            transaction_id=transaction_id, id_tag_info={"status": "Accepted"}
         )
 
     @_handles("StopTransaction")
@@ -249,7 +258,7 @@ class Session(ChargePoint):  # type: ignore[misc]
             self._tell_transaction("stopped", transaction_id, payload.get("meter_stop"))
         else:
             words = f"the charger stops transaction {transaction_id}, which is not running here"
-            charger.findings.finding(transaction_id, "transaction_unknown", words, "note")
+            charger.findings.finding("transaction_unknown", words, "note", key=transaction_id)
         return call_result.StopTransaction()
 
     def _tell_transaction(self, state: str, transaction_id: int, meter_wh: object) -> None:
@@ -270,12 +279,12 @@ class Session(ChargePoint):  # type: ignore[misc]
         connector = whole(payload.get("connector_id"))
         if connector not in (charger.connector, None):
             words = f"MeterValues of connector {connector} are not recorded"
-            charger.findings.finding(connector, "meter_values_elsewhere", words, "note")
+            charger.findings.finding("meter_values_elsewhere", words, "note", key=connector)
             return call_result.MeterValues()
         samples, doubts = meter_values.read(payload.get("meter_value"))
         for doubt in doubts:
             words = printable(doubt.text)
-            charger.findings.finding(doubt.key, "meter_values_doubtful", words)
+            charger.findings.finding("meter_values_doubtful", words, key=doubt.key)
         readings = [reading for sample in samples for reading in self._readings(sample)]
         if readings:
             charger.journal.readings(readings)
@@ -292,7 +301,7 @@ class Session(ChargePoint):  # type: ignore[misc]
                 f"MeterValues stamped {printable(sample.timestamp)} are {age_s:.0f} s old on "
                 "arrival: an old queue or a wrong clock"
             )
-            charger.findings.finding("stale", "meter_values_stale", words)
+            charger.findings.finding("meter_values_stale", words)
         return [
             Reading(t, None, t, charger.device, claim.quantity, claim.phase, claim.value, quality)
             for claim in sample.claims
@@ -344,7 +353,7 @@ class Session(ChargePoint):  # type: ignore[misc]
     def on_security_event_notification(self, /, **payload: Any) -> Any:
         """A security event is worth a note."""
         words = f"security event: {printable(payload.get('type'))}"
-        self.charger.findings.finding(words, "security_event", words, "note")
+        self.charger.findings.finding("security_event", words, "note", key=words)
         return call_result.SecurityEventNotification()
 
     def _now_text(self) -> str:

@@ -163,12 +163,12 @@ class ModbusMeter:
         if self._lost:
             return
         self._lost = True
-        self._journal.event(EventKind.DEVICE, self.name, state="lost", identity=None)
+        self._journal.event(EventKind.DEVICE, self.name, state="lost")
         self._journal.finding(self.name, "meter_lost", f"no reading: the meter {error.what}")
 
     def _say_back(self, t: float) -> None:
         self._lost = False
-        self._journal.event(EventKind.DEVICE, self.name, state="back", identity=None)
+        self._journal.event(EventKind.DEVICE, self.name, state="back")
         self._journal.finding(
             self.name,
             "meter_back",

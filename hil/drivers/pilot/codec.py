@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -75,3 +76,23 @@ def whole(word: str, least: int, most: int) -> int:
     if _WHOLE.fullmatch(word) is None or not least <= int(word) <= most:
         raise ValueError(f"'{word}' is not a whole number between {least} and {most}")
     return int(word)
+
+
+class Levels(NamedTuple):
+    """What a report says of the pilot, as far as the last events told the same."""
+
+    duty_percent: float
+    frequency_hz: float
+    high_v: float
+    low_v: float
+
+
+def levels(words: Sequence[str]) -> Levels:
+    """Duty, frequency, high and low of a report (section 4). Raises ValueError."""
+    duty, frequency, high, low = words
+    return Levels(
+        whole(duty, 0, 10000) / 100,
+        whole(frequency, 0, 65535) / 10,
+        whole(high, -15000, 15000) / 1000,
+        whole(low, -15000, 15000) / 1000,
+    )

@@ -1,8 +1,8 @@
 """Requests and answers with the pilot emulator, and what goes wrong between them.
 
 One request is under way at a time, as the protocol demands; an answer is taken by its id alone, so
-a late one cannot pass for another's. Whatever is lost, garbled or late is counted, said once as a
-finding when it first happens and once more with its count at the end.
+a late one cannot pass for another's. Whatever is lost, garbled or late is a finding when it first
+happens, and once more with its count at the end.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from hil.drivers.pilot.codec import ANSWER, EVENT, LARGEST_ID, REQUEST, Fault, Line, decode, encode
-from hil.errors import DeviceError
+from hil.errors import DeviceError, HilError
+from hil.links.first_times import FirstTimes
 from hil.links.serial_line import Address, SerialLine
-from hil.record.journal import Journal, Severity
+from hil.record.journal import Journal
 
 _PROTOCOL = "pilot-emulator"
 
@@ -57,6 +58,7 @@ class Conversation:
         device: str,
         address: Address,
         journal: Journal,
+        findings: FirstTimes,
         answer_within_s: float,
         on_event: Callable[[Line, float], None],
         on_lost: Callable[[str], None],
@@ -65,16 +67,18 @@ class Conversation:
         """The first line that was none of the protocol's, as evidence of a wrong device."""
         self.byte_time_s = 0.0
         """Least time of a byte on the emulator's wire, as it says itself."""
-        self._device = device
-        self._journal = journal
+        self._device, self._findings = device, findings
         self._answer_within_s = answer_within_s
         self._on_event, self._on_lost = on_event, on_lost
-        self._link = SerialLine(device, address, journal, _PROTOCOL, self._heard, self._lost)
+        self.fault: HilError | None = None
+        """What went wrong on the bench's own side; lines come and go all the same."""
+        self._link = SerialLine(
+            device, address, journal, _PROTOCOL, self._heard, self._lost, self._hold
+        )
         self._one_at_a_time = asyncio.Lock()
         self._last_id = 0
         self._awaited: tuple[int, asyncio.Future[tuple[Line, int, float]]] | None = None
         self._next_event: int | None = None
-        self._counts: dict[str, tuple[int, str]] = {}
 
     async def open(self) -> None:
         """Open the connection. Raises DeviceError."""
@@ -84,10 +88,7 @@ class Conversation:
         """Let go of the connection, and say how often something went wrong."""
         self._link.close()
         self._fail("the connection was closed")
-        for code, (count, text) in self._counts.items():
-            if count > 1:
-                self._journal.finding(self._device, code, f"{text}: {count} times in all", "note")
-        self._counts.clear()
+        self._findings.sum_up()
 
     async def ask(self, verb: str, *arguments: str) -> Answer:
         """Ask, and once more if no answer comes. Raises DeviceError."""
@@ -97,11 +98,12 @@ class Conversation:
                     return await self._ask(verb, *arguments)
                 except _NoAnswerError:
                     if attempt + 1 < _TRIES:
-                        self.count("pilot_no_answer", "the emulator left a request unanswered")
+                        self._findings.finding(
+                            "pilot_no_answer", "the emulator left a request unanswered"
+                        )
         raise DeviceError(
             self._device,
-            f"the pilot emulator at {self._link.address.port} did not answer {verb} within "
-            f"{self._answer_within_s:g} s, twice",
+            f"the pilot emulator did not answer {verb} within {self._answer_within_s:g} s, twice",
             _CHECK_LINE,
         )
 
@@ -113,20 +115,13 @@ class Conversation:
             except _NoAnswerError:
                 return None
 
-    def count(self, code: str, text: str, severity: Severity = "warning") -> None:
-        """Say something that may happen often: a finding the first time, its count at the end."""
-        count = self._counts.get(code, (0, text))[0] + 1
-        self._counts[code] = (count, text)
-        if count == 1:
-            self._journal.finding(self._device, code, text, severity)
-
     async def _ask(self, verb: str, *arguments: str) -> Answer:
         self._last_id = self._last_id % LARGEST_ID + 1
         request = encode(REQUEST, self._last_id, verb, *arguments)
+        t_request = self._link.send(request)
         future: asyncio.Future[tuple[Line, int, float]] = asyncio.get_running_loop().create_future()
         self._awaited = (self._last_id, future)
         try:
-            t_request = self._link.send(request)
             async with asyncio.timeout(self._answer_within_s):
                 line, length, t_reply = await future
         except TimeoutError as error:
@@ -164,25 +159,34 @@ class Conversation:
         if self.first_stranger is None:
             self.first_stranger = raw.decode("ascii", "backslashreplace")
         if fault is Fault.BAD_CHECKSUM:
-            self.count("pilot_bad_checksum", "a line with a wrong checksum was dropped")
+            self._findings.finding("pilot_bad_checksum", "a line with a wrong checksum was dropped")
         else:
-            self.count("pilot_unknown_line", "a line that is none of the protocol's was dropped")
+            self._findings.finding(
+                "pilot_unknown_line", "a line that is none of the protocol's was dropped"
+            )
 
     def _answered(self, line: Line, length: int, t: float) -> None:
         if self._awaited is None or self._awaited[0] != line.number:
-            self.count("pilot_late_answer", "an answer came that nobody waits for, and was dropped")
+            self._findings.finding(
+                "pilot_late_answer", "an answer came that nobody waits for, and was dropped"
+            )
         elif not self._awaited[1].done():
             self._awaited[1].set_result((line, length, t))
 
     def _told(self, line: Line, t: float) -> None:
         expected, self._next_event = self._next_event, (line.number + 1) % (LARGEST_ID + 1)
         if expected is not None and line.number != expected and line.words[0] != "BOOT":
-            self.count("pilot_event_lost", "an event of the emulator did not arrive", "error")
+            self._findings.finding(
+                "pilot_event_lost", "an event of the emulator did not arrive", "error"
+            )
         self._on_event(line, t)
 
     def _lost(self, why: str) -> None:
         self._fail(why)
         self._on_lost(why)
+
+    def _hold(self, fault: HilError) -> None:
+        self.fault = fault
 
     def _fail(self, why: str) -> None:
         if self._awaited is not None and not self._awaited[1].done():

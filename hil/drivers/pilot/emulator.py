@@ -8,15 +8,15 @@ instant is known better than the arrival of the line that tells it.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, NamedTuple
 
 from hil.config.bench import PilotConfig
-from hil.drivers.pilot.codec import Line, whole
+from hil.drivers.pilot.codec import Line, levels, whole
 from hil.drivers.pilot.conversation import Answer, Conversation
 from hil.drivers.pilot.device_clock import DeviceClock
 from hil.drivers.protocols import Identity
-from hil.errors import ConfigError, DeviceError
+from hil.errors import ConfigError, DeviceError, HilError
 from hil.j1772 import PROXIMITY_OHM, PilotState, offer
+from hil.links.first_times import FirstTimes
 from hil.links.serial_line import parse_address
 from hil.quantities import EventKind, Phase, Quantity, Reading
 from hil.record.journal import Journal
@@ -43,15 +43,6 @@ _STAMP_END = 2**32 - 1
 _CHECK_SUPPLY = "Check its cable and supply; it falls back to state A by itself"
 
 
-class _Levels(NamedTuple):
-    """What a report says of the pilot, as far as the last events told the same."""
-
-    duty_percent: float
-    frequency_hz: float
-    high_v: float
-    low_v: float
-
-
 class PilotEmulator:
     """A pilot emulator on a serial port or a socket; implements ``hil.drivers.protocols.Pilot``."""
 
@@ -62,10 +53,12 @@ class PilotEmulator:
         self._config = config
         self._journal = journal
         self._wanted_proximity_a: float | None = config.proximity
+        self._findings = FirstTimes(journal, name)
         self._conversation = Conversation(
             name,
             parse_address(config.link, f"{name}: link"),
             journal,
+            self._findings,
             config.answer_within,
             self._told,
             self._lost,
@@ -115,7 +108,7 @@ class PilotEmulator:
             raise ValueError("state F is the EVSE's own; a vehicle shows A to E")
         if self._fell_back and state is not PilotState.A:
             await self.set_proximity(self._wanted_proximity_a)
-        answer = await self._conversation.ask("STATE", state.value)
+        answer = await self._command("STATE", state.value)
         t = self._instant_of(answer, 1)
         self._state, self._fell_back = state, self._fell_back and state is PilotState.A
         self._journal.event(EventKind.PILOT_STATE, self.name, t=t, state=state.value, cause="bench")
@@ -126,7 +119,7 @@ class PilotEmulator:
         Raises DeviceError, and ConfigError for a cable that no resistor codes.
         """
         word = self._proximity_word(current_a)
-        self._instant_of(await self._conversation.ask("PROX", word), 1)
+        self._instant_of(await self._command("PROX", word), 1)
         self._wanted_proximity_a = current_a
 
     async def set_diode_fault(self, fault: bool) -> None:
@@ -134,7 +127,7 @@ class PilotEmulator:
 
         Raises DeviceError.
         """
-        self._instant_of(await self._conversation.ask("DIODE", "1" if fault else "0"), 1)
+        self._instant_of(await self._command("DIODE", "1" if fault else "0"), 1)
 
     async def make_safe(self) -> str:
         """Show state A and check what the emulator then reports; what was done, in words.
@@ -142,21 +135,29 @@ class PilotEmulator:
         Raises DeviceError if the emulator does not confirm; the heartbeats end then, so that its
         watchdog does what the command could not.
         """
+        self._conversation.fault = None  # the way to the safe state does not end over the record
         try:
             await self.set_state(PilotState.A)
             await asyncio.sleep(_SETTLED_AFTER_S)
             report = await self._conversation.ask("REPORT")
             self._report(report)
             shown = report.words[1]
+            if shown != PilotState.A.value:
+                what = f"the emulator still shows state {shown} after STATE A"
+                raise DeviceError(self.name, what, _CHECK_SUPPLY)
         except DeviceError:
             if self._heartbeats is not None:
                 self._heartbeats.cancel()
             raise
-        if shown != PilotState.A.value:
-            raise DeviceError(
-                self.name, f"the emulator still shows state {shown} after STATE A", _CHECK_SUPPLY
-            )
         return f"vehicle state A shown; pilot high level {self.high_v:.1f} V"
+
+    async def _command(self, verb: str, argument: str) -> Answer:
+        """Ask; then say what could not be recorded since the last command. Raises RecordError."""
+        answer = await self._conversation.ask(verb, argument)
+        fault, self._conversation.fault = self._conversation.fault, None
+        if fault is not None:
+            raise fault
+        return answer
 
     def _proximity_word(self, current_a: float | None) -> str:
         if current_a is None:
@@ -219,30 +220,29 @@ class PilotEmulator:
             due_s = max(due_s + HEARTBEAT_S, clock.now())
             await clock.sleep_until(due_s)
             try:
-                await self._beat()
-            except DeviceError as error:
-                self._say_silent(error)
-            else:
-                self._say_back()
+                await self._beat_or_say_silent()
+            except HilError as fault:  # a record that fails must not end the heartbeats
+                self._conversation.fault = fault
+
+    async def _beat_or_say_silent(self) -> None:
+        try:
+            await self._beat()
+        except DeviceError as error:
+            if self._answers:
+                words = f"a heartbeat failed: {error.what}"
+                self._journal.finding(self.name, "pilot_silent", words, "error")
+                self._say_presence("lost")
+        else:
+            if not self._answers:
+                self._say_presence("back")
 
     async def _beat(self, first: bool = False) -> None:
         answer = await self._conversation.ask("BEAT", f"{WATCHDOG_S * 1000:.0f}")
         self._report(answer, first)
 
-    def _say_silent(self, error: DeviceError) -> None:
-        if self._answers:
-            self._journal.finding(
-                self.name, "pilot_silent", f"a heartbeat failed: {error.what}", "error"
-            )
-            self._say_presence("lost")
-
-    def _say_back(self) -> None:
-        if not self._answers:
-            self._say_presence("back")
-
     def _say_presence(self, state: str) -> None:
         self._answers = state == "back"
-        self._journal.event(EventKind.DEVICE, self.name, state=state, identity="")
+        self._journal.event(EventKind.DEVICE, self.name, state=state)
 
     def _lost(self, why: str) -> None:
         if self._heartbeats is not None:
@@ -260,14 +260,14 @@ class PilotEmulator:
     def _report(self, answer: Answer, first: bool = False) -> None:
         """Readings of a report; a duty that no event told of is a finding."""
         try:
-            levels = _levels(*answer.words[2:6])
+            levels = levels(answer.words[2:6])
             PilotState(answer.words[1])
         except (ValueError, TypeError, IndexError) as error:
             raise self._senseless("the report", answer) from error
         t = self._instant_of(answer, 0)
         self.high_v = levels.high_v
         if not first and abs(levels.duty_percent - self._duty_percent) > DUTY_CHANGE_PERCENT:
-            self._conversation.count(
+            self._findings.finding(
                 "pilot_edge_missed", "the duty cycle changed and no event told when", "error"
             )
         if first or abs(levels.duty_percent - self._duty_percent) > DUTY_CHANGE_PERCENT:
@@ -287,7 +287,7 @@ class PilotEmulator:
         except (ValueError, IndexError) as error:
             raise self._senseless("the stamp", answer) from error
         if not self._clock.exchange(stamp_us, answer.earliest_s, answer.latest_s):
-            self._conversation.count("pilot_clock_jumped", "the emulator's clock jumped")
+            self._findings.finding("pilot_clock_jumped", "the emulator's clock jumped")
         self._synchronised = True
         return max(answer.t_request, self._clock.instant(stamp_us, answer.latest_s).t)
 
@@ -301,7 +301,7 @@ class PilotEmulator:
         }
         act = kinds.get(line.words[0])
         if act is None:
-            self._conversation.count(
+            self._findings.finding(
                 "pilot_unknown_event", f"an event of an unknown kind came: {line.words[0]}", "note"
             )
             return
@@ -310,7 +310,7 @@ class PilotEmulator:
         try:
             act(line.words[1:], arrived_s)
         except (ValueError, TypeError, IndexError):
-            self._conversation.count(
+            self._findings.finding(
                 "pilot_unknown_line", "a line that is none of the protocol's was dropped"
             )
 
@@ -382,14 +382,3 @@ class PilotEmulator:
             f"{what} of the pilot emulator makes no sense: '{' '.join(answer.words)}'",
             "Put the firmware on it that belongs to this version of hil",
         )
-
-
-def _levels(*words: Any) -> _Levels:
-    """Duty, frequency, high and low of a report. Raises ValueError or TypeError."""
-    duty, frequency, high, low = words
-    return _Levels(
-        whole(duty, 0, 10000) / 100,
-        whole(frequency, 0, 65535) / 10,
-        whole(high, -15000, 15000) / 1000,
-        whole(low, -15000, 15000) / 1000,
-    )

@@ -1,0 +1,77 @@
+"""What the record tells of the devices: who was on the bench, and what the EVSE is built for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hil.errors import RecordError
+from hil.j1772 import MINIMUM_CURRENT_A
+from hil.quantities import Setpoint
+
+if TYPE_CHECKING:
+    from hil.record.run_folder import Record
+
+SAME_A = 1e-6
+"""Setpoints that differ by less, in amperes, are the same but for the arithmetic of watts."""
+
+
+class Rating(NamedTuple):
+    """What the EVSE is built for, from the manifest."""
+
+    current_a: float
+    phases: int
+    voltage_v: float
+    power_w: float
+
+    def amperes(self, setpoint: Setpoint) -> float:
+        """A setpoint as amperes per phase, at the rated voltage and phases."""
+        if setpoint.unit == "A":
+            return setpoint.value
+        return setpoint.value / (self.voltage_v * self.phases)
+
+    def allows_charging(self, setpoint: Setpoint) -> bool:
+        """Whether a car may charge: no duty cycle offers less than 6 A (IEC 61851-1 Annex A)."""
+        return self.amperes(setpoint) >= MINIMUM_CURRENT_A - SAME_A
+
+
+def needed(facts: Mapping[str, Any], key: str, where: str) -> Any:
+    """An entry that every record has. Raises RecordError naming it if it is not there."""
+    if not isinstance(facts, Mapping) or facts.get(key) is None:
+        raise RecordError(f"{where} has no '{key}': the record was edited or is damaged")
+    return facts[key]
+
+
+def needed_number(facts: Mapping[str, Any], key: str, where: str) -> float:
+    """A finite number that every record has. Raises RecordError if it is something else."""
+    value = needed(facts, key, where)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise RecordError(f"{where}: '{key}' is {value!r}, not a number")
+    return float(value)
+
+
+def devices_of(record: Record, role: str) -> dict[str, Mapping[str, Any]]:
+    """What the manifest says of every device of one role, in its order. Raises RecordError."""
+    devices = needed(record.manifest, "devices", "the manifest")
+    return {
+        name: facts
+        for name, facts in devices.items()
+        if needed(facts, "role", f"device {name} in the manifest") == role
+    }
+
+
+def rating_of(record: Record, evse: str) -> Rating:
+    """The EVSE's rating as the manifest tells it. Raises RecordError."""
+    where = f"the rating of {evse} in the manifest"
+    facts = needed(devices_of(record, "evse")[evse], "rating", where)
+    current_a, phases, voltage_v, power_w = (
+        needed_number(facts, key, where) for key in ("current_a", "phases", "voltage_v", "power_w")
+    )
+    return Rating(current_a, int(phases), voltage_v, power_w)
+
+
+def pilots_of(record: Record, evse: str) -> list[str]:
+    """Pilot emulators plugged into an EVSE."""
+    pilots = devices_of(record, "pilot")
+    return [name for name, facts in pilots.items() if facts.get("plugged_into") == evse]

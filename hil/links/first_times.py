@@ -1,0 +1,35 @@
+"""Findings that would come with every frame or line: said once, counted after that."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from hil.record.journal import Journal, Severity
+
+
+class FirstTimes:
+    """What has been said of one device."""
+
+    def __init__(self, journal: Journal, device: str) -> None:
+        self._journal, self._device = journal, device
+        self._counts: dict[Hashable, int] = {}
+        self._texts: dict[Hashable, str] = {}
+
+    def finding(
+        self, code: str, text: str, severity: Severity = "warning", *, key: Hashable = ""
+    ) -> None:
+        """Say this once for each ``code`` and ``key``; every further time is only counted."""
+        which = (code, key)
+        self._counts[which] = self._counts.get(which, 0) + 1
+        if self._counts[which] == 1:
+            self._texts[which] = text
+            self._journal.finding(self._device, code, text, severity)
+
+    def sum_up(self) -> None:
+        """Say how often each of them was seen, if more than once, and begin anew."""
+        for which, count in self._counts.items():
+            if count > 1:
+                words = f"seen {count} times: {self._texts[which]}"
+                self._journal.finding(self._device, "seen_again", words, "note")
+        self._counts.clear()
+        self._texts.clear()

@@ -1,0 +1,183 @@
+"""Opening, closing, and the way to the safe state: every device is attempted."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from hil.bench.bench import BenchError, Devices, close_devices, open_devices
+from hil.bench.registry import driver
+from hil.bench.safety import SafeStateOutcome, reach_safe_state
+from hil.clock import Clock, ClockKind, run_on
+from hil.conclude import exit_status
+from hil.config.load import load_bench
+from hil.drivers.protocols import Identity
+from hil.errors import ConfigError, DeviceError, ExitStatus
+from hil.quantities import EventKind, Setpoint
+from hil.record.journal import Journal
+from hil.record.manifest import Ending
+
+CONFIG = load_bench("virtual-ideal").config
+
+
+class Thing:
+    """A device that may fail or hang in whatever it is asked."""
+
+    status = ""
+
+    def __init__(self, name: str, order: list[str], trouble: str = "") -> None:
+        self.name, self.order, self.trouble = name, order, trouble
+
+    async def open(self) -> Identity:
+        if self.trouble == "open":
+            raise DeviceError(self.name, "is not there", "Look for it")
+        return Identity(self.name, {})
+
+    async def close(self) -> None:
+        if self.trouble == "close":
+            await asyncio.sleep(1e6)
+        self.order.append(self.name)
+
+    async def make_safe(self, *_: Setpoint) -> str:
+        if self.trouble == "hang":
+            await asyncio.sleep(1e6)
+        if self.trouble == "raise":
+            raise RuntimeError("broken")
+        self.order.append(self.name)
+        return "done"
+
+
+class Currents:
+    """A meter's newest current; ``after_s`` later it falls to ``then_a``."""
+
+    def __init__(
+        self, clock: Clock, now_a: float | None, then_a: float = 0.0, after_s: float = 1e9
+    ):
+        self.clock, self.now_a, self.then_a, self.after_s = clock, now_a, then_a, after_s
+        self.stuck_s: float | None = None
+
+    def newest_current(self, evse: str) -> tuple[float, float] | None:
+        if self.now_a is None:
+            return None
+        now_s = self.clock.now()
+        value = self.then_a if now_s >= self.after_s else self.now_a
+        return (now_s if self.stuck_s is None else self.stuck_s), value
+
+
+def devices(order: list[str], **troubles: str) -> Devices:
+    def thing(name: str) -> Any:
+        return Thing(name, order, troubles.get(name, ""))
+
+    return Devices(
+        {"dut": thing("dut")}, {"reference": thing("reference")}, {"vehicle": thing("vehicle")}
+    )
+
+
+def safe_state(
+    order: list[str], stuck_s: float | None = None, *currents: Any, **troubles: str
+) -> tuple[SafeStateOutcome, float, list[tuple[str, str]]]:
+    async def main() -> tuple[SafeStateOutcome, float, list[tuple[str, str]]]:
+        clock = Clock(ClockKind.WARP)
+        await asyncio.sleep(100.0)
+        journal = Journal(clock)
+        said: list[tuple[str, str]] = []
+
+        class Listener:
+            def on_readings(self, _: object) -> None: ...
+            def on_frame(self, _: object) -> None: ...
+            def on_event(self, event: Any) -> None:
+                if event.kind is EventKind.SAFE_STATE:
+                    said.append((event.device, event.data["outcome"]))
+
+        journal.subscribe(Listener())
+        seen = Currents(clock, *currents)
+        seen.stuck_s = stuck_s
+        outcome = await reach_safe_state(CONFIG, devices(order, **troubles), seen, journal)
+        return outcome, clock.now() - 100.0, said
+
+    return run_on(ClockKind.WARP, main)
+
+
+def test_the_safe_state_is_confirmed_by_the_meter_alone() -> None:
+    order: list[str] = []
+    outcome, took_s, _ = safe_state(order, None, 16.0, 0.0, 102.0)
+    assert outcome.confirmed
+    assert took_s == pytest.approx(2.0, abs=0.11)
+    assert sorted(order) == ["dut", "vehicle"]
+
+
+@pytest.mark.parametrize(
+    ("stuck_s", "currents", "words"),
+    [
+        (None, (16.0,), "16.0 A still flow"),
+        (None, (0.6,), "0.6 A still flow, the safe state allows 0.5 A"),
+        (None, (None,), "no meter measures it"),
+        (99.9, (0.0,), "gone silent"),
+    ],
+)
+def test_what_is_not_measured_is_not_confirmed(
+    stuck_s: float | None, currents: tuple[float | None], words: str
+) -> None:
+    outcome, took_s, _ = safe_state([], stuck_s, *currents)
+    assert not outcome.confirmed
+    assert words in outcome.detail
+    assert took_s == pytest.approx(CONFIG.safe_state.within, abs=0.2)
+
+
+@pytest.mark.parametrize(("trouble", "words"), [("hang", "no answer within"), ("raise", "broken")])
+def test_one_device_in_trouble_does_not_stop_the_others(trouble: str, words: str) -> None:
+    order: list[str] = []
+    outcome, took_s, said = safe_state(order, None, 0.0, dut=trouble)
+    assert order == ["vehicle"]
+    assert outcome.confirmed, "the meter says so, whatever the charger answered"
+    assert any(device == "dut" and words in text for device, text in said)
+    assert took_s < 12.0
+
+
+def test_devices_close_in_reverse_and_one_that_hangs_does_not_keep_the_others() -> None:
+    order: list[str] = []
+
+    async def main() -> None:
+        await close_devices(devices(order, reference="close"), Journal(Clock(ClockKind.WARP)))
+
+    run_on(ClockKind.WARP, main)
+    assert order == ["vehicle", "dut"]
+
+
+def test_opening_names_every_device_that_failed() -> None:
+    async def main() -> None:
+        bench = devices([], dut="open", vehicle="open")
+        await open_devices(bench, Journal(Clock(ClockKind.WARP)))
+
+    with pytest.raises(BenchError) as caught:
+        run_on(ClockKind.WARP, main)
+    assert [error.device for error in caught.value.errors] == ["dut", "vehicle"]
+    assert "Look for it" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("state", "confirmed", "verdict", "status"),
+    [
+        ("sealed", True, "PASS", ExitStatus.PASS),
+        ("sealed", True, "NOT_APPLICABLE", ExitStatus.PASS),
+        ("sealed", True, "FAIL", ExitStatus.FAIL),
+        ("sealed", True, "INCONCLUSIVE", ExitStatus.INCONCLUSIVE),
+        ("sealed", False, "PASS", ExitStatus.UNSAFE),
+        ("aborted", True, "INCONCLUSIVE", ExitStatus.ABORTED_SAFE),
+        ("aborted", False, "INCONCLUSIVE", ExitStatus.UNSAFE),
+        ("failed", None, "ERROR", ExitStatus.ERROR),
+        ("failed", True, "ERROR", ExitStatus.ERROR),
+        ("failed", False, "ERROR", ExitStatus.UNSAFE),
+    ],
+)
+def test_the_exit_status_puts_safety_before_the_verdict(
+    state: Any, confirmed: bool | None, verdict: str, status: ExitStatus
+) -> None:
+    assert exit_status({"verdict": verdict}, Ending(state, "", confirmed, "")) is status
+
+
+def test_a_driver_that_is_not_there_is_told_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="no driver 'ocpp61' for evses; did you mean ocpp16"):
+        driver("evses", "ocpp61")
