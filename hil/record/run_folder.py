@@ -185,8 +185,34 @@ def read_run(path: Path) -> Record:
     except OSError as error:
         raise RecordError(f"{path}: {LIMITS} cannot be read: {error.strerror}") from error
     limits = load_text(Kind.LIMITS, limits_text, str(path / LIMITS))
-    incomplete = cut or not sealed.is_file() or manifest.get("state") == "open"
+    ended = any(e.kind is EventKind.RUN and e.data.get("state") == "ended" for e in events)
+    closed = ended and manifest.get("state") in ("sealed", "aborted", "failed")
+    incomplete = cut or not closed or not sealed.is_file()
+    events += _altered(path, manifest, events[-1].t if events else 0.0)
     return Record(path, manifest, events, limits, incomplete, Samples(table))
+
+
+def _altered(path: Path, manifest: Mapping[str, Any], t: float) -> list[Event]:
+    """A finding for each file that is not what it was when the run was sealed."""
+    sealed = manifest.get("files")
+    if not isinstance(sealed, dict) or not sealed:
+        return []
+    now = hashes(path)
+    return [
+        Event(
+            t,
+            EventKind.FINDING,
+            "bench",
+            {
+                "code": "file_altered",
+                "severity": "error",
+                "text": f"{name} {'was changed' if name in now else 'is missing'} since the run "
+                "was sealed; figures made from it are not those of the run",
+            },
+        )
+        for name, digest in sealed.items()
+        if now.get(name) != digest
+    ]
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -212,9 +238,13 @@ def _read_events(path: Path) -> tuple[list[Event], bool]:
     return sorted(events, key=lambda event: event.t), cut
 
 
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is not a number")
+
+
 def _event(path: Path, number: int, line: bytes) -> Event:
     try:
-        data = json.loads(line)
+        data = json.loads(line, parse_constant=_no_number)
         t, kind, device = float(data.pop("t")), EventKind(data.pop("kind")), str(data.pop("device"))
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise RecordError(f"{path}:{number}: is not an event of a run ({error})") from error

@@ -132,6 +132,8 @@ def read_parquet(path: Path) -> pa.Table:
         raise RecordError(f"{path.name}: cannot be read as samples: {first}") from error
     if not table.schema.equals(SCHEMA):
         raise RecordError(f"{path.name}: holds other columns than the samples of a run")
+    if not pc.all(pc.is_finite(table.column("t"))).as_py() and table.num_rows:
+        raise RecordError(f"{path.name}: holds an instant that is not a number")
     return table
 
 

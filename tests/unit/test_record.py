@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +18,7 @@ from hil.config.library import Kind, find
 from hil.errors import RecordError
 from hil.quantities import Event, EventKind, Frame, Phase, Quality, Quantity, Reading
 from hil.record.run_folder import RunFolder, read_run
-from hil.record.samples import SampleWriter, read_stream
+from hil.record.samples import SCHEMA, SampleWriter, read_stream
 
 LIMITS = find(Kind.LIMITS, "dtu-2021").read_text(encoding="utf-8")
 
@@ -30,10 +32,9 @@ def write(path: Path, count: int) -> Path:
     folder.add_file("limits.yaml", LIMITS)
     for number in range(count):
         folder.on_readings([reading(number * 0.1, float(number))])
-    folder.on_event(Event(1.0, EventKind.RUN, "bench", {"state": "playing"}))
+    folder.on_event(Event(1.0, EventKind.RUN, "bench", {"state": "ended"}))
     folder.on_frame(Frame(1.0, "meter", "sent", "modbus-tcp", "00 ff"))
-    folder.write_manifest({"schema": 1, "state": "sealed"})
-    folder.seal()
+    folder.write_manifest({"schema": 1, "state": "sealed", "files": folder.seal()})
     return path
 
 
@@ -42,7 +43,7 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     series = record.series("meter", Quantity.POWER)
     assert series.value.tolist() == [float(number) for number in range(3000)]
     assert np.all(series.t_reply - series.t_request == pytest.approx(0.02))
-    assert record.events == [Event(1.0, EventKind.RUN, "bench", {"state": "playing"})]
+    assert record.events == [Event(1.0, EventKind.RUN, "bench", {"state": "ended"})]
     assert not record.incomplete
     assert record.series("meter", Quantity.CURRENT, Phase.L1).t.size == 0
 
@@ -103,6 +104,37 @@ def test_what_the_device_claims_is_no_reference(tmp_path: Path) -> None:
     assert read_run(folder.path).series("meter", Quantity.POWER).good.tolist() == [True, False]
 
 
+@pytest.mark.parametrize("state", ["banana", "open", None])
+def test_a_run_of_unknown_state_is_incomplete(tmp_path: Path, state: str | None) -> None:
+    path = write(tmp_path / "run", 10)
+    (path / "manifest.json").write_text(json.dumps({"schema": 1, "state": state}), encoding="utf-8")
+    assert read_run(path).incomplete
+
+
+def test_a_record_whose_events_end_too_soon_is_incomplete(tmp_path: Path) -> None:
+    path = write(tmp_path / "run", 10)
+    (path / "events.jsonl").write_text("", encoding="utf-8")
+    assert read_run(path).incomplete
+
+
+def test_a_file_that_was_changed_or_removed_after_sealing_is_found(tmp_path: Path) -> None:
+    path = write(tmp_path / "run", 10)
+    assert not [e for e in read_run(path).events if e.kind is EventKind.FINDING]
+    (path / "frames.jsonl").unlink()
+    with (path / "limits.yaml").open("a", encoding="utf-8") as file:
+        file.write("# stricter\n")
+    findings = [e.data for e in read_run(path).events if e.kind is EventKind.FINDING]
+    assert [finding["code"] for finding in findings] == ["file_altered"] * 2
+    assert "frames.jsonl is missing" in findings[0]["text"]
+    assert "limits.yaml was changed" in findings[1]["text"]
+
+
+def damage_instant(path: Path) -> None:
+    table = pq.read_table(path / "samples.parquet")
+    nan = pa.array([float("nan")] * table.num_rows, pa.float64())
+    pq.write_table(table.set_column(0, SCHEMA.field("t"), nan), path / "samples.parquet")
+
+
 def damage_manifest(path: Path) -> None:
     (path / "manifest.json").write_text("{", encoding="utf-8")
 
@@ -124,6 +156,12 @@ def damage_kind(path: Path) -> None:
     (path / "events.jsonl").write_text(line + "\n", encoding="utf-8")
 
 
+def damage_number(path: Path) -> None:
+    (path / "events.jsonl").write_text(
+        '{"t": NaN, "kind": "run", "device": "x"}\n', encoding="utf-8"
+    )
+
+
 def remove_limits(path: Path) -> None:
     (path / "limits.yaml").unlink()
 
@@ -136,6 +174,8 @@ def remove_limits(path: Path) -> None:
         (damage_samples, "samples.parquet: cannot be read as samples"),
         (damage_events, "events.jsonl:1: is not an event"),
         (damage_kind, "events.jsonl:1: is not an event"),
+        (damage_number, "NaN is not a number"),
+        (damage_instant, "holds an instant that is not a number"),
         (remove_limits, "limits.yaml cannot be read"),
     ],
 )

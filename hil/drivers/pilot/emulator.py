@@ -260,23 +260,23 @@ class PilotEmulator:
     def _report(self, answer: Answer, first: bool = False) -> None:
         """Readings of a report; a duty that no event told of is a finding."""
         try:
-            levels = levels(answer.words[2:6])
+            shown = levels(answer.words[2:6])
             PilotState(answer.words[1])
-        except (ValueError, TypeError, IndexError) as error:
+        except (ValueError, IndexError) as error:
             raise self._senseless("the report", answer) from error
         t = self._instant_of(answer, 0)
-        self.high_v = levels.high_v
-        if not first and abs(levels.duty_percent - self._duty_percent) > DUTY_CHANGE_PERCENT:
+        self.high_v = shown.high_v
+        if not first and abs(shown.duty_percent - self._duty_percent) > DUTY_CHANGE_PERCENT:
             self._findings.finding(
                 "pilot_edge_missed", "the duty cycle changed and no event told when", "error"
             )
-        if first or abs(levels.duty_percent - self._duty_percent) > DUTY_CHANGE_PERCENT:
-            self._duty_percent = levels.duty_percent
+        if first or abs(shown.duty_percent - self._duty_percent) > DUTY_CHANGE_PERCENT:
+            self._duty_percent = shown.duty_percent
         values = {
-            Quantity.DUTY: levels.duty_percent,
-            Quantity.PILOT_FREQUENCY: levels.frequency_hz,
-            Quantity.PILOT_HIGH: levels.high_v,
-            Quantity.PILOT_LOW: levels.low_v,
+            Quantity.DUTY: shown.duty_percent,
+            Quantity.PILOT_FREQUENCY: shown.frequency_hz,
+            Quantity.PILOT_HIGH: shown.high_v,
+            Quantity.PILOT_LOW: shown.low_v,
         }
         self._read(values, t, answer.t_request, answer.t_reply)
 
