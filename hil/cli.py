@@ -93,7 +93,9 @@ def _play(
     inputs = prepare(bench, scenario, clock=clock, seed=seed, limits=limits)
     measures = {name: meter.measures for name, meter in inputs.bench.config.meters.items()}
     finished = execute(inputs, out, [Progress(inputs.plan, measures)])
-    print_result(finished.result)
+    if finished.result is not None:
+        print_result(finished.result)
+    typer.echo(f"safe state: {finished.safe_state}")
     typer.echo(f"report: {finished.path / 'report.html'}")
     if finished.detail:
         typer.echo(f"hil: {finished.detail}", err=True)
@@ -105,7 +107,9 @@ def _play(
 @app.command()
 def check(
     bench: BenchArgument,
-    scenario: Annotated[str | None, typer.Argument(metavar="[SCENARIO]")] = None,
+    scenario: Annotated[
+        str | None, typer.Argument(metavar="[SCENARIO]", help="Scenario file, or the name of one.")
+    ] = None,
     seed: SeedOption = 1,
 ) -> None:
     """Validate a bench and a scenario and print the timed plan; touches nothing."""
@@ -193,18 +197,25 @@ def list_names(what: Annotated[Listable, typer.Argument(metavar="KIND")]) -> Non
 
 
 @app.command()
-def schema(out: OutOption = Path("schemas")) -> None:
+def schema(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the schemas are written.")] = Path(
+        "schemas"
+    ),
+) -> None:
     """Write JSON Schemas of every kind of file, for editors that complete and check YAML."""
     import json
 
     from hil.config.library import Kind
     from hil.config.load import json_schema
 
-    out.mkdir(parents=True, exist_ok=True)
-    for kind in Kind:
-        path = out / f"{kind.noun}.schema.json"
-        path.write_text(json.dumps(json_schema(kind), indent=2) + "\n", encoding="utf-8")
-        typer.echo(str(path))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for kind in Kind:
+            path = out / f"{kind.noun}.schema.json"
+            path.write_text(json.dumps(json_schema(kind), indent=2) + "\n", encoding="utf-8")
+            typer.echo(str(path))
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot be written: {error.strerror}; see --out") from error
 
 
 def main() -> None:
@@ -218,9 +229,9 @@ def main() -> None:
     except HilError as error:
         typer.echo(f"hil: {error}", err=True)
         sys.exit(error.status)
-    except KeyboardInterrupt:
-        typer.echo("hil: stopped from the keyboard (Ctrl-C)", err=True)
-        sys.exit(ExitStatus.ABORTED_SAFE)
+    except SystemExit as stopped:
+        # 128 + SIGINT: Ctrl-C where nothing was live, above all while files were loaded.
+        sys.exit(ExitStatus.ABORTED_SAFE if stopped.code == 130 else stopped.code)
     except Exception as error:
         if os.environ.get("HIL_DEBUG"):
             raise

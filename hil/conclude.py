@@ -33,13 +33,13 @@ def write_picture(path: Path, setpoint_number: int) -> Path:
     return target
 
 
-def exit_status(result: dict[str, Any], ending: Ending) -> ExitStatus:
+def exit_status(result: dict[str, Any] | None, ending: Ending) -> ExitStatus:
     """Exit status of a run: the safe state first, then how it ended, then its verdict."""
     if ending.safe_state_confirmed is False:
         return ExitStatus.UNSAFE
     if ending.state == "aborted":
         return ExitStatus.ABORTED_SAFE
-    if ending.state == "failed":
+    if ending.state == "failed" or result is None:
         return ExitStatus.ERROR
     return verdict_status(result)
 

@@ -12,6 +12,13 @@ from typing import Any, Protocol
 from hil.clock import end_tasks
 from hil.errors import RunAborted
 
+_WHO = {
+    "SIGINT": "from the keyboard (Ctrl-C)",
+    "SIGTERM": "by another program (SIGTERM)",
+    "SIGHUP": "because the terminal was closed (SIGHUP)",
+}
+"""Signals that stop a run, and who sends them."""
+
 
 class Interruptible(Protocol):
     """Await work that a person may stop, and that ends when a task beside it breaks."""
@@ -31,10 +38,13 @@ def interruptible() -> Iterator[Interruptible]:
     """
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
+    by = ""
 
-    def ask() -> None:
+    def ask(number: int) -> None:
+        nonlocal by
         if asked.is_set():
-            print("already on the way to the safe state; please wait", file=sys.stderr)
+            _say("already on the way to the safe state; please wait")
+        by = by or _WHO.get(signal.Signals(number).name, signal.Signals(number).name)
         asked.set()
 
     async def interrupted(
@@ -49,30 +59,40 @@ def interruptible() -> Iterator[Interruptible]:
                 for other in beside:
                     if other.done():
                         other.result()
-                raise RunAborted("stopped from the keyboard (Ctrl-C)")
+                raise RunAborted(f"stopped {by}")
             task.result()
         finally:
             stop.cancel()
 
-    restore = _on_interrupt(loop, ask)
-    try:
+    with _on_signals(lambda number: loop.call_soon_threadsafe(ask, number)):
         yield interrupted
-    finally:
-        restore()
 
 
-def _on_interrupt(loop: asyncio.AbstractEventLoop, ask: Callable[[], None]) -> Callable[[], None]:
-    """Call ``ask`` on Ctrl-C or termination; how to undo that. Only the main thread can."""
-    signals = [signal.SIGINT, signal.SIGTERM]
+@contextlib.contextmanager
+def unhurried() -> Iterator[None]:
+    """Let the seconds in which a result is written pass, whoever is in a hurry."""
+    with _on_signals(lambda _: _say("the record is being evaluated; please wait")):
+        yield
+
+
+@contextlib.contextmanager
+def _on_signals(handler: Callable[[int], object]) -> Iterator[None]:
+    """Call ``handler`` on Ctrl-C, termination and hang-up. Only the main thread can."""
+    signals = [getattr(signal, name) for name in _WHO if hasattr(signal, name)]
     try:
         previous = {number: signal.getsignal(number) for number in signals}
         for number in signals:
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(ask))
+            signal.signal(number, lambda number, _: handler(number))
     except ValueError:
-        return lambda: None
+        previous = {}
+    try:
+        yield
+    finally:
+        for number, before in previous.items():
+            signal.signal(number, before)
 
-    def restore() -> None:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
-    return restore
+def _say(text: str) -> None:
+    # The terminal may be what has gone.
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr)

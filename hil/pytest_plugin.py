@@ -86,7 +86,7 @@ class Play(Protocol):
         seed: int = 1,
         limits: str | None = None,
     ) -> Played:
-        """Play, and return what was measured. Raises HilError if the run did not reach its end."""
+        """Play, and return what was measured; the test fails if the run did not reach its end."""
         ...
 
 
@@ -120,10 +120,17 @@ def play(bench: str, tmp_path: Path) -> Play:
         seed: int = 1,
         limits: str | None = None,
     ) -> Played:
-        inputs = prepare(bench or default, scenario, clock=clock, seed=seed, limits=limits)
+        inputs, problem = None, ""
+        try:
+            inputs = prepare(bench or default, scenario, clock=clock, seed=seed, limits=limits)
+        except HilError as error:
+            problem = str(error)
+        if inputs is None:
+            pytest.fail(problem, pytrace=False)
         finished = execute(inputs, tmp_path)
-        if finished.status in (ExitStatus.ERROR, ExitStatus.UNSAFE, ExitStatus.ABORTED_SAFE):
-            raise HilError(finished.detail or f"the run ended with status {finished.status}")
+        broken = (ExitStatus.ERROR, ExitStatus.UNSAFE, ExitStatus.ABORTED_SAFE)
+        if finished.result is None or finished.status in broken:
+            pytest.fail(finished.detail or f"safe state: {finished.safe_state}", pytrace=False)
         return Played(finished.path, finished.result)
 
     return play_scenario

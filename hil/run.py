@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from hil.config.bench import BenchConfig
 from hil.config.load import Bench, load_bench
 from hil.errors import DeviceError, ExitStatus, HilError, RecordError, RunAborted
 from hil.inputs import Inputs, real_devices
-from hil.interrupt import Interruptible, interruptible
+from hil.interrupt import Interruptible, interruptible, unhurried
 from hil.play.observed import Observed
 from hil.play.player import Player, Stage
 from hil.play.sampler import sample
@@ -33,7 +34,8 @@ class Finished:
     """What a run came to."""
 
     path: Path
-    result: dict[str, Any]
+    result: dict[str, Any] | None
+    """``None`` if the record could not be evaluated, as on a full disk."""
     status: ExitStatus
     detail: str
     """Why it did not end as planned; empty if it did."""
@@ -60,14 +62,16 @@ def execute(inputs: Inputs, out: Path, watchers: Sequence[Observer] = ()) -> Fin
     """
     folder = RunFolder(new_run_folder(out, inputs))
     ending = run_on(inputs.clock, lambda: _Run(inputs, folder, watchers).live())
-    result = conclude(folder.path)
-    return Finished(
-        folder.path,
-        result,
-        exit_status(result, ending),
-        ending.detail,
-        ending.safe_state_detail,
-    )
+    detail = ending.detail
+    result: dict[str, Any] | None = None
+    try:
+        with unhurried():
+            result = conclude(folder.path)
+    except RecordError as error:
+        ending = replace(ending, state="failed")
+        detail = detail or str(error)
+    status = exit_status(result, ending)
+    return Finished(folder.path, result, status, detail, ending.safe_state_detail)
 
 
 def probe(bench: str) -> list[str]:
@@ -114,7 +118,8 @@ class _Run:
         self.observed = Observed(measures)
         self.devices = Devices({}, {}, {})
         run = run_id(self.clock, bench, inputs.scenario.source.text, inputs.seed)
-        observers: list[Observer] = [self.folder, self.observed, *self.watchers]
+        # What the safe state is confirmed by comes before what a full disk can break.
+        observers: list[Observer] = [self.observed, self.folder, *self.watchers]
         for observer in observers:
             self.journal.subscribe(observer)
         for name, text in self._files().items():
@@ -126,7 +131,16 @@ class _Run:
         self._say("ended", ending.state, ending.detail)
         if telemetry is not None:
             telemetry.finish(self.journal)
-        self._write_manifest(run, ending, self.folder.seal())
+        return self._seal(run, ending)
+
+    def _seal(self, run: str, ending: Ending) -> Ending:
+        """Seal the record; one that cannot be sealed makes a failed run, safe or not."""
+        try:
+            self._write_manifest(run, ending, self.folder.seal())
+        except RecordError as error:
+            ending = replace(ending, state="failed", detail=ending.detail or str(error))
+            with contextlib.suppress(RecordError):
+                self._write_manifest(run, ending, {})
         return ending
 
     def _files(self) -> dict[str, str]:
@@ -200,6 +214,10 @@ class _Run:
             state, detail = "failed", str(error)
             self._note_failure(error)
         self._say("closing")
+        if any(task.done() for task in samplers):
+            # A full disk ended them; the safe state still has to be measured.
+            await end_tasks(samplers)
+            samplers = self._start_samplers()
         confirmed, safe_detail = await self._leave_safe(live=bool(samplers))
         await end_tasks(samplers)
         return Ending(state, detail, confirmed, safe_detail)

@@ -58,6 +58,7 @@ def bench_text(bench: Bench, served: BenchConfig) -> str:
     data = yaml.load(bench.source.text)
     del data["virtual"]
     data["bench"] = f"{served.bench}-served"
+    data["served_twins"] = served.virtual_names()
     for part, key in (("evses", "listen"), ("meters", "link"), ("pilots", "link")):
         for name, device in getattr(served, part).items():
             data[part][name][key] = getattr(device, key)

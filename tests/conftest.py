@@ -12,6 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A deadline would be a timed assert, and red on a busy machine.
+settings.register_profile("hil", deadline=None)
+settings.load_profile("hil")
 
 _SYSTEM_FOLDERS = os.pathsep.join(("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"))
 """Where servers are installed that are on no user's path."""

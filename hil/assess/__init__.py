@@ -9,6 +9,7 @@ To be read in this order; each module uses those before it:
 - ``passage``: levels and bands of one step, and the first value that leaves;
 - ``shape``: curves fitted to what a meter shows of a response;
 - ``crossing``: instants between values, where no curve fits;
+- ``scrutiny``: whether every value up to the end of the hold bears a curve out;
 - ``response``: the instants of one response, by whichever of the two serves;
 - ``tracking``: accuracy and precision;
 - ``outcome``: everything about one step: what became of it, its instants, its figures;

@@ -16,9 +16,9 @@ Array = NDArray[np.float64]
 
 _REACH_SHARE = 0.3
 """Share of the step over which its beginning counts as straight."""
-_SMOOTHED = 3
-"""Values that are joined before they are compared with the settling band: noise leaves a band of
-three deviations now and then, the mean of three values does not."""
+_CALM = 5.5
+"""Values are joined until the settling band is this many deviations of their mean wide: a single
+value leaves a band of three deviations now and then."""
 
 
 def by_crossing(trace: Trace, passage: Passage, definitions: Definitions) -> Timing:
@@ -34,18 +34,10 @@ def by_crossing(trace: Trace, passage: Passage, definitions: Definitions) -> Tim
         noise_w,
         _REACH_SHARE * abs(change_w),
     )
-    last = int(np.searchsorted(passage.values.t, passage.ends_s + 1e-9))
-    edge = _SMOOTHED // 2
-    at_s = passage.values.t[edge : last - edge] - 0.5 * trace.averaging_s
-    kernel = np.full(_SMOOTHED, 1.0 / _SMOOTHED)
-    progress = (
-        np.convolve(passage.values.power_w[:last], kernel, mode="valid") - before_w
-    ) / change_w
+    at_s, progress, _ = _smoothed(trace, passage)
     low_s, high_s = _between(at_s, progress, passage.sent_s, definitions)
     timing = Timing(departed_s, departed_standard_s, low_s, high_s)
-    settled = _settles(
-        at_s, progress, passage.settle_band_w / abs(change_w), noise_w / abs(change_w)
-    )
+    settled = settles(trace, passage)
     if settled is None:
         return timing
     settled_s, settled_standard_s = settled
@@ -54,8 +46,27 @@ def by_crossing(trace: Trace, passage: Passage, definitions: Definitions) -> Tim
     )
 
 
-def _settles(at_s: Array, progress: Array, band: float, noise: float) -> tuple[float, float] | None:
-    """When the progress enters 1 +/- band for good, and its standard uncertainty."""
+def _smoothed(trace: Trace, passage: Passage) -> tuple[Array, Array, int]:
+    """Sliding means until the end of the hold, as shares of the step, each at the middle of what
+    it is a mean of; and of how many values: so many that noise alone does not leave the band."""
+    last = int(np.searchsorted(passage.values.t, passage.ends_s + 1e-9))
+    overlap = max(trace.averaging_s / trace.cadence_s, 1.0)
+    noise = passage.noise_w(trace) / passage.settle_band_w
+    size = min(max(math.ceil(overlap * (_CALM * noise) ** 2), 1), max(last // 8, 1))
+    kernel = np.full(size, 1.0 / size)
+    at_s = np.convolve(passage.values.t[:last], kernel, mode="valid") - 0.5 * trace.averaging_s
+    means_w = np.convolve(passage.values.power_w[:last], kernel, mode="valid")
+    return at_s, (means_w - passage.before.mean_w) / passage.change_w, size
+
+
+def settles(trace: Trace, passage: Passage) -> tuple[float, float] | None:
+    """When the power enters its settling band for good, and its standard uncertainty.
+
+    ``None`` if that is not before the middle of the window from which the band's level was taken:
+    what moves there has not settled.
+    """
+    at_s, progress, size = _smoothed(trace, passage)
+    band = passage.settle_band_w / abs(passage.change_w)
     outside = np.flatnonzero(np.abs(progress - 1.0) > band)
     final = int(outside[-1]) if len(outside) else 0
     if final + 1 >= len(at_s):
@@ -65,10 +76,14 @@ def _settles(at_s: Array, progress: Array, band: float, noise: float) -> tuple[f
     rise = float(progress[final + 1]) - here
     spacing_s = float(at_s[final + 1] - at_s[final])
     part = (edge - here) / rise if rise else 0.5
-    # As wide as the values that were joined: a jump is smeared over as many.
-    standard_s = rectangular(0.5 * _SMOOTHED * spacing_s)
+    settled_s = float(at_s[final]) + spacing_s * part
+    if settled_s > passage.ends_s - 0.5 * passage.steady_s(trace):
+        return None
+    # A jump is smeared over the values that were joined and over the meter's window.
+    standard_s = rectangular(0.5 * (size * spacing_s + trace.averaging_s))
+    noise = passage.noise_w(trace) / abs(passage.change_w)
     noise_s = noise * spacing_s / abs(rise) if rise else 0.0
-    return float(at_s[final]) + spacing_s * part, math.hypot(standard_s, noise_s)
+    return settled_s, math.hypot(standard_s, min(noise_s, size * spacing_s))
 
 
 def _between(
@@ -118,7 +133,10 @@ def date_back(
     standard_s = rectangular(0.5 * (latest_s - earliest_s))
     slope, meets_s = _line(at_s[still + 1 : last], away_w[still + 1 : last])
     jumps = away_w[departs] > 2.0 * slope * (latest_s - earliest_s) + 3.0 * noise_w
-    if jumps or not earliest_s <= meets_s <= latest_s:
+    if jumps:
+        # Nothing of the jump is in the value before, whose window ended when it was refreshed.
+        return 0.5 * float(values.t[still] + values.t[departs]), standard_s
+    if not earliest_s <= meets_s <= latest_s:
         return 0.5 * (earliest_s + latest_s), standard_s
     # Where exactly a curved beginning starts is open between the line's foot and the band.
     foot_s = rectangular(0.5 * (latest_s - meets_s))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hil.errors import RecordError
 from hil.j1772 import MINIMUM_CURRENT_A
-from hil.quantities import Setpoint
+from hil.quantities import LINES, Setpoint
 
 if TYPE_CHECKING:
     from hil.record.run_folder import Record
@@ -68,7 +68,18 @@ def rating_of(record: Record, evse: str) -> Rating:
     current_a, phases, voltage_v, power_w = (
         needed_number(facts, key, where) for key in ("current_a", "phases", "voltage_v", "power_w")
     )
-    return Rating(current_a, int(phases), voltage_v, power_w)
+    rating = Rating(current_a, int(phases), voltage_v, power_w)
+    for key, value in rating._asdict().items():
+        if value <= 0:
+            raise RecordError(f"{where}: '{key}' is {value:g}; it must be more than 0")
+    if rating.phases != phases or rating.phases > len(LINES):
+        raise RecordError(f"{where}: 'phases' is {phases:g}; an EVSE has 1 to {len(LINES)}")
+    return rating
+
+
+def metered(record: Record, evse: str) -> bool:
+    """Whether the manifest has a meter for an EVSE, whatever it told."""
+    return any(facts.get("measures") == evse for facts in devices_of(record, "meter").values())
 
 
 def pilots_of(record: Record, evse: str) -> list[str]:

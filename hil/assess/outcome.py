@@ -18,7 +18,7 @@ from hil.assess.passage import (
     settle_band_w,
 )
 from hil.assess.response import time_response
-from hil.assess.steps import Direction, Step, Transition, answered
+from hil.assess.steps import Direction, Step, Transition
 from hil.assess.trace import Trace, Values, holed, refreshed
 from hil.assess.tracking import (
     Conditions,
@@ -91,22 +91,52 @@ class Measured(NamedTuple):
     accuracy_current: Estimate | None = None
     precision: Estimate | None = None
     requested: float | None = None
+    starts: bool = False
+    """Whether charging was only starting, so that no response could be timed."""
+    late: bool = False
+    """Whether the response in its hold belongs to an earlier setpoint."""
+    pause_ignored: bool = False
+    """Whether power flows on although the setpoint lets no car charge."""
 
 
 def measure(step: Step, bench: Bench | None, rating: Rating) -> Measured:
     """Everything about one step; without a bench (no meter) only what the events tell."""
     blank = Measured(step, step.direction(rating), step.transition(rating))
     if step.failure is not None:
-        outcome = REJECTED if answered(step.failure) else NO_ANSWER
+        outcome = REJECTED if step.answered else NO_ANSWER
         return blank._replace(outcome=outcome, reason=step.failure)
     if step.acknowledged_s is None:
         return blank._replace(outcome=NO_ANSWER, reason="no answer to it is in the record")
-    known = _with_delays(blank, _SIGNS[blank.direction])
+    known = _with_delays(blank, rating)
     if bench is None:
         return known._replace(reason="no meter told its power")
     if not step.plugged:
         return known._replace(reason="no vehicle was plugged in, or charging had been stopped")
-    return _with_tracking(_with_response(known, bench), bench)
+    return _with_tracking(_paused(_with_response(_attributed(known, rating), bench), bench), bench)
+
+
+def not_attributable(known: Measured, why: str) -> Measured:
+    """A step whose response belongs to an earlier setpoint: its levels stand, its times do not."""
+    return known._replace(
+        outcome=NOT_MEASURED,
+        reason=f"the response belongs to an earlier setpoint: {why}",
+        late=True,
+        timing=None,
+        activation=None,
+        total_activation=None,
+        ev_dead=None,
+        ramp=None,
+    )
+
+
+def _attributed(known: Measured, rating: Rating) -> Measured:
+    """A step in which the pilot still turned to the setpoint before tells no response of its own."""
+    late_s = known.step.late_edge_s(rating)
+    if late_s is None:
+        return known
+    after_s = late_s - known.step.sent_s
+    why = f"the pilot turned to the setpoint before {after_s:.3g} s after this one was sent"
+    return not_attributable(known, why)
 
 
 # --- the response -------------------------------------------------------------------------------
@@ -122,11 +152,13 @@ def _with_response(known: Measured, bench: Bench) -> Measured:
     steady_from_s = max(step.ends_s - definitions.steady_window, step.sent_s)
     at = conditions(bench.supply, bench.rating, steady_from_s, step.ends_s)
     known = known._replace(before=before, after=after, at=at)
+    if known.late:
+        return known
     floor_w = definitions.depart_floor * at.voltage_v * at.phases
     if before is None:
         return known._replace(reason="the meter told too little before it was sent")
     if _starts(known, before, bench):
-        return _untimed(known, "charging was only starting when it was sent", bench)
+        return _untimed(known._replace(starts=True), "charging was only starting when it was sent", bench)
     if before.moves(floor_w):
         return _untimed(known, "the power was still moving when it was sent", bench)
     band_w = depart_band_w(before, after, floor_w, definitions)
@@ -139,7 +171,9 @@ def _with_response(known: Measured, bench: Bench) -> Measured:
 
 def _level(bench: Bench, values: Values, start_s: float, end_s: float) -> Level | None:
     """A level; ``None`` where the meter told nothing new for most of the window."""
-    if holed(bench.trace, start_s, end_s) > _TOO_HOLED * (end_s - start_s):
+    trace = bench.trace
+    silent_s = max(end_s - max(float(trace.t[-1]) + trace.cadence_s, start_s), 0.0)
+    if max(holed(trace, start_s, end_s), silent_s) > _TOO_HOLED * (end_s - start_s):
         return None
     return level(values, bench.trace.averaging_s, start_s, end_s)
 
@@ -179,6 +213,8 @@ def _cut_short(
 ) -> Measured:
     """A step whose level afterwards is not known: at most its departure can be told."""
     step, trace = known.step, bench.trace
+    if step.ends_s - step.sent_s >= bench.definitions.steady_window:
+        return known._replace(reason="the meter told too little at the end of its hold")
     if holed(trace, step.sent_s, step.ends_s) > 0.0:
         return known._replace(reason="the meter told too little after it was sent")
     why = f"{_ending(step.ended_by)} {step.ends_s - step.sent_s:.3g} s after it was sent"
@@ -252,16 +288,36 @@ def _ending(ended_by: str) -> str:
     }.get(ended_by, "the run ended")
 
 
+def _paused(known: Measured, bench: Bench) -> Measured:
+    """A setpoint below 6 A lets no car charge; power that flows on is a pause not followed.
+
+    Allowed is what was asked for, or what a car in standby draws: half the least charging current
+    on one phase.
+    """
+    after, at, step = known.after, known.at, known.step
+    if after is None or at is None or bench.rating.allows_charging(step.setpoint):
+        return known
+    standby_w = 0.5 * MINIMUM_CURRENT_A * bench.rating.voltage_v
+    most_w = max(requested_w(step.setpoint, at), standby_w)
+    if after.mean_w - 2.0 * after.standard_w <= most_w:
+        return known
+    why = f"{after.mean_w:.0f} W flowed at the end of its hold, although it lets no car charge"
+    known = known._replace(timing=None, activation=None, total_activation=None)
+    return known._replace(
+        outcome=NO_RESPONSE, reason=why, ev_dead=None, ramp=None, pause_ignored=True
+    )
+
+
 # --- figures ------------------------------------------------------------------------------------
 
 
-def _with_delays(known: Measured, sign: int) -> Measured:
+def _with_delays(known: Measured, rating: Rating) -> Measured:
     """Delays that the events alone tell."""
     step = known.step
     assert step.acknowledged_s is not None
     communication = Estimate(step.acknowledged_s - step.sent_s, (_ANSWER,))
     # Without a car the pilot offers nothing; the edge when one comes is no answer to the setpoint.
-    pilot_s = step.pilot_s(sign) if step.plugged else None
+    pilot_s = step.pilot_s(rating) if step.plugged else None
     if pilot_s is None:
         return known._replace(communication=communication, pilot_s=None, evse_delay=None)
     delay = Estimate(pilot_s - step.acknowledged_s, (_ANSWER, _EDGE))
@@ -278,7 +334,6 @@ def _meter_terms(trace: Trace) -> tuple[Term, ...]:
 
 
 def _with_times(known: Measured, timing: Timing, sign: int, bench: Bench) -> Measured:
-    known = _with_delays(known, sign)
     step = known.step
     assert step.acknowledged_s is not None
     shape = Term("noise and shape of the response", timing.departed_standard_s)
@@ -310,13 +365,25 @@ def _with_tracking(known: Measured, bench: Bench) -> Measured:
         return known
     setpoint = step.setpoint
     known = known._replace(requested=requested_w(setpoint, at))
+    if known.pause_ignored:
+        return known._replace(accuracy=accuracy_w(setpoint, after, at, bench.trace))
     if not bench.rating.allows_charging(setpoint):
         return known
-    floor_w = bench.definitions.settle_share * bench.rating.power_w
-    if after.moves(floor_w) or known.outcome == INTERRUPTED:
+    if after.moves(_steady_w(known, after, bench)) or known.outcome == INTERRUPTED:
         return known
     return known._replace(
         accuracy=accuracy_w(setpoint, after, at, bench.trace),
         accuracy_current=accuracy_a(setpoint, at),
         precision=precision_w(after, bench.trace),
     )
+
+
+def _steady_w(known: Measured, after: Level, bench: Bench) -> float:
+    """By how much the halves of the steady window may differ: the settling band of the step.
+
+    A step that brought no change has no band of its own; its level takes the place of the change.
+    """
+    if known.before is not None and known.outcome == FOLLOWED and known.timing is not None:
+        resolution_w = bench.trace.resolution_w
+        return settle_band_w(known.before, after, resolution_w, bench.definitions)
+    return bench.definitions.settle_share * abs(after.mean_w)

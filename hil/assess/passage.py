@@ -85,6 +85,10 @@ class Passage(NamedTuple):
         """The values as shares of the way from Y0 to Y1."""
         return (self.values.power_w - self.before.mean_w) / self.change_w
 
+    def steady_s(self, trace: Trace) -> float:
+        """Length of the window that told the level after."""
+        return (self.after.number - 1) * trace.cadence_s + trace.averaging_s
+
     def noise_w(self, trace: Trace) -> float:
         """Deviation of a value on the way: that of both levels, and the meter's resolution."""
         square = (self.before.deviation_w**2 + self.after.deviation_w**2) / 2.0

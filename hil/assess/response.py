@@ -15,8 +15,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.assess.crossing import by_crossing
+from hil.assess.crossing import by_crossing, settles
 from hil.assess.passage import Level, Passage, Timing
+from hil.assess.scrutiny import described, relapsed_s
 from hil.assess.shape import Course, Fit, Rows, fit, weigh
 from hil.assess.trace import Trace, Values
 from hil.assess.uncertainty import rectangular, root_sum, student
@@ -35,22 +36,48 @@ description of the response."""
 _SHAPE_GAIN = 6.0
 """How much a misfit, as a share of the step, can move an instant, as a share of the length; from
 trials with responses of other shapes (double lags, S-curves)."""
+_FITTED_MISSES = 0.02
+"""Share of the step by which a single value may miss a fitted course, noise apart."""
+_WEIGHED_MISSES = 0.03
+"""The same for a weighed course, which is a ramp or a lag and nothing between them."""
 
 
 def time_response(trace: Trace, passage: Passage, definitions: Definitions) -> Timing:
-    """Instants of a response that departs and settles."""
+    """Instants of a response that departs; ``settled_s`` is ``None`` if it does not settle."""
+    found = _by_course(trace, passage, definitions)
+    if found is None or not described(trace, passage, *found):
+        return by_crossing(trace, passage, definitions)
+    timing = found[0]
+    relapse_s = relapsed_s(trace, passage, timing)
+    if relapse_s is None:
+        return timing
+    settled = settles(trace, passage)
+    if settled is None:
+        return timing._replace(settled_s=None)
+    settled_s, standard_s = settled
+    return timing._replace(
+        settled_s=max(settled_s, relapse_s),
+        ramp_standard_s=math.hypot(standard_s, timing.departed_standard_s),
+    )
+
+
+def _by_course(
+    trace: Trace, passage: Passage, definitions: Definitions
+) -> tuple[Timing, Course, float] | None:
+    """Instants, the course they come from, and what it may miss as a share of the step."""
     noise = passage.noise_w(trace) / abs(passage.change_w)
     progress = passage.progress()
     low, high = _rough_crossings(passage, progress, noise, definitions)
     margin = max(_LEAST_MARGIN, 3.0 * noise)
     way = progress[max(low - 1, 0) : high + 2]
     if np.count_nonzero((way > margin) & (way < 1.0 - margin)) < _FEW_ROWS:
-        return _by_weighing(trace, passage, progress, margin, (low, high), definitions)
+        timing, course = _by_weighing(trace, passage, progress, margin, (low, high), definitions)
+        return timing, course, _WEIGHED_MISSES
     fitted, rows = _by_fit(trace, passage, (low, high))
     excess = _excess_w(trace, passage, fitted, rows) / abs(passage.change_w)
     if excess > _MISFIT_SHARE:
-        return by_crossing(trace, passage, definitions)
-    return _timing(trace, passage, fitted, excess, definitions)
+        return None
+    return _timing(trace, passage, fitted, excess, definitions), fitted.course, _FITTED_MISSES
 
 
 def _rough_crossings(
@@ -197,8 +224,8 @@ def _by_weighing(
     margin: float,
     rough: tuple[int, int],
     definitions: Definitions,
-) -> Timing:
-    """Instants of a response that is hardly slower than the meter."""
+) -> tuple[Timing, Course]:
+    """Instants of a response that is hardly slower than the meter, and the likeliest course."""
     values, (first, last) = passage.values, rough
     while first > 0 and progress[first] > margin:
         first -= 1
@@ -221,11 +248,14 @@ def _by_weighing(
     departed_s, low_s, high_s, settled_s = map(float, weighed.instants_s)
     spread = weighed.covariance
     ramp = float(spread[0, 0] + spread[3, 3] - 2.0 * spread[0, 3])
-    return Timing(
+    # So few values tell the length of a response no better than where in a bracket one edge lies.
+    least_s = rectangular(0.5 * trace.bracket_s)
+    timing = Timing(
         departed_s=departed_s,
         departed_standard_s=math.sqrt(float(spread[0, 0])),
         low_s=low_s,
         high_s=high_s,
         settled_s=settled_s,
-        ramp_standard_s=math.sqrt(max(ramp, 0.0)),
+        ramp_standard_s=max(math.sqrt(max(ramp, 0.0)), least_s),
     )
+    return timing, weighed.course

@@ -65,7 +65,7 @@ class Course(NamedTuple):
 
     def mean(self, start_s: float, end_s: float) -> float:
         """Its mean over a window."""
-        progress = _mean_progress(
+        progress = mean_progress(
             np.array([end_s]), np.array([end_s - start_s]), self.departed_s, self.length_s, self.q
         )
         return self.before + (self.after - self.before) * float(progress[0])
@@ -101,7 +101,7 @@ def _integral(x: Array, q: float) -> tuple[Array, Array]:
     return 1.0 - remaining, forward - (1.0 - remaining * left) / (1.0 + q)
 
 
-def _mean_progress(
+def mean_progress(
     end_s: Array, width_s: Array, departed_s: Array | float, length_s: Array | float, q: float
 ) -> Array:
     """Mean of p over the windows."""
@@ -225,6 +225,8 @@ class Weighed(NamedTuple):
 
     instants_s: Array
     covariance: Array
+    course: Course
+    """The likeliest of them."""
 
 
 def weigh(
@@ -259,12 +261,27 @@ def weigh(
         passes = np.array([0.0, *(_passes(share, q) for share in shares)])
         instants.append(starts_s[:, None, None] + scale_s[None, :, None] * passes)
     weight = np.concatenate([one.ravel() for one in likely])
+    shape, start, length = np.unravel_index(int(weight.argmax()), (2, _STARTS, _LENGTHS))
+    q = (_RAMP_Q, _LAG_Q)[shape]
+    course = Course(float(starts_s[start]), float(lengths_s[length]) / _passes(0.98, q), q, *levels)
     weight = np.exp(weight - weight.max())
     weight /= weight.sum()
     reached_s = np.concatenate([one.reshape(-1, 4) for one in instants])
     mean_s = weight @ reached_s
     away_s = reached_s - mean_s
-    return Weighed(mean_s, (away_s * weight[:, None]).T @ away_s)
+    covariance = (away_s * weight[:, None]).T @ away_s + _pitch(starts_s, lengths_s, mean_s)
+    return Weighed(mean_s, covariance, course)
+
+
+def _pitch(starts_s: Array, lengths_s: Array, instants_s: Array) -> Array:
+    """Covariance of instants because no course between two on the grid was tried."""
+    length_s = float(instants_s[3] - instants_s[0])
+    longer = min(max(int(np.searchsorted(lengths_s, length_s)), 1), len(lengths_s) - 1)
+    of_length_s = float(lengths_s[longer] - lengths_s[longer - 1])
+    per_length = (instants_s - instants_s[0]) / max(length_s, 1e-9)
+    start_s = float(starts_s[1] - starts_s[0])
+    covariance: Array = (start_s**2 + np.outer(per_length, per_length) * of_length_s**2) / 12.0
+    return covariance
 
 
 def _likelihood(
@@ -278,8 +295,8 @@ def _likelihood(
 ) -> Array:
     """Logarithm of how likely the rows are, for every start (rows) and length (columns)."""
     start_s, length_s = starts_s[:, None, None], lengths_s[None, :, None]
-    early = _mean_progress(rows.end_s - jitter_s, rows.width_s, start_s, length_s, q)
-    late = _mean_progress(rows.end_s + jitter_s, rows.width_s, start_s, length_s, q)
+    early = mean_progress(rows.end_s - jitter_s, rows.width_s, start_s, length_s, q)
+    late = mean_progress(rows.end_s + jitter_s, rows.width_s, start_s, length_s, q)
     deviation = np.hypot(noise, 0.5 * (late - early))
     away = (value - 0.5 * (early + late)) / deviation
     summed: Array = (-0.5 * away**2 - np.log(deviation)).sum(axis=2)

@@ -6,13 +6,14 @@ vehicle is unplugged or charging is stopped, or until the run closes.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from hil.assess.devices import SAME_A, Rating, needed, needed_number, pilots_of
 from hil.errors import RecordError
-from hil.j1772 import offer
+from hil.j1772 import MINIMUM_CURRENT_A, offer
 from hil.quantities import Event, EventKind, Setpoint
 
 if TYPE_CHECKING:
@@ -23,13 +24,26 @@ Transition = Literal["change", "pause", "resume", "none"]
 """Between two levels that both let a car charge; to, and from, one that does not; no change."""
 
 _NO_ANSWER = ("no answer", "timeout", "timed out", "connection lost", "not connected")
+_ROUNDING_A = 1.0
+"""An EVSE may offer a setpoint rounded to whole amperes."""
+_SUPPLY_SHARE = 0.1
+"""A setpoint in watts becomes amperes by a voltage that may be off the rated one by 10 %."""
 
 
 class PilotEdge(NamedTuple):
-    """A change of the duty cycle, and by how much it moved the current that is offered."""
+    """A change of the duty cycle, as the currents that it offered before and offers now.
+
+    Amperes per phase; 0 where a duty cycle names no current.
+    """
 
     t: float
-    change_a: float
+    before_a: float
+    offered_a: float
+
+    @property
+    def change_a(self) -> float:
+        """By how much it moved the current that is offered."""
+        return self.offered_a - self.before_a
 
 
 class Step(NamedTuple):
@@ -44,6 +58,8 @@ class Step(NamedTuple):
     acknowledged_s: float | None
     failure: str | None
     """Why it was not taken, as the driver said."""
+    answered: bool
+    """Whether the EVSE answered at all; a failure that was answered is a rejection."""
     ends_s: float
     ended_by: str
     """``setpoint``, ``unplug``, ``stop_charging``, ``abort`` or ``end``."""
@@ -72,10 +88,47 @@ class Step(NamedTuple):
             return "resume"
         return "pause" if charged else "none"
 
-    def pilot_s(self, sign: int) -> float | None:
-        """First duty change of the step that goes the way of ``sign``; any way if that is 0."""
-        ways = (edge for edge in self.edges if edge.change_a != 0 and sign * edge.change_a >= 0)
-        return next((edge.t for edge in ways), None)
+    def pilot_s(self, rating: Rating) -> float | None:
+        """First duty change of the step to a duty that offers its setpoint."""
+        edges = (edge for edge in self.edges if edge.change_a != 0)
+        return next((e.t for e in edges if _offers(e.offered_a, self.setpoint, rating)), None)
+
+    def late_edge_s(self, rating: Rating) -> float | None:
+        """First duty change to the setpoint that was in force before, and not to this one.
+
+        It answers an earlier setpoint, and so does the power that follows it.
+        """
+        previous = self.previous
+        if previous is None:
+            return None
+        late = (
+            edge.t
+            for edge in self.edges
+            if _offers(edge.offered_a, previous, rating)
+            and not _offers(edge.offered_a, self.setpoint, rating)
+            and not _offers(edge.before_a, previous, rating)
+        )
+        return next(late, None)
+
+
+def _offers(offered_a: float, setpoint: Setpoint, rating: Rating) -> bool:
+    """Whether a pilot that offers this current tells the car this setpoint.
+
+    A setpoint in watts may be shared among fewer phases than the EVSE is rated for.
+    """
+    if setpoint.unit == "A":
+        asked_a, share = [setpoint.value], 0.0
+    else:
+        lines = range(1, rating.phases + 1)
+        asked_a = [setpoint.value / (rating.voltage_v * line) for line in lines]
+        share = _SUPPLY_SHARE
+    for one_a in asked_a:
+        if one_a < MINIMUM_CURRENT_A - SAME_A:
+            if offered_a == 0.0:
+                return True
+        elif abs(offered_a - min(one_a, rating.current_a)) <= _ROUNDING_A + share * one_a + SAME_A:
+            return True
+    return False
 
 
 def cut(record: Record, evse: str, record_ends_s: float) -> list[Step]:
@@ -84,25 +137,16 @@ def cut(record: Record, evse: str, record_ends_s: float) -> list[Step]:
         (e.t for e in _of(record, EventKind.RUN) if e.data.get("state") == "closing"),
         default=record_ends_s,
     )
-    sent = [
-        event
-        for event in _of(record, EventKind.SETPOINT_SENT)
-        if event.device == evse and event.t <= closes_s
-    ]
-    answers = {
-        event.data.get("setpoint"): event
-        for kind in (EventKind.SETPOINT_ACKNOWLEDGED, EventKind.SETPOINT_FAILED)
-        for event in _of(record, kind)
-        if event.device == evse
-    }
-    ends = sorted([*((e.t, "setpoint") for e in sent), *_other_ends(record, evse, record_ends_s)])
+    chains = [chain for chain in _chains(record, evse) if chain.sent.t <= closes_s]
+    others = _other_ends(record, evse, record_ends_s)
+    ends = sorted([*((chain.sent.t, "setpoint") for chain in chains), *others])
     edges = list(_edges(record, evse))
     switches = list(_switches(record, evse))
     steps: list[Step] = []
     in_force: Setpoint | None = None
-    for event in sent:
+    for event, answers, _ in chains:
         number, setpoint = _command(event)
-        answer = answers.get(number)
+        answer = answers[0] if answers else None
         acknowledged = answer is not None and answer.kind is EventKind.SETPOINT_ACKNOWLEDGED
         ends_s, ended_by = _first_after(ends, event.t, record_ends_s)
         steps.append(
@@ -114,6 +158,7 @@ def cut(record: Record, evse: str, record_ends_s: float) -> list[Step]:
                 sent_s=event.t,
                 acknowledged_s=answer.t if answer is not None and acknowledged else None,
                 failure=_failure(answer),
+                answered=_answered(answer),
                 ends_s=ends_s,
                 ended_by=ended_by,
                 edges=tuple(edge for edge in edges if event.t <= edge.t < ends_s),
@@ -134,9 +179,60 @@ def _command(event: Event) -> tuple[int, Setpoint]:
     return number, Setpoint(value, unit)
 
 
-def answered(failure: str) -> bool:
-    """Whether a failure is an answer, hence a rejection, and not the lack of one."""
-    return not any(word in failure.lower() for word in _NO_ANSWER)
+class _Chain(NamedTuple):
+    """A setpoint that was sent, and its answers: at or after sending, until it is sent again."""
+
+    sent: Event
+    answers: Sequence[Event]
+    again: bool
+    """Whether a setpoint of the same number was sent before."""
+
+
+_ANSWERS = (EventKind.SETPOINT_ACKNOWLEDGED, EventKind.SETPOINT_FAILED)
+
+
+def _chains(record: Record, evse: str) -> Iterator[_Chain]:
+    """Every setpoint that was sent to an EVSE, in order."""
+    by_number: dict[Any, list[Event]] = {}
+    for event in record.events:
+        if event.kind in _ANSWERS and event.device == evse:
+            by_number.setdefault(event.data.get("setpoint"), []).append(event)
+    sent = [e for e in _of(record, EventKind.SETPOINT_SENT) if e.device == evse]
+    until_s: dict[Any, float] = {}
+    chains = []
+    for event in reversed(sent):
+        number = event.data.get("setpoint")
+        before_s = until_s.get(number, math.inf)
+        answers = [a for a in by_number.get(number, []) if event.t <= a.t < before_s]
+        until_s[number] = event.t
+        chains.append((event, answers))
+    known: set[Any] = set()
+    for event, answers in reversed(chains):
+        number = event.data.get("setpoint")
+        yield _Chain(event, answers, number in known)
+        known.add(number)
+
+
+def broken_chains(record: Record, evse: str) -> Iterator[tuple[float, str]]:
+    """Instants and descriptions of setpoints whose events do not make one chain.
+
+    A number is unique in a run, and a setpoint has one answer, which comes after it was sent.
+    """
+    first_s: dict[Any, float] = {}
+    for sent, answers, again in _chains(record, evse):
+        number = sent.data.get("setpoint")
+        first_s.setdefault(number, sent.t)
+        if again:
+            yield sent.t, f"a second setpoint was sent under the number {number}"
+        if len(answers) > 1:
+            text = f"setpoint {number} was answered {len(answers)} times; the first answer counts"
+            yield answers[1].t, text
+    for event in record.events:
+        number = event.data.get("setpoint")
+        early = event.kind in _ANSWERS and event.t < first_s.get(number, -math.inf)
+        if early and event.device == evse:
+            text = f"an answer to setpoint {number} stands before it was sent; it is left out"
+            yield event.t, text
 
 
 def _of(record: Record, kind: EventKind) -> Iterator[Event]:
@@ -147,6 +243,17 @@ def _failure(answer: Event | None) -> str | None:
     if answer is None or answer.kind is EventKind.SETPOINT_ACKNOWLEDGED:
         return None
     return str(answer.data.get("reason") or "it was not taken")
+
+
+def _answered(answer: Event | None) -> bool:
+    """As the driver says; in a record that does not say it, by the words of the failure."""
+    if answer is None:
+        return False
+    told = answer.data.get("answered")
+    if answer.kind is EventKind.SETPOINT_ACKNOWLEDGED or isinstance(told, bool):
+        return told is not False
+    reason = str(answer.data.get("reason", "")).lower()
+    return not any(word in reason for word in _NO_ANSWER)
 
 
 def _first_after(
@@ -198,7 +305,7 @@ def _edges(record: Record, evse: str) -> Iterator[PilotEdge]:
     for event in _of(record, EventKind.PILOT_EDGE):
         if event.device in pilots:
             before_a = _offered_a(event.data, "previous_percent")
-            yield PilotEdge(event.t, _offered_a(event.data, "duty_percent") - before_a)
+            yield PilotEdge(event.t, before_a, _offered_a(event.data, "duty_percent"))
 
 
 def _offered_a(data: Mapping[str, Any], key: str) -> float:

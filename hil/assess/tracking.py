@@ -131,13 +131,15 @@ def requested_w(setpoint: Setpoint, at: Conditions) -> float:
 def accuracy_w(setpoint: Setpoint, after: Level, at: Conditions, trace: Trace) -> Estimate:
     """Signed bias of one step, W: steady power less the power asked for.
 
-    Uncertain by noise and resolution; the reference meter's own error is not in here.
+    Uncertain by noise, by drift (the ends of a window are off its mean by the difference of its
+    halves) and by resolution; the reference meter's own error is not in here.
     """
     by_voltage_w = setpoint.value * at.phases * at.voltage_standard_v
     return Estimate(
         after.mean_w - requested_w(setpoint, at),
         (
             Term("noise of the power", after.standard_w * student(after.freedom)),
+            Term("drift of the power", rectangular(abs(after.drift_w))),
             Term("noise of the voltage", by_voltage_w if setpoint.unit == "A" else 0.0),
             Term("meter resolution", rectangular(0.5 * trace.resolution_w), shared=True),
         ),
@@ -162,14 +164,15 @@ def precision_w(after: Level, trace: Trace) -> Estimate:
 
 def repeatability(
     steps: Sequence[tuple[Setpoint, Level]], trace: Trace
-) -> tuple[Estimate, float, float]:
+) -> tuple[Estimate, float, float | None]:
     """Precision over all steps, W: within-step and between-repeat deviation combined; and each.
 
     s_w^2 is the mean variance within the steps; s_b^2 = max(0, variance of the step means about
     the mean of their setpoint - mean square uncertainty of a step mean), the latter from block
     means, as neighbouring values are not independent. Only setpoints held at least twice say
     anything of s_b. Its uncertainty is what the total would grow by if the scatter of the step
-    means were as large as its degrees of freedom allow; that of s_w likewise.
+    means were as large as its degrees of freedom allow; that of s_w likewise. Without a setpoint
+    that was repeated, s_b is not known: the figure is s_w alone, and the last item ``None``.
     """
     levels = [after for _, after in steps]
     freedom = np.array([_freedom(after, trace) for after in levels])
@@ -185,7 +188,8 @@ def repeatability(
         growth_w = math.sqrt(within + max(most - by_noise, 0.0)) - total_w
     repeats = Term("number of repeats", growth_w / COVERAGE_FACTOR)
     terms = (*estimate.terms, repeats)
-    return Estimate(total_w, terms), math.sqrt(within), math.sqrt(between)
+    between_w = math.sqrt(between) if between_freedom else None
+    return Estimate(total_w, terms), math.sqrt(within), between_w
 
 
 def _scatter(steps: Sequence[tuple[Setpoint, Level]]) -> tuple[float, int]:

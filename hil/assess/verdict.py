@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 DECISION_RULE = (
-    "PASS if |value| + U <= limit; FAIL if |value| - U > limit; otherwise INCONCLUSIVE. "
+    "PASS if |value| + U <= limit; FAIL if |value| - U > limit; otherwise INCONCLUSIVE. Times are "
+    "judged with their sign: value in place of |value|. A step that should have told a figure and "
+    "did not keeps an attribute from PASS. "
     "U is the expanded uncertainty (k = 2, about 95 %), so a PASS is wrong in at most about "
     "2.5 % of all cases, and so is a FAIL."
 )
@@ -31,14 +33,16 @@ _WORST_FIRST = (
 )
 
 
-def decide(value: float, expanded: float, limit: float) -> Verdict:
+def decide(value: float, expanded: float, limit: float, *, signed: bool = False) -> Verdict:
     """Judge ``value`` with its expanded uncertainty against an upper limit of its magnitude.
 
-    Guard band of one U on either side (ILAC-G8, non-binary). All in one unit.
+    ``signed`` judges the value itself, as for times: one that is negative by far (an EVSE that
+    answers late) breaks no upper limit. Guard band of one U on either side (ILAC-G8, non-binary). All in one unit.
     """
-    if abs(value) + expanded <= limit:
+    judged = value if signed else abs(value)
+    if judged + expanded <= limit:
         return Verdict.PASS
-    if abs(value) - expanded > limit:
+    if judged - expanded > limit:
         return Verdict.FAIL
     return Verdict.INCONCLUSIVE
 

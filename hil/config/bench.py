@@ -28,6 +28,10 @@ class Rating(Model):
         """Rated active power, watts: current x nominal voltage x phases."""
         return self.current * self.voltage * self.phases
 
+    def limit(self, setpoint: Setpoint) -> Setpoint:
+        """The largest setpoint allowed, in the unit of this one."""
+        return Setpoint(self.current if setpoint.unit == "A" else self.power_w, setpoint.unit)
+
     def amperes(self, setpoint: Setpoint) -> float:
         """A setpoint per phase, amperes; watts are taken at the rated voltage and phases."""
         if setpoint.unit == "A":
@@ -187,6 +191,9 @@ class BenchConfig(Model):
     safe_state: SafeState
     telemetry: TelemetryConfig | None = None
     virtual: VirtualConfig | None = None
+    served_twins: list[Name] = Field(default_factory=list)
+    """Devices that are twins served by another process (``hil virtual``): the run goes by the real
+    clock, and the record says that they are virtual."""
 
     def device_names(self) -> list[str]:
         """Every device of the bench, in the order of the file."""

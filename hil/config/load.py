@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -41,6 +43,10 @@ _PLAIN_WORDS = {
     "int_type": "expected a whole number",
     "float_type": "expected a number",
     "bool_type": "expected true or false",
+    "too_short": "needs at least {min_length} of its kind",
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be more than {gt}",
+    "less_than_equal": "must be at most {le}",
     "union_tag_not_found": "needs the key {discriminator} with one of {expected_tags}",
 }
 
@@ -74,8 +80,13 @@ def check(source: Source, model: Any) -> Any:
     except ValidationError as error:
         problems += [_line(source, detail, model) for detail in error.errors()]
     if problems:
-        raise ConfigError(list(dict.fromkeys(problems)))
+        raise ConfigError(sorted(dict.fromkeys(problems), key=_line_number))
     return result
+
+
+def _line_number(problem: str) -> tuple[int, int]:
+    place = re.search(r":(\d+):(\d+): ", problem)
+    return (int(place[1]), int(place[2])) if place else (0, 0)
 
 
 def _line(source: Source, detail: ErrorDetails, model: Any) -> str:
@@ -225,7 +236,8 @@ def load_bench(text: str) -> Bench:
 
 def _wiring_problems(config: BenchConfig, source: Source) -> list[str]:
     """What a bench file says about its devices that cannot be."""
-    problems = _shared_names(config, source)
+    problems = _shared_names(config, source) + _safe_state_problems(config, source)
+    problems += _address_problems(config, source)
     for location, name, devices, what in _references(config):
         if name not in devices:
             words = f"there is no {what} '{name}' on this bench{nearest(name, devices)}"
@@ -255,6 +267,34 @@ def _references(config: BenchConfig) -> Iterator[tuple[Location, str, list[str],
             yield ("virtual", part, name), name, devices, "device"
     for index, name in enumerate(config.virtual.pilots):
         yield ("virtual", "pilots", index), name, pilots, "pilot"
+
+
+def _safe_state_problems(config: BenchConfig, source: Source) -> list[str]:
+    """What the bench leaves behind must be within every rating, or it is not safe."""
+    setpoint = config.safe_state.setpoint
+    return [
+        source.problem(
+            ("safe_state", "setpoint"),
+            f"{setpoint} is over the rating of '{name}', which is {evse.rating.limit(setpoint)}",
+        )
+        for name, evse in config.evses.items()
+        if setpoint.value > evse.rating.limit(setpoint).value * (1 + 1e-9)
+    ]
+
+
+def _address_problems(config: BenchConfig, source: Source) -> list[str]:
+    """Port 0 stands for any free port, which only a twin can tell the bench."""
+    virtual = config.virtual_names()
+    links: list[tuple[Location, str, str]] = [
+        *((("evses", name, "listen"), name, evse.listen) for name, evse in config.evses.items()),
+        *((("meters", name, "link"), name, meter.link) for name, meter in config.meters.items()),
+        *((("pilots", name, "link"), name, pilot.link) for name, pilot in config.pilots.items()),
+    ]
+    return [
+        source.problem(location, f"{link} has port 0, which only a virtual device can have")
+        for location, name, link in links
+        if name not in virtual and urlsplit(link).port == 0
+    ]
 
 
 def _shared_names(config: BenchConfig, source: Source) -> list[str]:

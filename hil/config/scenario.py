@@ -198,7 +198,15 @@ _STEP_KINDS = (
 
 
 def _spell_out(step: Any) -> Any:
-    """``unplug`` alone stands for ``unplug: {}``."""
+    """``unplug`` alone stands for ``unplug: {}``; a step of two kinds is told as such."""
+    if isinstance(step, dict):
+        kinds = [kind for kind in _STEP_KINDS if kind in step]
+        if len(kinds) > 1 and kinds != ["setpoint", "hold"]:
+            raise PydanticCustomError(
+                "step",
+                "does {kinds} at once; make each a step of its own",
+                {"kinds": " and ".join(kinds)},
+            )
     return {step: {}} if isinstance(step, str) and step in _BARE_STEPS else step
 
 

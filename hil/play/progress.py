@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 import time
@@ -23,8 +24,9 @@ class Progress:
         self._stream = sys.stderr if stream is None else stream
         self._terminal = self._stream.isatty()
         self._meters = meters
-        self._timed_s = plan.timed_s
-        self._played_s = 0.0
+        self._to_go_s = plan.timed_s
+        """Of the commands after the present one."""
+        self._began_s = self._hold_s = self._now_s = 0.0
         self._command = ""
         self._number = ""
         self._setpoint: dict[str, str] = {}
@@ -35,6 +37,7 @@ class Progress:
     def on_readings(self, readings: Sequence[Reading]) -> None:
         """Keep the newest power and redraw now and then."""
         for reading in readings:
+            self._now_s = reading.t_reply
             if (
                 reading.quantity is Quantity.POWER
                 and reading.phase is Phase.TOTAL
@@ -51,8 +54,10 @@ class Progress:
         if event.kind is EventKind.COMMAND and f"{data['number']}/{data['of']}" != self._number:
             self._number = f"{data['number']}/{data['of']}"
             self._command = str(data["text"])
-            self._say(event.t, f"{self._number}  {self._command}", lasting=not self._terminal)
-            self._played_s += float(data["hold_s"])
+            self._began_s, self._hold_s = event.t, float(data["hold_s"])
+            self._to_go_s = max(self._to_go_s - self._hold_s, 0.0)
+            if not self._terminal:
+                self._say(event.t, self._line(event.t), lasting=True)
         elif event.kind is EventKind.SETPOINT_SENT:
             self._setpoint[event.device] = f"{data['value']:g} {data['unit']}"
         elif event.kind is EventKind.SETPOINT_FAILED:
@@ -70,22 +75,31 @@ class Progress:
     def _say(self, t: float, text: str, lasting: bool) -> None:
         if lasting:
             self._clear()
-            print(f"[{t:8.1f} s] {text}", file=self._stream, flush=True)
+            self._write(f"[{t:8.1f} s] {text}\n")
 
     def _redraw(self) -> None:
         self._drawn_s = time.monotonic()
-        levels = "  ".join(
+        line = self._line(self._now_s)[: shutil.get_terminal_size().columns - 1]
+        self._write("\r" + line.ljust(self._width))
+        self._width = len(line)
+
+    def _line(self, now_s: float) -> str:
+        """What is being done, setpoint and power of each EVSE, and the time to go."""
+        levels = [
             f"{evse}: {setpoint} -> {self._power_w.get(evse, 0.0) / 1000:.2f} kW"
             for evse, setpoint in self._setpoint.items()
-        )
-        to_go_s = max(self._timed_s - self._played_s, 0.0)
-        line = f"{self._number}  {self._command}  {levels}  {to_go_s:.0f} s to go"
-        line = line[: shutil.get_terminal_size().columns - 1]
-        self._stream.write("\r" + line.ljust(self._width))
-        self._stream.flush()
-        self._width = len(line)
+        ]
+        rest_s = max(self._hold_s - (now_s - self._began_s), 0.0)
+        parts = [self._number, self._command, *levels, f"{self._to_go_s + rest_s:.0f} s to go"]
+        return "  ".join(parts)
 
     def _clear(self) -> None:
         if self._terminal and self._width:
-            self._stream.write("\r" + " " * self._width + "\r")
+            self._write("\r" + " " * self._width + "\r")
             self._width = 0
+
+    def _write(self, text: str) -> None:
+        # A terminal that was closed must not end the run that it showed.
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+            self._stream.flush()

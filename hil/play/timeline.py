@@ -67,9 +67,9 @@ class Command:
         """What it does, for a person."""
         who = ", ".join(self.targets)
         if self.action == "setpoint":
-            return f"setpoint {self.setpoint} to {who}, hold {self.hold_s:g} s"
+            return f"setpoint {self.setpoint} to {who}, hold {self.hold_s:.4g} s"
         if self.action == "hold":
-            return f"hold {self.hold_s:g} s"
+            return f"hold {self.hold_s:.4g} s"
         if self.until is not None:
             verb = "plug in" if self.action == "plug_in" else "wait for"
             return f"{verb} {who} until {condition_text(self.until)}, at most {self.within_s:g} s"
@@ -246,10 +246,7 @@ class _Expansion:
 
     def within_rating(self, setpoint: Setpoint, targets: Sequence[str], at: Location) -> None:
         for name in targets:
-            rating = self.bench.evses[name].rating
-            limit = Setpoint(
-                rating.current if setpoint.unit == "A" else rating.power_w, setpoint.unit
-            )
+            limit = self.bench.evses[name].rating.limit(setpoint)
             if setpoint.value > limit.value * (1 + 1e-9):
                 self.problem(
                     at, f"setpoint {setpoint} is over the rating of '{name}', which is {limit}"
@@ -323,9 +320,15 @@ def read_trace(text: str, trace: Trace) -> list[tuple[float, Setpoint]]:
     """Seconds and setpoints of a CSV text. Raises ConfigError with the line that is wrong."""
     try:
         reader = csv.DictReader(io.StringIO(text, newline=""))
-        missing = {trace.time, trace.column} - set(reader.fieldnames or ())
+        there = list(reader.fieldnames or ())
+        missing = {trace.time, trace.column} - set(there)
         if missing:
-            raise ConfigError(f"{trace.file} has no column {', '.join(sorted(missing))}")
+            raise ConfigError(
+                f"{trace.file} has no column {', '.join(sorted(missing))}; with commas between "
+                f"them it has {', '.join(repr(name) for name in there) or 'none'}"
+            )
+        if len(set(there)) < len(there):
+            raise ConfigError(f"{trace.file} has two columns of the same name")
         rows = [_trace_row(trace, reader.line_num, row) for row in reader]
     except csv.Error as error:
         raise ConfigError(f"{trace.file} is not a CSV file: {error}") from error

@@ -99,7 +99,7 @@ def build_manifest(
 
 def _devices(bench: Bench, identities: Mapping[str, Any]) -> dict[str, Any]:
     config = bench.config
-    virtual = set(config.virtual_names())
+    virtual = {*config.virtual_names(), *config.served_twins}
     chosen = config.virtual.evses | config.virtual.meters if config.virtual else {}
     devices: dict[str, Any] = {}
     for name, evse in config.evses.items():

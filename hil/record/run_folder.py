@@ -17,7 +17,7 @@ from typing import Any, TextIO
 from hil.config.library import Kind
 from hil.config.limits import LimitsConfig
 from hil.config.load import load_text
-from hil.errors import RecordError
+from hil.errors import ConfigError, RecordError
 from hil.quantities import Event, EventKind, Frame, Phase, Quantity, Reading
 from hil.record.samples import Samples, SampleWriter, Series, read_parquet, read_stream, seal
 
@@ -38,7 +38,10 @@ _one_line = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 class RunFolder:
-    """An open run folder; an observer of the journal. Raises RecordError if the disk fails."""
+    """An open run folder; an observer of the journal.
+
+    Raises ConfigError if it cannot be made, and RecordError if the disk fails later on.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -48,9 +51,9 @@ class RunFolder:
             self._events = self._open(EVENTS)
             self._frames = self._open(FRAMES)
         except OSError as error:
-            raise RecordError(
-                f"the run folder {path} cannot be written: {error.strerror or error}. "
-                "Choose another place with --out"
+            raise ConfigError(
+                f"the run folder {path} cannot be written: {error.strerror or error}; "
+                "choose another place with --out"
             ) from error
         self._truth: TextIO | None = None
         self._tolerant = False
@@ -173,9 +176,12 @@ class Record:
 
 
 def read_run(path: Path) -> Record:
-    """Read a run folder, sealed or not. Raises RecordError with what is wrong and where."""
+    """Read a run folder, sealed or not.
+
+    Raises ConfigError if it is none, and RecordError with what is damaged and where.
+    """
     if not path.is_dir():
-        raise RecordError(f"{path}: there is no such run folder")
+        raise ConfigError(f"{path}: there is no such run folder")
     manifest = _read_manifest(path)
     events, cut = _read_events(path / EVENTS)
     sealed = path / PARQUET
@@ -219,7 +225,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise RecordError(f"{path}: is not a run folder ({MANIFEST}: {error})") from error
+        raise ConfigError(f"{path}: is not a run folder ({MANIFEST}: {error})") from error
     except json.JSONDecodeError as error:
         raise RecordError(f"{path / MANIFEST}:{error.lineno}: is damaged: {error.msg}") from error
     if not isinstance(manifest, dict) or manifest.get("schema") != 1:

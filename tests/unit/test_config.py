@@ -39,18 +39,18 @@ def problems_of(kind: Kind, text: str) -> list[str]:
 def test_every_problem_at_once_each_with_line_and_column() -> None:
     problems = problems_of(Kind.SCENARIO, SCENARIO)
     assert [problem.split(": ")[0:2] for problem in problems] == [
-        ["file.yaml:11:1", "dither"],
         ["file.yaml:3:40", "steps[0].plug_in.within"],
         ["file.yaml:4:28", "steps[1].hold"],
         ["file.yaml:5:5", "steps[2]"],
         ["file.yaml:8:37", "steps[3].steps[0].hol"],
         ["file.yaml:9:20", "steps[3].steps[1].staircase.step"],
         ["file.yaml:9:47", "steps[3].steps[1].staircase.hold"],
+        ["file.yaml:11:1", "dither"],
     ]
-    assert "60 has no unit; write for example '60 s'" in problems[1]
-    assert "s, ms, us, min, h" in problems[2]
-    assert "did you mean hold?" in problems[4]
-    assert "'NO' is not a number" in problems[6], "YAML 1.2: NO is a word, not false"
+    assert "60 has no unit; write for example '60 s'" in problems[0]
+    assert "s, ms, us, min, h" in problems[1]
+    assert "did you mean hold?" in problems[3]
+    assert "'NO' is not a number" in problems[5], "YAML 1.2: NO is a word, not false"
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,7 @@ def test_every_problem_at_once_each_with_line_and_column() -> None:
         ("[1, 2]", "expected a mapping"),
         ("scenario: x\nsteps: []", "steps"),
         ("scenario: ../x\nsteps: [unplug]", "is not a name"),
+        ("scenario: x\nsteps: [{setpoint: 6 A, hold: 1 s, wait: {}}]", "does setpoint and wait"),
         ("1: x\nscenario: x\nsteps: [unplug]", "1"),
     ],
 )

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hil.config.library import Kind, find
-from hil.errors import RecordError
+from hil.errors import ConfigError, RecordError
 from hil.quantities import Event, EventKind, Frame, Phase, Quality, Quantity, Reading
 from hil.record.run_folder import RunFolder, read_run
 from hil.record.samples import SCHEMA, SampleWriter, read_stream
@@ -189,13 +189,13 @@ def test_a_damaged_record_is_told_in_one_line(tmp_path: Path, damage: object, wo
 
 
 def test_a_folder_that_is_no_run_says_so(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match="is not a run folder"):
+    with pytest.raises(ConfigError, match="is not a run folder"):
         read_run(tmp_path)
-    with pytest.raises(RecordError, match="there is no such run folder"):
+    with pytest.raises(ConfigError, match="there is no such run folder"):
         read_run(tmp_path / "none")
 
 
 def test_a_place_that_cannot_be_written_is_told_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
-    with pytest.raises(RecordError, match="Choose another place with --out"):
+    with pytest.raises(ConfigError, match="choose another place with --out"):
         RunFolder(tmp_path / "file" / "run")

@@ -55,6 +55,19 @@ def test_a_scenario_that_is_wrong(
     assert not (tmp_path / "runs").exists(), "nothing may be opened for a wrong scenario"
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("{setpoint: 6 A, within", "{setpoint: 64 A, within"), "64 A is over the rating of 'dut'"),
+        (("meters: {reference: em540-fast}", "meters: {}"), "has port 0, which only a virtual"),
+    ],
+)
+def test_a_bench_that_cannot_be_safe_or_reached(
+    tmp_path: Path, change: tuple[str, str], words: str
+) -> None:
+    refused(hil("check", changed_bench(tmp_path, change), cwd=tmp_path), 2, "bench.yaml:", words)
+
+
 def test_all_files_are_told_of_at_once(tmp_path: Path) -> None:
     bench = changed_bench(tmp_path, ("poll: 10 Hz", "poll: 10"))
     scenario = scenario_file(tmp_path, SCENARIO.replace("16 A", "16"))
@@ -69,8 +82,9 @@ def test_a_wrong_name_is_answered_with_the_nearest(tmp_path: Path) -> None:
 
 
 def test_the_warp_clock_refuses_a_real_device(tmp_path: Path) -> None:
-    bench = changed_bench(tmp_path, ("meters: {reference: em540-fast}", "meters: {}"))
-    outcome = hil("run", bench, "quick-look", "--clock", "warp", cwd=tmp_path)
+    outcome = hil(
+        "run", with_meter_at(tmp_path, 5020), "quick-look", "--clock", "warp", cwd=tmp_path
+    )
     refused(outcome, 2, "reference are real devices", "--clock real")
 
 
@@ -97,6 +111,12 @@ def test_a_charger_that_never_connects(tmp_path: Path) -> None:
     refused(outcome, 4, "dut", "no charger 'CP-IDEAL-1' connected within 1 s")
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
 def never_connects(tmp_path: Path) -> str:
     path = tmp_path / "bench.yaml"
     path.write_text(
@@ -105,7 +125,7 @@ def never_connects(tmp_path: Path) -> str:
         "  dut:\n"
         "    driver: ocpp16\n"
         "    profile: generic-ac\n"
-        "    listen: ws://127.0.0.1:0\n"
+        f"    listen: ws://127.0.0.1:{free_port()}\n"
         "    charge_point: CP-IDEAL-1\n"
         "    connect_within: 1 s\n"
         "    rating: {current: 32 A, phases: 3, voltage: 230 V}\n"
@@ -176,8 +196,7 @@ def test_a_meter_that_answers_the_wrong_count(tmp_path: Path) -> None:
 
 
 def test_a_meter_that_is_not_there(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
     outcome = hil("run", with_meter_at(tmp_path, port), "quick-look", cwd=tmp_path)
     refused(outcome, 4, "reference", str(port))
 
@@ -195,7 +214,7 @@ def test_a_serial_port_that_is_not_there(tmp_path: Path) -> None:
 def test_an_output_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     outcome = hil("run", "virtual-ideal", "quick-look", "--out", "file/runs", cwd=tmp_path)
-    refused(outcome, 4, "cannot be written", "--out")
+    refused(outcome, 2, "cannot be written", "--out")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits file sizes the POSIX way")
@@ -214,7 +233,7 @@ def test_a_disk_that_fills_up_in_mid_run_leaves_the_bench_safe(tmp_path: Path) -
         timeout=60,
         check=False,
     )
-    refused(outcome, 4, "cannot be written", "Free the disk")
+    refused(outcome, 4, "cannot be written", "Free the disk", "confirmed by measurement")
     (run,) = (tmp_path / "runs").iterdir()
     truth = [json.loads(line) for line in (run / "truth.jsonl").read_text().splitlines()]
     assert [line["limit_a"] for line in truth if line["what"] == "command"][-1] == 6.0
@@ -222,7 +241,7 @@ def test_a_disk_that_fills_up_in_mid_run_leaves_the_bench_safe(tmp_path: Path) -
 
 
 def test_a_run_folder_that_is_none(tmp_path: Path) -> None:
-    refused(hil("evaluate", str(tmp_path), cwd=tmp_path), 4, "is not a run folder")
+    refused(hil("evaluate", str(tmp_path), cwd=tmp_path), 2, "is not a run folder")
 
 
 def test_a_car_that_never_charges(tmp_path: Path) -> None:
@@ -235,8 +254,17 @@ def test_a_car_that_never_charges(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
-@pytest.mark.parametrize("times", [1, 2])
-def test_ctrl_c_leaves_the_bench_safe_and_the_record_sealed(tmp_path: Path, times: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "times", "words"),
+    [
+        (signal.SIGINT, 1, "Ctrl-C"),
+        (signal.SIGINT, 2, "Ctrl-C"),
+        (getattr(signal, "SIGHUP", signal.SIGTERM), 1, "terminal was closed"),
+    ],
+)
+def test_ctrl_c_leaves_the_bench_safe_and_the_record_sealed(
+    tmp_path: Path, number: int, times: int, words: str
+) -> None:
     scenario = scenario_file(tmp_path, SCENARIO.replace("5 s", "60 s"))
     process = subprocess.Popen(
         [sys.executable, "-m", "hil", "run", "virtual-ideal", scenario, "--clock", "real"],
@@ -247,11 +275,11 @@ def test_ctrl_c_leaves_the_bench_safe_and_the_record_sealed(tmp_path: Path, time
     )
     wait_for(tmp_path, '"kind": "setpoint_acknowledged"')
     for _ in range(times):
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
     said = "".join(process.communicate(timeout=60))
     assert "Traceback" not in said
     assert process.returncode == 5, said
-    assert "Ctrl-C" in said
+    assert words in said
     manifest = failed_run(tmp_path)
     assert manifest["state"] == "aborted"
     assert manifest["safe_state"]["confirmed"] is True  # type: ignore[index]

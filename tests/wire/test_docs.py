@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -53,7 +54,8 @@ def test_the_pages_have_commands_at_all() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_of_a_page_work(page: Path, tmp_path: Path) -> None:
     save_files(page, tmp_path)
-    Path(changed_bench(tmp_path)).rename(tmp_path / "my-bench.yaml")
+    if not (tmp_path / "my-bench.yaml").exists():
+        shutil.copy(changed_bench(tmp_path), tmp_path / "my-bench.yaml")
     for command in commands(page):
         if command[0] == "make":
             assert re.search(rf"^{command[1]}:", (REPOSITORY / "Makefile").read_text(), re.M)
@@ -61,6 +63,8 @@ def test_commands_of_a_page_work(page: Path, tmp_path: Path) -> None:
         assert command[0] == "hil", f"{page.name}: no test knows how to run {command}"
         if " ".join(command).startswith(UNTIL_CTRL_C):
             continue
+        if command[1] in ("probe", "run") and "my-bench.yaml" in command:
+            shutil.copy(changed_bench(tmp_path), tmp_path / "my-bench.yaml")
         words = [name for word in command[1:] for name in spelled_out(word, tmp_path)]
         outcome = hil(*words, cwd=tmp_path)
         assert outcome.returncode in (0, 1, 3), f"{command}: {outcome.stdout}{outcome.stderr}"
