@@ -13,6 +13,8 @@ To be read in this order; each module uses those before it:
 - ``response``: the instants of one response, by whichever of the two serves;
 - ``tracking``: accuracy and precision;
 - ``outcome``: everything about one step: what became of it, its instants, its figures;
+- ``attribution``: responses that belong to an earlier setpoint;
+- ``doubts``: steps that should have told a figure and did not;
 - ``verdict``: the decision rule;
 - ``summary``: from all steps of an EVSE to its attributes;
 - ``evaluate``: from the record to ``result.json``.

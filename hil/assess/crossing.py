@@ -51,7 +51,7 @@ def _smoothed(trace: Trace, passage: Passage) -> tuple[Array, Array, int]:
     it is a mean of; and of how many values: so many that noise alone does not leave the band."""
     last = int(np.searchsorted(passage.values.t, passage.ends_s + 1e-9))
     overlap = max(trace.averaging_s / trace.cadence_s, 1.0)
-    noise = passage.noise_w(trace) / passage.settle_band_w
+    noise = passage.calm_w(trace) / passage.settle_band_w
     size = min(max(math.ceil(overlap * (_CALM * noise) ** 2), 1), max(last // 8, 1))
     kernel = np.full(size, 1.0 / size)
     at_s = np.convolve(passage.values.t[:last], kernel, mode="valid") - 0.5 * trace.averaging_s
@@ -81,7 +81,7 @@ def settles(trace: Trace, passage: Passage) -> tuple[float, float] | None:
         return None
     # A jump is smeared over the values that were joined and over the meter's window.
     standard_s = rectangular(0.5 * (size * spacing_s + trace.averaging_s))
-    noise = passage.noise_w(trace) / abs(passage.change_w)
+    noise = passage.calm_w(trace) / abs(passage.change_w)
     noise_s = noise * spacing_s / abs(rise) if rise else 0.0
     return settled_s, math.hypot(standard_s, min(noise_s, size * spacing_s))
 

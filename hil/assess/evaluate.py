@@ -7,9 +7,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hil.assess.devices import Rating, devices_of, needed, pilots_of, rating_of
+from hil.assess.attribution import attributed
+from hil.assess.devices import Rating, devices_of, metered, needed, pilots_of, rating_of
+from hil.assess.doubts import phases_changed
 from hil.assess.outcome import NO_RESPONSE, Bench, Measured, measure
-from hil.assess.steps import cut
+from hil.assess.steps import broken_chains, cut
 from hil.assess.summary import attributes
 from hil.assess.trace import Trace, trace_of
 from hil.assess.tracking import supply_of
@@ -39,7 +41,9 @@ def evaluate(record: Record, limits: LimitsConfig) -> dict[str, Any]:
         trace, measured = _measure(record, evse, rating, limits, findings)
         if trace is not None:
             meters[evse] = _meter(trace)
-        entries.extend(attributes(evse, measured, trace, rating, limits.attributes))
+        bounds = limits.attributes
+        has_meter = metered(record, evse)
+        entries.extend(attributes(evse, measured, trace, rating, bounds, has_meter))
         steps.extend(_step(one) for one in measured)
     verdicts = {f"{e['name']} of {e['target']}": Verdict(e["verdict"]) for e in entries}
     verdict, reason = of_run(verdicts, manifest.get("state", "open"), record.incomplete)
@@ -107,7 +111,9 @@ def _measure(
         supply = supply_of(record, trace.device)
         bench = Bench(trace, supply, rating, limits.definitions, ends_s)
     steps = cut(record, evse, ends_s)
-    measured = [measure(step, bench, rating) for step in steps]
+    measured = attributed([measure(step, bench, rating) for step in steps], rating)
+    for t, text in broken_chains(record, evse):
+        findings.append(_finding(t, evse, "event_chain", "error", text))
     findings.extend(_remarks(evse, measured))
     return trace, measured
 
@@ -138,11 +144,12 @@ def _remarks(evse: str, measured: Sequence[Measured]) -> Findings:
         remarks.append(
             _finding(0.0, evse, "no_steps", "warning", f"no setpoint was sent to {evse}")
         )
-    for one in measured:
-        if one.outcome == NO_RESPONSE and one.resolvable:
-            text = f"setpoint {one.step.number} ({one.step.setpoint}) was acknowledged and not "
-            text += f"followed: {one.reason}"
-            remarks.append(_finding(one.step.sent_s, evse, "not_followed", "warning", text))
+    remarks.extend(remark for one in measured for remark in _remarks_on(evse, one))
+    for one, phases in phases_changed(measured):
+        assert one.at is not None
+        text = f"{one.at.phases} phases carry current after setpoint {one.step.number}, "
+        text += f"{phases} did before: accuracy would be judged by another number of phases"
+        remarks.append(_finding(one.step.sent_s, evse, "phases_changed", "warning", text))
     seen = [one for one in measured if one.at is not None]
     assumed = {
         "voltage_assumed": [o for o in seen if o.at and not o.at.voltage_measured],
@@ -153,6 +160,34 @@ def _remarks(evse: str, measured: Sequence[Measured]) -> Findings:
         if some:
             text = f"the {what[code]} was not measured in {len(some)} steps; the rated one was used"
             remarks.append(_finding(some[0].step.sent_s, evse, code, "note", text))
+    return remarks
+
+
+def _remarks_on(evse: str, one: Measured) -> Findings:
+    """What one step shows that a reader must know."""
+    step = one.step
+    what = f"setpoint {step.number} ({step.setpoint})"
+    remarks: Findings = []
+    if one.pause_ignored:
+        text = f"{what} was acknowledged and the pause not followed: {one.reason}"
+        remarks.append(_finding(step.sent_s, evse, "pause_not_followed", "error", text))
+    elif one.late:
+        remarks.append(
+            _finding(step.sent_s, evse, "late_response", "warning", f"{what}: {one.reason}")
+        )
+    elif one.outcome == NO_RESPONSE and one.resolvable:
+        text = f"{what} was acknowledged and not followed: {one.reason}"
+        remarks.append(_finding(step.sent_s, evse, "not_followed", "warning", text))
+    if step.acknowledged_s is None:
+        return remarks
+    why = ""
+    if step.ended_by == "setpoint" and step.acknowledged_s > step.ends_s:
+        why = "after the next setpoint was sent"
+    elif one.activation and one.activation.value + one.activation.expanded < 0.0:
+        why = f"{-one.activation.value:.3g} s after the power had departed"
+    if why:
+        text = f"{what} was acknowledged {why}"
+        remarks.append(_finding(step.acknowledged_s, evse, "late_acknowledgement", "warning", text))
     return remarks
 
 

@@ -158,7 +158,9 @@ def _with_response(known: Measured, bench: Bench) -> Measured:
     if before is None:
         return known._replace(reason="the meter told too little before it was sent")
     if _starts(known, before, bench):
-        return _untimed(known._replace(starts=True), "charging was only starting when it was sent", bench)
+        return _untimed(
+            known._replace(starts=True), "charging was only starting when it was sent", bench
+        )
     if before.moves(floor_w):
         return _untimed(known, "the power was still moving when it was sent", bench)
     band_w = depart_band_w(before, after, floor_w, definitions)

@@ -94,6 +94,11 @@ class Passage(NamedTuple):
         square = (self.before.deviation_w**2 + self.after.deviation_w**2) / 2.0
         return math.sqrt(square + rectangular(0.5 * trace.resolution_w) ** 2)
 
+    def calm_w(self, trace: Trace) -> float:
+        """Deviation of a value by noise alone: blind to what moves slower than the meter."""
+        calm_w = max(self.before.calm_w, self.after.calm_w)
+        return math.hypot(calm_w, rectangular(0.5 * trace.resolution_w))
+
 
 class Timing(NamedTuple):
     """Instants of a response, seconds of the run, and standard uncertainties from noise and shape.

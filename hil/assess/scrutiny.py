@@ -64,19 +64,19 @@ def described(
     away = progress - np.clip(progress, np.minimum(early, late), np.maximum(early, late))
     return all(
         bool(np.all(np.abs(means) <= tolerance + _STRAYS * spread * share))
-        for means, share, _ in _joined(trace, away)
+        for means, share in _joined(trace, away)
     )
 
 
 def relapsed_s(trace: Trace, passage: Passage, timing: Timing) -> float | None:
-    """When the power was outside its settling band for the last time after it had settled."""
+    """Until when at least the power was outside its settling band once more; ``None`` if never."""
     t, spread = passage.values.t, _spread(trace, passage)
     first, last = np.searchsorted(t, (clear_s(trace, timing), passage.ends_s + 1e-9))
     away = passage.progress()[first:last] - 1.0
     band = passage.settle_band_w / abs(passage.change_w)
     found = [
-        float(t[first + outside[-1] + size // 2])
-        for means, share, size in _joined(trace, away)
+        float(t[first + outside[-1]])
+        for means, share in _joined(trace, away)
         if len(outside := np.flatnonzero(np.abs(means) > band + _BEYOND * spread * share))
     ]
     return max(found, default=None)
@@ -85,13 +85,13 @@ def relapsed_s(trace: Trace, passage: Passage, timing: Timing) -> float | None:
 def _spread(trace: Trace, passage: Passage) -> float:
     """Deviation of a value as a share of the step, widened where few values told it."""
     freedom = passage.before.independent + passage.after.independent - 2.0
-    return passage.noise_w(trace) * student(freedom) / abs(passage.change_w)
+    return passage.calm_w(trace) * student(freedom) / abs(passage.change_w)
 
 
-def _joined(trace: Trace, away: Array) -> Iterator[tuple[Array, float, int]]:
-    """Sliding means, by how much noise is less in them than in a value, and their size."""
+def _joined(trace: Trace, away: Array) -> Iterator[tuple[Array, float]]:
+    """Sliding means and by how much noise is less in them than in a value."""
     overlap = max(trace.averaging_s / trace.cadence_s, 1.0)
     for size in _JOINED:
         if size <= len(away):
             means = np.convolve(away, np.full(size, 1.0 / size), mode="valid")
-            yield means, math.sqrt(min(overlap / size, 1.0)), size
+            yield means, math.sqrt(min(overlap / size, 1.0))

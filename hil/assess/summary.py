@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hil.assess.devices import Rating
-from hil.assess.outcome import (
-    INTERRUPTED,
-    NO_ANSWER,
-    NO_RESPONSE,
-    REJECTED,
-    Measured,
+from hil.assess.doubts import (
+    counts_for_levels,
+    counts_for_times,
+    exceeds,
+    pauses_ignored,
+    phases_changed,
+    without_figure,
 )
+from hil.assess.outcome import Measured
 from hil.assess.trace import Trace
 from hil.assess.tracking import repeatability
 from hil.assess.uncertainty import COVERAGE_FACTOR, Estimate, distribution, summarise
@@ -30,7 +32,6 @@ class Timed(NamedTuple):
     direction: str | None
     """Only steps that go this way."""
     definition: str
-    needs_settling: bool = False
     needs_meter: bool = True
     needs_pilot: bool = False
 
@@ -49,7 +50,6 @@ TIMES = (
         "up",
         "from the departure of the power until it stays within the settling band of its new, "
         "higher level: t_settled - t_departed",
-        needs_settling=True,
     ),
     Timed(
         "ramp_down_time",
@@ -57,7 +57,6 @@ TIMES = (
         "down",
         "from the departure of the power until it stays within the settling band of its new, "
         "lower level: t_settled - t_departed",
-        needs_settling=True,
     ),
 )
 """The times among the practical attributes."""
@@ -134,14 +133,20 @@ def attributes(
     trace: Trace | None,
     rating: Rating,
     limits: AttributeLimits,
+    metered: bool,
 ) -> list[dict[str, Any]]:
-    """Every attribute of one EVSE, as it stands in the result."""
-    metered = trace is not None
-    allowing = [one for one in steps if rating.allows_charging(one.step.setpoint)]
+    """Every attribute of one EVSE, as it stands in the result.
+
+    ``metered`` is whether the bench has a meter for it: a meter that told nothing excuses nothing.
+    """
+    allowing = [
+        one for one in steps if rating.allows_charging(one.step.setpoint) and counts_for_levels(one)
+    ]
+    delivering = [one for one in steps if one in allowing or one.pause_ignored]
     return [
         *(_time(target, timed, steps, metered, getattr(limits, timed.name)) for timed in TIMES),
-        _accuracy(target, allowing, metered, rating, limits.accuracy),
-        _precision(target, allowing, trace, rating, limits.precision),
+        _accuracy(target, delivering, metered, rating, limits.accuracy),
+        _precision(target, allowing, trace, metered, rating, limits.precision),
         *(_time(target, timed, steps, metered, None) for timed in MORE_TIMES),
         _accuracy_current(target, allowing, metered),
     ]
@@ -187,11 +192,12 @@ def _judge(
     missing: str,
     doubts: Sequence[str],
     measurable: bool,
+    signed: bool = False,
 ) -> dict[str, Any]:
     """Fill in limit, verdict and reason. Doubts keep a figure that would pass from passing.
 
     A limit that steps of the run should have tested and none could tell is INCONCLUSIVE, unless
-    the bench had nothing to measure it with.
+    the bench had nothing to measure it with. ``signed`` figures are judged with their sign.
     """
     estimate, limit = figure.estimate, bound.limit
     entry["limit"], entry["limit_source"] = bound
@@ -202,7 +208,7 @@ def _judge(
         return entry
     if limit is None:
         return entry
-    verdict = decide(estimate.value, estimate.expanded, limit)
+    verdict = decide(estimate.value, estimate.expanded, limit, signed=signed)
     reason = {
         Verdict.PASS: "within the limit by more than its uncertainty",
         Verdict.FAIL: "beyond the limit by more than its uncertainty",
@@ -212,36 +218,6 @@ def _judge(
         verdict, reason = Verdict.INCONCLUSIVE, "; ".join(doubts)
     entry["verdict"], entry["reason"] = verdict.value, reason
     return entry
-
-
-# --- doubts -------------------------------------------------------------------------------------
-
-
-class Doubt(NamedTuple):
-    """Steps that have no figure because of the device, hence might have broken any limit."""
-
-    applies: Callable[[Measured], bool]
-    words: str
-
-
-_IGNORED = Doubt(
-    lambda one: one.outcome == NO_RESPONSE and one.resolvable, "brought no change of the power"
-)
-_REFUSED = Doubt(lambda one: one.outcome in (REJECTED, NO_ANSWER), "were rejected or not answered")
-_UNSETTLED = Doubt(
-    lambda one: one.outcome == INTERRUPTED and one.after is not None,
-    "had not settled at the end of their hold",
-)
-
-
-def _doubts(steps: Sequence[Measured], kinds: Sequence[Doubt]) -> list[str]:
-    found = []
-    for doubt in kinds:
-        numbers = [str(one.step.number) for one in steps if doubt.applies(one)]
-        if numbers:
-            text = f"{len(numbers)} of {len(steps)} setpoints {doubt.words}"
-            found.append(f"{text} (number {', '.join(numbers)})")
-    return found
 
 
 # --- times --------------------------------------------------------------------------------------
@@ -259,18 +235,21 @@ def _time(
         for one in steps
         if one.transition == "change" and timed.direction in (None, one.direction)
     ]
-    found = [timed.estimate(one) for one in concerned]
-    # The first setpoint has no direction of its own; it counts where it told a time all the same.
-    of = sum(
-        one.direction != "none" or estimate is not None
-        for one, estimate in zip(concerned, found, strict=True)
-    )
-    figure = _figure(found, limit.statistic if limit else "median", of)
+    counted = [one for one in concerned if timed.estimate(one) is not None or counts_for_times(one)]
+    found = [timed.estimate(one) for one in counted]
+    figure = _figure(found, limit.statistic if limit else "median", len(counted))
     entry = _entry(timed.name, target, "s", timed.definition, figure)
     bound = Bound(limit.at_most, limit.source) if limit else Bound()
-    settling = [_UNSETTLED] if timed.needs_settling else []
-    doubts = _doubts(concerned, [_IGNORED, _REFUSED, *settling])
-    return _judge(entry, figure, bound, _missing(timed, concerned, metered), doubts, metered)
+    doubts = without_figure(counted, found, metered)
+    broken: list[str] = []
+    if timed.name == "activation_time":
+        doubts += pauses_ignored(steps)
+        broken = exceeds(counted, found, figure.statistic, limit.at_most) if limit else []
+    missing = _missing(timed, concerned, metered)
+    entry = _judge(entry, figure, bound, missing, doubts, metered, signed=True)
+    if broken and entry["verdict"] != Verdict.FAIL.value:
+        entry["verdict"], entry["reason"] = Verdict.FAIL.value, "; ".join(broken)
+    return entry
 
 
 def _missing(timed: Timed, concerned: Sequence[Measured], metered: bool) -> str:
@@ -291,7 +270,7 @@ def _missing(timed: Timed, concerned: Sequence[Measured], metered: bool) -> str:
 
 def _accuracy(
     target: str,
-    allowing: Sequence[Measured],
+    delivering: Sequence[Measured],
     metered: bool,
     rating: Rating,
     limit: DeviationLimit | None,
@@ -301,15 +280,21 @@ def _accuracy(
     A mean over steps would let a bias that is positive at one level and negative at another
     cancel; it is in the distribution.
     """
-    figure = _figure([one.accuracy for one in allowing], "worst", len(allowing))
+    found = [one.accuracy for one in delivering]
+    figure = _figure(found, "worst", len(delivering))
     entry = _entry("accuracy", target, "W", _ACCURACY, figure)
-    return _judge_watts(entry, figure, limit, rating, metered, _doubts(allowing, [_REFUSED]))
+    doubts = without_figure(delivering, found, metered) + pauses_ignored(delivering)
+    changed = [str(one.step.number) for one, _ in phases_changed(delivering)]
+    if changed:
+        doubts.append(f"the phases that carry current changed (number {', '.join(changed)})")
+    return _judge_watts(entry, figure, limit, rating, metered, doubts)
 
 
 def _precision(
     target: str,
     allowing: Sequence[Measured],
     trace: Trace | None,
+    metered: bool,
     rating: Rating,
     limit: DeviationLimit | None,
 ) -> dict[str, Any]:
@@ -322,7 +307,10 @@ def _precision(
     figure = Figure("pooled", estimate, values, len(allowing))
     entry = _entry("precision", target, "W", _PRECISION, figure)
     entry["within_step_w"], entry["between_repeats_w"] = within_w, between_w
-    return _judge_watts(entry, figure, limit, rating, trace is not None, [])
+    doubts = without_figure(allowing, [one.precision for one in allowing], metered)
+    if estimate is not None and between_w is None:
+        doubts.append("no setpoint was repeated, so the value is the deviation within steps alone")
+    return _judge_watts(entry, figure, limit, rating, metered, doubts)
 
 
 def _judge_watts(

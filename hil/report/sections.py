@@ -43,11 +43,15 @@ def virtual_words(result: Mapping[str, Any], manifest: Mapping[str, Any]) -> str
 def banners(result: Mapping[str, Any], manifest: Mapping[str, Any]) -> Iterator[Banner]:
     """Everything that limits what this report may be used for, most important first."""
     safe_state = manifest.get("safe_state") or {}
-    if safe_state and not safe_state.get("confirmed"):
-        yield Banner("alarm", "The safe state was not confirmed.", safe_state.get("detail") or "")
+    safe_detail = str(safe_state.get("detail") or "")
+    if safe_state.get("confirmed") is False:
+        yield Banner("alarm", "The safe state was not confirmed.", safe_detail)
+        safe_detail = ""
     state = result.get("state", "sealed")
     if state in _STATES:
-        yield Banner("alarm", _STATES[state], manifest.get("detail") or "")
+        safe = f"Safe state: {safe_detail}." if safe_detail else ""
+        detail = ". ".join(filter(None, (str(manifest.get("detail") or "").rstrip("."), safe)))
+        yield Banner("alarm", _STATES[state], detail)
     if result.get("incomplete"):
         text = "The record is incomplete: what follows rests on the part that could be read."
         yield Banner("alarm", "Incomplete record.", text)

@@ -25,6 +25,7 @@ from hil.quantities import Event, EventKind, Phase, Quantity
 from hil.report import figures
 from hil.report.html import render, write_report
 from hil.report.plots import step_svg, ticks
+from hil.report.sections import banners
 from hil.report.steps import instants, window
 from hil.report.traces import Curve, curves, decimate, held_between, targets, thinned
 from hil.report.words import rounded
@@ -161,6 +162,25 @@ def test_a_run_that_did_not_end_as_planned_says_so(run: Run, state: str, words: 
     assert words in shown.visible
     assert "Ctrl-C at the bench" in shown.visible
     assert words not in page(run).visible
+
+
+def test_an_aborted_run_says_how_it_was_left(run: Run) -> None:
+    manifest = {
+        **run.record.manifest,
+        "detail": "stopped from the keyboard (Ctrl-C)",
+        "safe_state": {"confirmed": True, "detail": "confirmed by measurement after 0.3 s"},
+    }
+    (banner, *_) = banners({**run.result, "state": "aborted"}, manifest)
+    assert banner.text == (
+        "stopped from the keyboard (Ctrl-C). Safe state: confirmed by measurement after 0.3 s."
+    )
+
+
+def test_a_bench_that_never_opened_was_never_unsafe(run: Run) -> None:
+    nothing = {"confirmed": None, "detail": "no device was opened"}
+    manifest = {**run.record.manifest, "safe_state": nothing}
+    titles = [banner.title for banner in banners({**run.result, "state": "failed"}, manifest)]
+    assert not any("not confirmed" in title for title in titles)
 
 
 def test_an_unconfirmed_safe_state_and_an_incomplete_record_are_alarms(run: Run) -> None:
