@@ -122,7 +122,8 @@ class EventKind(StrEnum):
     SETPOINT_ACKNOWLEDGED = "setpoint_acknowledged"
     """``setpoint``, ``claim`` (what the device answered, such as ``Accepted``)."""
     SETPOINT_FAILED = "setpoint_failed"
-    """``setpoint``, ``reason``: rejected, CALLERROR, no answer in time."""
+    """``setpoint``, ``reason``: rejected, CALLERROR, no answer in time; ``answered``: whether the
+    device said anything."""
     PILOT_EDGE = "pilot_edge"
     """A duty change: ``duty_percent``, ``current_a``, ``previous_percent``, ``device_time_s``."""
     PILOT_STATE = "pilot_state"

@@ -135,7 +135,10 @@ def date_back(
     jumps = away_w[departs] > 2.0 * slope * (latest_s - earliest_s) + 3.0 * noise_w
     if jumps:
         # Nothing of the jump is in the value before, whose window ended when it was refreshed.
-        return 0.5 * float(values.t[still] + values.t[departs]), standard_s
+        first = still + 1 + int(np.argmax(away_w[still + 1 :] > min(4.0 * noise_w, away_w[departs])))
+        first = min(first, departs)
+        start_s, end_s = float(values.t[still]), float(values.t[first])
+        return 0.5 * (start_s + end_s), rectangular(0.5 * (end_s - start_s))
     if not earliest_s <= meets_s <= latest_s:
         return 0.5 * (earliest_s + latest_s), standard_s
     # Where exactly a curved beginning starts is open between the line's foot and the band.

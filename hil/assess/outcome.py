@@ -130,7 +130,7 @@ def not_attributable(known: Measured, why: str) -> Measured:
 
 
 def _attributed(known: Measured, rating: Rating) -> Measured:
-    """A step in which the pilot still turned to the setpoint before tells no response of its own."""
+    """A step in which the pilot turned to the setpoint before has no response of its own."""
     late_s = known.step.late_edge_s(rating)
     if late_s is None:
         return known

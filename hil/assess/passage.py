@@ -28,6 +28,8 @@ _BLOCKS = 20
 """Most blocks of a window: 19 degrees of freedom bring Student's t within 7 % of the normal."""
 _ENOUGH_FOR_NOISE = 10
 """With fewer values before a step, the noise after it counts as well."""
+_ENOUGH_FOR_THIRDS = 20
+"""Least values, per value with a window of its own, for a deviation by third differences."""
 _MEDIAN_ALLOWS = 3.7
 """The median of normal differences is 0.67 of their deviation; 2.5 times that for few values."""
 
@@ -46,6 +48,8 @@ class Level(NamedTuple):
     """Standard deviation by differences between independent values, blind to a drift."""
     calm_w: float
     """The same, not more than the median of the differences allows: blind to a jump as well."""
+    rough_w: float
+    """The same by third differences: blind to whatever is slower than a few values, as ringing."""
     number: int
     """How many values."""
     independent: float
@@ -96,8 +100,8 @@ class Passage(NamedTuple):
 
     def calm_w(self, trace: Trace) -> float:
         """Deviation of a value by noise alone: blind to what moves slower than the meter."""
-        calm_w = max(self.before.calm_w, self.after.calm_w)
-        return math.hypot(calm_w, rectangular(0.5 * trace.resolution_w))
+        rough_w = max(self.before.rough_w, self.after.rough_w)
+        return math.hypot(rough_w, rectangular(0.5 * trace.resolution_w))
 
 
 class Timing(NamedTuple):
@@ -134,17 +138,30 @@ def level(values: Values, width_s: float, start_s: float, end_s: float) -> Level
     means_w = np.add.reduceat(power_w, edges[:-1]) / np.diff(edges)
     differences_w = np.abs(power_w[apart:] - power_w[:-apart]) / math.sqrt(2.0)
     noise_w = float(np.sqrt(np.mean(differences_w**2)))
+    calm_w = min(noise_w, _MEDIAN_ALLOWS * float(np.median(differences_w)))
     return Level(
         mean_w=float(power_w.mean()),
         standard_w=float(means_w.std(ddof=1)) / math.sqrt(blocks),
         deviation_w=float(power_w.std(ddof=1)),
         drift_w=float(power_w[half:].mean() - power_w[:half].mean()),
         noise_w=noise_w,
-        calm_w=min(noise_w, _MEDIAN_ALLOWS * float(np.median(differences_w))),
+        calm_w=calm_w,
+        rough_w=min(calm_w, _rough_w(power_w, apart)),
         number=number,
         independent=max(number / apart, 1.0),
         freedom=blocks - 1.0,
     )
+
+
+def _rough_w(power_w: Array, apart: int) -> float:
+    """Deviation by third differences of values so far apart; infinite if there are few."""
+    if len(power_w) < _ENOUGH_FOR_THIRDS * apart:
+        return math.inf
+    third_w = power_w
+    for _ in range(3):
+        third_w = third_w[apart:] - third_w[:-apart]
+    # 1, 3, 3, 1 times independent errors: their squares add to 20.
+    return math.sqrt(float(np.mean(third_w**2)) / 20.0)
 
 
 def depart_band_w(

@@ -240,11 +240,11 @@ def _time(
     figure = _figure(found, limit.statistic if limit else "median", len(counted))
     entry = _entry(timed.name, target, "s", timed.definition, figure)
     bound = Bound(limit.at_most, limit.source) if limit else Bound()
-    doubts = without_figure(counted, found, metered)
+    doubts: list[str] = without_figure(counted, found, metered) if limit else []
     broken: list[str] = []
-    if timed.name == "activation_time":
+    if limit and timed.name == "activation_time":
         doubts += pauses_ignored(steps)
-        broken = exceeds(counted, found, figure.statistic, limit.at_most) if limit else []
+        broken = exceeds(counted, found, figure.statistic, limit.at_most)
     missing = _missing(timed, concerned, metered)
     entry = _judge(entry, figure, bound, missing, doubts, metered, signed=True)
     if broken and entry["verdict"] != Verdict.FAIL.value:

@@ -37,7 +37,8 @@ def decide(value: float, expanded: float, limit: float, *, signed: bool = False)
     """Judge ``value`` with its expanded uncertainty against an upper limit of its magnitude.
 
     ``signed`` judges the value itself, as for times: one that is negative by far (an EVSE that
-    answers late) breaks no upper limit. Guard band of one U on either side (ILAC-G8, non-binary). All in one unit.
+    answers late) breaks no upper limit. Guard band of one U on either side (ILAC-G8, non-binary).
+    All in one unit.
     """
     judged = value if signed else abs(value)
     if judged + expanded <= limit:

@@ -172,6 +172,28 @@ def test_a_rating_that_is_no_number_is_one_clear_error() -> None:
         evaluate(record, definitions())
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("power_w", 0), ("power_w", -1.0), ("phases", 0), ("phases", 7), ("phases", 2.5),
+     ("voltage_v", 0), ("current_a", -16)],
+)  # fmt: skip
+def test_a_rating_that_cannot_be_is_one_clear_error(key: str, value: float) -> None:
+    record = make(HOLDS).record
+    record.manifest["devices"]["dut"]["rating"][key] = value
+    with pytest.raises(RecordError, match=rf"'{key}' is {value:g}"):
+        evaluate(record, definitions())
+
+
+def test_a_number_that_is_used_twice_is_an_error_in_the_findings() -> None:
+    record = make(HOLDS).record
+    record.events = [
+        event._replace(data={**event.data, "setpoint": 1}) if "setpoint" in event.data else event
+        for event in record.events
+    ]
+    found = [f for f in evaluate(record, definitions())["findings"] if f["code"] == "event_chain"]
+    assert {finding["severity"] for finding in found} == {"error"}
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_readings_of_pure_noise_break_nothing(seed: int) -> None:

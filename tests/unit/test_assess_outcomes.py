@@ -290,3 +290,60 @@ def test_the_sum_of_the_phases_serves_where_there_is_no_total() -> None:
         made.record.all_series["reference", Quantity.POWER, line] = third
     step = evaluated(made)["steps"][0]
     assert step["level_after_w"] == pytest.approx(16 * 690, abs=2)
+
+
+# --- whose response it is -----------------------------------------------------------------------
+
+
+def late_by(holds: list[float], delay_s: float, pilot: bool) -> Made:
+    """A charger that follows every setpoint ``delay_s`` after it was sent."""
+    made = make([Hold(a, 25) for a in holds], pilot=pilot)
+    kept = [e for e in made.record.events if e.kind is not EventKind.PILOT_EDGE]
+    edges = [
+        e._replace(t=e.t + delay_s) for e in made.record.events if e.kind is EventKind.PILOT_EDGE
+    ]
+    made.record.events = sorted([*kept, *edges])
+    power = made.record.all_series[POWER]
+    shift = int(delay_s / 0.1)
+    for key, series in made.record.all_series.items():
+        value = np.concatenate((np.full(shift, series.value[0]), series.value[:-shift]))
+        made.record.all_series[key] = series._replace(value=value)
+    assert len(power.t)
+    return made
+
+
+@pytest.mark.parametrize("pilot", [True, False])
+@pytest.mark.parametrize("holds", [[16, 6, 16, 6], [8, 12, 16, 20], [8, 8.8, 9.6, 10.4]])
+def test_a_response_that_comes_in_the_next_hold_is_credited_to_nobody(
+    holds: list[float], pilot: bool
+) -> None:
+    limits = {"activation_time": {"at_most": "10 s", "source": "test"}}
+    result = evaluated(late_by(holds, 25.5, pilot), attributes=limits)
+    entry = next(e for e in result["attributes"] if e["name"] == "activation_time")
+    assert entry["verdict"] in ("INCONCLUSIVE", "FAIL")
+    assert entry["n"] == 0
+    for step in result["steps"][1:]:
+        assert step["outcome"] in ("not_measured", "no_response")
+        assert without_times(step)
+    assert codes(result) & {"late_response", "not_followed"}
+    if pilot and holds[0] == 8 and holds[1] == 12:
+        assert "late_response" in codes(result)
+
+
+def test_power_that_departs_before_the_pilot_is_no_answer_to_it() -> None:
+    made = make([Hold(16, 25), Hold(6, 25)])
+    made.record.events = sorted(
+        e._replace(t=e.t + 6.0) if e.kind is EventKind.PILOT_EDGE else e for e in made.record.events
+    )
+    result = evaluated(made)
+    assert {step["outcome"] for step in result["steps"][1:]} == {"not_measured"}
+    assert "late_response" in codes(result)
+
+
+@pytest.mark.parametrize("gain", [0.97, 1.02])
+@pytest.mark.parametrize("pilot", [True, False])
+def test_a_biased_car_in_small_steps_is_not_taken_for_a_late_one(gain: float, pilot: bool) -> None:
+    holds = [Hold(a, 25) for a in (16, 16.6, 17.2, 16.6, 16, 15.4)]
+    result = evaluated(make(holds, Car(gain=gain), pilot=pilot))
+    assert {step["outcome"] for step in result["steps"]} == {"followed"}
+    assert "late_response" not in codes(result)

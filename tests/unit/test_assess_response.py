@@ -30,10 +30,17 @@ def shaped(made: Made, shape: Shape) -> Made:
         value = series.value.copy()
         for truth, end_s in zip(made.truths, ends_s(made.truths), strict=True):
             inside = (series.t >= truth.departed_s) & (series.t < end_s)
-            added_w = shape(series.t[inside] - truth.departed_s) * (truth.after_w - truth.before_w)
+            share = shown(shape, series.t[inside] - truth.departed_s)
+            added_w = share * (truth.after_w - truth.before_w)
             value[inside] += added_w if key[1] is Quantity.POWER else added_w / (3 * VOLTAGE_V)
         made.record.all_series[key] = series._replace(value=np.round(value / 0.1) * 0.1)
     return made
+
+
+def shown(shape: Shape, t: Array) -> Array:
+    """What the meter of these tests makes of it: refreshed half a poll ago, a mean of 100 ms."""
+    ages_s = 0.05 + 0.1 * (np.arange(10) + 0.5) / 10
+    return np.asarray(np.mean([shape(t - age_s) for age_s in ages_s], axis=0))
 
 
 def ends_s(truths: list[Truth]) -> list[float]:

@@ -8,7 +8,7 @@ import pytest
 from synthetic_run import Hold, MadeRecord, make
 
 from hil.assess.devices import Rating
-from hil.assess.steps import Step, cut
+from hil.assess.steps import Step, broken_chains, cut
 from hil.errors import RecordError
 from hil.quantities import Event, EventKind, Setpoint
 
@@ -129,7 +129,7 @@ def test_pausing_and_resuming_are_kept_apart_from_changes(
     assert step.transition(RATING) == transition
 
 
-def test_the_pilot_edge_is_the_first_that_goes_the_commanded_way() -> None:
+def test_the_pilot_edge_is_the_first_that_offers_the_setpoint() -> None:
     (step,) = steps(
         sent(10, 1, 16),
         edge(10.2, 26.7, 20.0),
@@ -138,13 +138,62 @@ def test_the_pilot_edge_is_the_first_that_goes_the_commanded_way() -> None:
         edge(10.9, 26.7, 30.0),
         closing(20),
     )
-    assert step.pilot_s(1) == 10.6
-    assert step.pilot_s(-1) == 10.2
+    assert step.pilot_s(RATING) == 10.6
+    assert step.late_edge_s(RATING) is None
 
 
 def test_no_oscillation_offers_nothing_so_pausing_goes_down() -> None:
     (step,) = steps(sent(10, 1, 0), edge(10.5, 26.7, 100.0), closing(20))
-    assert step.pilot_s(-1) == 10.5
+    assert step.pilot_s(RATING) == 10.5
+
+
+@pytest.mark.parametrize(
+    ("before_a", "asked_a", "offers_a", "late"),
+    [(16, 6, 16, True), (8, 12, 8, True), (16, 0, 16, True), (0, 16, 0, True), (16, 6, 6, False),
+     (16, 6, 11, False), (8, 8.5, 8, False)],
+)  # fmt: skip
+def test_an_edge_to_the_setpoint_before_answers_that_one(
+    before_a: float, asked_a: float, offers_a: float, late: bool
+) -> None:
+    events = (sent(10, 1, before_a), accepted(10.1, 1), sent(20, 2, asked_a), accepted(20.1, 2))
+    after = offers_a / 0.6 if offers_a else 100.0
+    turned = edge(21.0, 40.0, after), closing(50)
+    step = steps(*events, *turned)[1]
+    assert step.late_edge_s(RATING) == (21.0 if late else None)
+    assert step.pilot_s(RATING) == (21.0 if abs(offers_a - asked_a) <= 1 else None)
+
+
+def test_a_setpoint_in_watts_is_offered_on_any_number_of_phases() -> None:
+    events = (sent(10, 1, 3680, "W"), edge(10.5, 100.0, 26.7), closing(20))
+    assert steps(*events)[0].pilot_s(RATING) == 10.5
+
+
+def test_the_first_answer_at_or_after_sending_counts_and_repeats_are_named() -> None:
+    events = (
+        accepted(9, 1),
+        sent(10, 1, 16),
+        accepted(10.1, 1),
+        accepted(12, 1),
+        sent(20, 1, 6),
+        failed(20.2, 1, "Rejected"),
+        closing(40),
+    )
+    first, second = steps(*events)
+    assert (first.acknowledged_s, first.failure) == (10.1, None)
+    assert (second.acknowledged_s, second.failure) == (None, "Rejected")
+    texts = [text for _, text in broken_chains(record_of(*events), "dut")]
+    assert len(texts) == 3
+    assert not list(broken_chains(make([Hold(16, 20), Hold(6, 20)]).record, "dut"))
+
+
+@pytest.mark.parametrize(
+    ("data", "answered"),
+    [({"reason": "no answer", "answered": True}, True), ({"reason": "x", "answered": False}, False),
+     ({"reason": "no answer within 5 s"}, False), ({"reason": "Rejected"}, True)],
+)  # fmt: skip
+def test_a_rejection_is_told_from_silence_by_the_driver(data: Any, answered: bool) -> None:
+    event = Event(10.2, EventKind.SETPOINT_FAILED, "dut", {"setpoint": 1, **data})
+    assert steps(sent(10, 1, 16), event, closing(20))[0].answered is answered
 
 
 def test_whether_a_vehicle_was_there_follows_the_commands() -> None:

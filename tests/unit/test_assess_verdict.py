@@ -5,13 +5,15 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic_run import Hold, definitions, make
+from synthetic_run import Hold, Made, Series, definitions, make
 
 from hil.assess.evaluate import evaluate
 from hil.assess.verdict import Verdict, decide, of_run, worst
+from hil.quantities import EventKind, Phase, Quantity
 
 finite = st.floats(-1e6, 1e6, allow_nan=False)
 positive = st.floats(0.0, 1e6, allow_nan=False)
@@ -142,7 +144,7 @@ def test_accuracy_is_judged_by_the_step_that_deviates_most() -> None:
 
 
 def test_one_ignored_setpoint_keeps_the_times_from_passing() -> None:
-    holds = [Hold(16, 25), Hold(6, 25, follows=False), Hold(10, 25), Hold(16, 25)]
+    holds = [Hold(10, 25), Hold(16, 25, follows=False), Hold(6, 25), Hold(16, 25)]
     activation = entry(judged(holds, activation_time={"at_most": "10 s"}), "activation_time")
     assert activation["verdict"] == "INCONCLUSIVE"
     assert "number 2" in activation["reason"]
@@ -178,3 +180,183 @@ def test_what_no_step_could_tell_is_not_applicable_and_says_why() -> None:
     down = entry(result, "ramp_down_time")
     assert (down["verdict"], down["value"], down["n"]) == ("NOT_APPLICABLE", None, 0)
     assert "lower level" in down["reason"]
+
+
+# --- what survivors must not hide ---------------------------------------------------------------
+
+EVERY = {
+    "activation_time": {"at_most": "10 s"},
+    "ramp_up_time": {"at_most": "30 s"},
+    "ramp_down_time": {"at_most": "7 s"},
+    "accuracy": {"at_most": "1 kW"},
+    "precision": {"at_most": "200 W"},
+}
+LIMITS = {name: {**limit, "source": "test"} for name, limit in EVERY.items()}
+FOUR = [Hold(16, 25), Hold(6, 25), Hold(16, 25), Hold(6, 25)]
+
+
+def practical(result: dict[str, Any]) -> dict[str, str]:
+    return {e["name"]: e["verdict"] for e in result["attributes"] if e["name"] in EVERY}
+
+
+def silent_from(made: Made, from_s: float) -> Made:
+    for key, series in made.record.all_series.items():
+        made.record.all_series[key] = Series(*(column[series.t < from_s] for column in series))
+    return made
+
+
+def codes(result: dict[str, Any]) -> list[str]:
+    return [finding["code"] for finding in result["findings"]]
+
+
+def test_a_sound_run_passes_in_every_attribute() -> None:
+    result = evaluate(make(FOUR).record, definitions(LIMITS))
+    assert set(practical(result).values()) == {"PASS"}, practical(result)
+    assert codes(result) == []
+
+
+def test_steps_after_the_meter_died_are_not_made_up_for_by_those_before() -> None:
+    made = make([*FOUR, *FOUR])
+    silent_from(made, made.truths[4].departed_s - 2.0)
+    result = evaluate(made.record, definitions(LIMITS))
+    assert set(practical(result).values()) == {"INCONCLUSIVE"}
+    activation = entry(result, "activation_time")
+    assert (activation["n"], activation["of"]) == (4, 8)
+    assert "number 5" in activation["reason"] or "number 6" in activation["reason"]
+    assert result["steps"][6]["outcome"] == "not_measured"
+
+
+def test_a_hold_whose_end_has_no_samples_is_not_measured() -> None:
+    made = make(FOUR)
+    silent_from(made, made.truths[3].departed_s + 3.0)
+    result = evaluate(made.record, definitions(LIMITS))
+    assert result["steps"][3]["outcome"] == "not_measured"
+    assert practical(result)["accuracy"] == "INCONCLUSIVE"
+
+
+def test_steps_too_rapid_to_be_measured_keep_the_rest_from_passing() -> None:
+    rapid = [Hold(16 if n % 2 else 6, 3) for n in range(6)]
+    result = evaluate(make([*FOUR, *rapid]).record, definitions(LIMITS))
+    assert set(practical(result).values()) == {"INCONCLUSIVE"}
+
+
+def test_more_power_than_asked_for_beyond_the_limit_fails() -> None:
+    holds = [Hold(16, 25), Hold(6, 25, follows=False)]
+    activation = entry(evaluate(make(holds).record, definitions(LIMITS)), "activation_time")
+    assert activation["verdict"] == "FAIL"
+    assert "number 2" in activation["reason"]
+    longer = {"activation_time": {"at_most": "40 s", "source": "test"}}
+    activation = entry(evaluate(make(holds).record, definitions(longer)), "activation_time")
+    assert activation["verdict"] == "INCONCLUSIVE"
+
+
+def test_one_setpoint_beyond_the_limit_is_no_median_beyond_it() -> None:
+    holds = [*FOUR, Hold(16, 25), Hold(6, 25, follows=False)]
+    limit = {"activation_time": {"at_most": "10 s", "statistic": "median", "source": "test"}}
+    activation = entry(evaluate(make(holds).record, definitions(limit)), "activation_time")
+    assert activation["verdict"] == "INCONCLUSIVE"
+
+
+def test_a_meter_that_tells_nothing_excuses_nothing() -> None:
+    made = make(FOUR)
+    made.record.all_series.clear()
+    result = evaluate(made.record, definitions(LIMITS))
+    assert set(practical(result).values()) == {"INCONCLUSIVE"}
+    assert result["verdict"] == "INCONCLUSIVE"
+
+
+def test_a_first_setpoint_without_response_is_a_doubt_only_outside_what_it_asks() -> None:
+    inside = evaluate(make([Hold(6, 25), Hold(16, 25)]).record, definitions(LIMITS))
+    assert entry(inside, "activation_time")["verdict"] == "PASS"
+    holds = [Hold(10, 25, follows=False), Hold(16, 25)]
+    outside = evaluate(make(holds).record, definitions(LIMITS))
+    assert entry(outside, "activation_time")["verdict"] == "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize(("asked_a", "power_w"), [(0, 4140.0), (3, 4140.0), (0, 11040.0)])
+def test_a_pause_that_is_clamped_or_ignored_is_no_pass(asked_a: float, power_w: float) -> None:
+    made = make([Hold(16, 25), Hold(asked_a, 25, extra_w=power_w), Hold(16, 25), Hold(16, 25)])
+    result = evaluate(made.record, definitions(LIMITS))
+    assert practical(result)["activation_time"] == "INCONCLUSIVE"
+    assert practical(result)["accuracy"] == "FAIL"
+    assert result["steps"][1]["outcome"] == "no_response"
+    (finding,) = [f for f in result["findings"] if f["code"] == "pause_not_followed"]
+    assert finding["severity"] == "error"
+    wide = {**LIMITS, "accuracy": {"at_most": "20 kW", "source": "test"}}
+    again = evaluate(made.record, definitions(wide))
+    assert practical(again)["accuracy"] == "INCONCLUSIVE"
+
+
+def test_a_pause_with_the_car_in_standby_is_followed() -> None:
+    made = make([Hold(16, 25), Hold(0, 25, extra_w=200.0), Hold(16, 25)])
+    result = evaluate(made.record, definitions(LIMITS))
+    assert result["steps"][1]["outcome"] == "followed"
+    assert practical(result)["accuracy"] == "PASS"
+
+
+def test_a_phase_that_is_lost_in_mid_run_is_a_doubt_on_accuracy() -> None:
+    made = make(FOUR)
+    lost_s = made.truths[2].departed_s - 1.5
+    for key, share in (((Quantity.POWER, Phase.TOTAL), 2 / 3), ((Quantity.CURRENT, Phase.L3), 0)):
+        series = made.record.all_series["reference", *key]
+        value = np.where(series.t > lost_s, series.value * share, series.value)
+        made.record.all_series["reference", *key] = series._replace(value=value)
+    result = evaluate(made.record, definitions(LIMITS))
+    assert practical(result)["accuracy"] == "INCONCLUSIVE"
+    assert "phases" in entry(result, "accuracy")["reason"]
+    assert codes(result).count("phases_changed") == 1
+
+
+def test_precision_without_a_repeated_setpoint_is_not_known() -> None:
+    holds = [Hold(16, 25), Hold(6, 25), Hold(10, 25)]
+    precision = entry(evaluate(make(holds).record, definitions(LIMITS)), "precision")
+    assert precision["verdict"] == "INCONCLUSIVE"
+    assert "no setpoint was repeated" in precision["reason"]
+    assert precision["value"] == precision["within_step_w"]
+    assert precision["between_repeats_w"] is None
+
+
+def test_power_that_creeps_through_its_window_has_no_accuracy_or_a_wider_one() -> None:
+    sound = evaluate(make(FOUR).record, definitions())["steps"][2]["accuracy_w"]
+    for slope_w, told in ((10.0, True), (80.0, False)):
+        made = make(FOUR)
+        key = ("reference", Quantity.POWER, Phase.TOTAL)
+        series = made.record.all_series[key]
+        ends_s = made.record.events[-1].t - 25.0
+        since_s = np.where(series.t < ends_s, np.maximum(series.t - ends_s + 12.0, 0.0), 0.0)
+        made.record.all_series[key] = series._replace(value=series.value + slope_w * since_s)
+        accuracy = evaluate(made.record, definitions())["steps"][2]["accuracy_w"]
+        assert (accuracy is not None) == told
+        if told:
+            assert accuracy["expanded_uncertainty"] > sound["expanded_uncertainty"] + 40.0
+
+
+def test_times_are_judged_with_their_sign() -> None:
+    assert decide(-12.0, 1.0, 10.0, signed=True) is Verdict.PASS
+    assert decide(12.0, 1.0, 10.0, signed=True) is Verdict.FAIL
+    made = make(FOUR)
+    made.record.events = sorted(
+        event._replace(t=event.t + 18.0) if event.kind is EventKind.SETPOINT_ACKNOWLEDGED else event
+        for event in made.record.events
+    )
+    result = evaluate(made.record, definitions(LIMITS))
+    activation = entry(result, "activation_time")
+    assert activation["value"] < -10.0
+    assert activation["verdict"] != "FAIL"
+    assert codes(result).count("late_acknowledgement") == 4
+
+
+def test_an_answer_after_the_next_setpoint_is_named() -> None:
+    made = make(FOUR)
+    made.record.events = sorted(
+        event._replace(t=event.t + 25.6)
+        if event.kind is EventKind.SETPOINT_ACKNOWLEDGED and event.data["setpoint"] == 2
+        else event
+        for event in made.record.events
+    )
+    (late,) = [
+        finding
+        for finding in evaluate(made.record, definitions())["findings"]
+        if finding["code"] == "late_acknowledgement"
+    ]
+    assert "after the next setpoint" in late["text"]

@@ -51,6 +51,7 @@ def test_anything_but_accepted_fails_the_setpoint_with_the_charger_s_own_word(
     (sent,) = bench.record.of(EventKind.SETPOINT_SENT)
     (failed,) = bench.record.of(EventKind.SETPOINT_FAILED)
     assert failed.data["setpoint"] == sent.data["setpoint"] == 9
+    assert failed.data["answered"] is ("no answer" not in reason)
     assert failed.t - sent.t == pytest.approx(4.0 if "no answer" in reason else 0.0)
 
 

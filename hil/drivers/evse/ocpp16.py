@@ -254,7 +254,13 @@ class Ocpp16:
         if answer.accepted:
             tell(EventKind.SETPOINT_ACKNOWLEDGED, self.name, setpoint=number, claim=answer.status)
         else:
-            tell(EventKind.SETPOINT_FAILED, self.name, setpoint=number, reason=answer.status)
+            tell(
+                EventKind.SETPOINT_FAILED,
+                self.name,
+                setpoint=number,
+                reason=answer.status,
+                answered=answer.answered,
+            )
         return Acknowledgement(answer.accepted, answer.status)
 
     def _limit_request(self, limit: Limit, purpose: str) -> Any:

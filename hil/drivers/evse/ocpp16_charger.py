@@ -20,6 +20,13 @@ class Answer(NamedTuple):
     """As the charger sent it (keys in camel case); ``None`` if there is no answer to use."""
     failure: str = ""
     """Why there is none: CALLERROR with its code, no answer in time, connection lost."""
+    refused: bool = False
+    """Whether the charger did answer, by a CALLERROR."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether the charger said anything to the call."""
+        return self.refused or self.payload is not None
 
     @property
     def status(self) -> str:

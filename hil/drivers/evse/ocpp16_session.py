@@ -118,7 +118,7 @@ class Session(ChargePoint):  # type: ignore[misc]
             words = f"an answer nobody waits for any more: id {printable(message.unique_id)}"
             self.charger.findings.finding("ocpp_late_answer", words)
         elif message.kind == CALLERROR:
-            waiting.set_result(Answer(None, f"CALLERROR {message.error}"))
+            waiting.set_result(Answer(None, f"CALLERROR {message.error}", True))
         else:
             waiting.set_result(Answer(message.payload))
 
