@@ -5,6 +5,7 @@ To be read in this order; each module uses those before it:
 - ``uncertainty``: terms, how they combine, a figure over many steps;
 - ``devices``: who was on the bench, and the EVSE's rating;
 - ``steps``: the record cut into setpoint steps;
+- ``habits``: how a meter is polled, refreshes and averages;
 - ``trace``: the reference meter's power, one value per refresh, with the meter's weaknesses;
 - ``passage``: levels and bands of one step, and the first value that leaves;
 - ``shape``: curves fitted to what a meter shows of a response;

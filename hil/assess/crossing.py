@@ -47,8 +47,10 @@ def by_crossing(trace: Trace, passage: Passage, definitions: Definitions) -> Tim
 
 
 def _smoothed(trace: Trace, passage: Passage) -> tuple[Array, Array, int]:
-    """Sliding means until the end of the hold, as shares of the step, each at the middle of what
-    it is a mean of; and of how many values: so many that noise alone does not leave the band."""
+    """Sliding means until the end of the hold: their middles, their shares of the step, their size.
+
+    They are of so many values that noise alone does not leave the settling band.
+    """
     last = int(np.searchsorted(passage.values.t, passage.ends_s + 1e-9))
     overlap = max(trace.averaging_s / trace.cadence_s, 1.0)
     noise = passage.calm_w(trace) / passage.settle_band_w
@@ -75,12 +77,19 @@ def settles(trace: Trace, passage: Passage) -> tuple[float, float] | None:
     edge = 1.0 + math.copysign(band, here - 1.0)
     rise = float(progress[final + 1]) - here
     spacing_s = float(at_s[final + 1] - at_s[final])
+    width_s = trace.averaging_s + (size - 1) * spacing_s
     part = (edge - here) / rise if rise else 0.5
+    open_s = 0.0
+    if abs(rise) > band:
+        # After a jump, all of the next value's window comes after it: that may be so, or not.
+        jumped = 0.5 * (1.0 - width_s / spacing_s)
+        open_s = abs(part - jumped) * spacing_s
+        part = 0.5 * (part + jumped)
     settled_s = float(at_s[final]) + spacing_s * part
     if settled_s > passage.ends_s - 0.5 * passage.steady_s(trace):
         return None
     # A jump is smeared over the values that were joined and over the meter's window.
-    standard_s = rectangular(0.5 * (size * spacing_s + trace.averaging_s))
+    standard_s = math.hypot(rectangular(0.5 * (spacing_s + width_s)), rectangular(open_s))
     noise = passage.calm_w(trace) / abs(passage.change_w)
     noise_s = noise * spacing_s / abs(rise) if rise else 0.0
     return settled_s, math.hypot(standard_s, min(noise_s, size * spacing_s))
@@ -134,10 +143,10 @@ def date_back(
     slope, meets_s = _line(at_s[still + 1 : last], away_w[still + 1 : last])
     jumps = away_w[departs] > 2.0 * slope * (latest_s - earliest_s) + 3.0 * noise_w
     if jumps:
-        # Nothing of the jump is in the value before, whose window ended when it was refreshed.
-        first = still + 1 + int(np.argmax(away_w[still + 1 :] > min(4.0 * noise_w, away_w[departs])))
-        first = min(first, departs)
-        start_s, end_s = float(values.t[still]), float(values.t[first])
+        # Hardly anything of it is in the value before, and something in the first that is off.
+        off = away_w[still + 1 : departs] > 4.0 * noise_w
+        first = still + 1 + int(np.argmax(off)) if off.any() else departs
+        start_s, end_s = earliest_s, float(values.t[first])
         return 0.5 * (start_s + end_s), rectangular(0.5 * (end_s - start_s))
     if not earliest_s <= meets_s <= latest_s:
         return 0.5 * (earliest_s + latest_s), standard_s

@@ -100,6 +100,27 @@ def pauses_ignored(steps: Sequence[Measured]) -> list[str]:
     return [f"{len(numbers)} setpoints to pause were not followed (number {', '.join(numbers)})"]
 
 
+def answered_late(one: Measured) -> str:
+    """When a setpoint was acknowledged, if that was too late to count from; empty otherwise."""
+    step = one.step
+    if step.acknowledged_s is None:
+        return ""
+    if step.ended_by == "setpoint" and step.acknowledged_s > step.ends_s:
+        return "after the next setpoint was sent"
+    if one.activation and one.activation.value + one.activation.expanded < 0.0:
+        return f"{-one.activation.value:.3g} s after the power had departed"
+    return ""
+
+
+def late_answers(steps: Sequence[Measured]) -> list[str]:
+    """Setpoints whose acknowledgement came too late to count an activation time from."""
+    numbers = [str(one.step.number) for one in steps if answered_late(one)]
+    if not numbers:
+        return []
+    numbered = ", ".join(numbers)
+    return [f"{len(numbers)} setpoints were acknowledged late (number {numbered})"]
+
+
 def phases_changed(steps: Sequence[Measured]) -> Iterator[tuple[Measured, int]]:
     """Steps whose number of phases differs from that of the step before, and that number.
 
@@ -110,6 +131,9 @@ def phases_changed(steps: Sequence[Measured]) -> Iterator[tuple[Measured, int]]:
         told = one.accuracy is not None and not one.pause_ignored and one.step.setpoint.unit == "A"
         if one.at is None or not told or not one.at.phases_measured:
             continue
+        then = one.at_sending
+        if phases is None and then is not None and then.phases_measured and not one.starts:
+            phases = then.phases
         if phases is not None and one.at.phases != phases:
             yield one, phases
         phases = one.at.phases

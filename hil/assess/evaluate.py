@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.assess.attribution import attributed
 from hil.assess.devices import Rating, devices_of, metered, needed, pilots_of, rating_of
-from hil.assess.doubts import phases_changed
+from hil.assess.doubts import answered_late, phases_changed
 from hil.assess.outcome import NO_RESPONSE, Bench, Measured, measure
 from hil.assess.steps import broken_chains, cut
 from hil.assess.summary import attributes
@@ -178,14 +178,8 @@ def _remarks_on(evse: str, one: Measured) -> Findings:
     elif one.outcome == NO_RESPONSE and one.resolvable:
         text = f"{what} was acknowledged and not followed: {one.reason}"
         remarks.append(_finding(step.sent_s, evse, "not_followed", "warning", text))
-    if step.acknowledged_s is None:
-        return remarks
-    why = ""
-    if step.ended_by == "setpoint" and step.acknowledged_s > step.ends_s:
-        why = "after the next setpoint was sent"
-    elif one.activation and one.activation.value + one.activation.expanded < 0.0:
-        why = f"{-one.activation.value:.3g} s after the power had departed"
-    if why:
+    why = answered_late(one)
+    if why and step.acknowledged_s is not None:
         text = f"{what} was acknowledged {why}"
         remarks.append(_finding(step.acknowledged_s, evse, "late_acknowledgement", "warning", text))
     return remarks

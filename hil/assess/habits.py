@@ -80,9 +80,7 @@ def habits_of(
     moving = np.count_nonzero(power_w[1:]) * poll_s / max(poll_s, refresh_s)
     repeats = min(max(1.0 - len(changed) / max(moving, 1.0), 0.0), 0.9)
     width_s, width_standard_s, odd_width = _averaging(meter, stated["averaging_s"], refresh_s)
-    habits = Habits(
-        poll_s, refresh_s, resolution_w, lively, repeats, width_s, width_standard_s
-    )
+    habits = Habits(poll_s, refresh_s, resolution_w, lively, repeats, width_s, width_standard_s)
     return habits, [*odd, *odd_refresh, *odd_width]
 
 
@@ -122,10 +120,11 @@ def _refresh(
         severity = "note" if stated_s is None else "warning"
         return seen_s or poll_s, [Oddity(0.0, "refresh_estimated", severity, text)]
     # Polling hides a refresh that is faster; only noise shows every refresh; and no value changes
-    # more often than it is refreshed.
+    # more often than it is refreshed, but for the poll by which the intervals are off.
     expected_s = max(stated_s, poll_s)
     slower = lively and seen_s is not None and seen_s > expected_s * _FACTOR
-    if seen_s is None or not (slower or seen_s < expected_s / _FACTOR):
+    least_s = min(expected_s / _FACTOR, expected_s - _FACTOR * poll_s)
+    if seen_s is None or not (slower or seen_s < least_s):
         return stated_s, []
     text = f"{meter} should refresh every {stated_s:.3g} s, but its values change every "
     text += f"{seen_s:.3g} s; the latter is used"

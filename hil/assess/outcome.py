@@ -91,6 +91,8 @@ class Measured(NamedTuple):
     accuracy_current: Estimate | None = None
     precision: Estimate | None = None
     requested: float | None = None
+    at_sending: Conditions | None = None
+    """The supply in the window before it was sent."""
     starts: bool = False
     """Whether charging was only starting, so that no response could be timed."""
     late: bool = False
@@ -117,16 +119,13 @@ def measure(step: Step, bench: Bench | None, rating: Rating) -> Measured:
 
 def not_attributable(known: Measured, why: str) -> Measured:
     """A step whose response belongs to an earlier setpoint: its levels stand, its times do not."""
-    return known._replace(
-        outcome=NOT_MEASURED,
-        reason=f"the response belongs to an earlier setpoint: {why}",
-        late=True,
-        timing=None,
-        activation=None,
-        total_activation=None,
-        ev_dead=None,
-        ramp=None,
-    )
+    why = f"the response belongs to an earlier setpoint: {why}"
+    return _without_times(known)._replace(outcome=NOT_MEASURED, reason=why, late=True)
+
+
+def _without_times(known: Measured) -> Measured:
+    known = known._replace(timing=None, activation=None, total_activation=None)
+    return known._replace(ev_dead=None, ramp=None)
 
 
 def _attributed(known: Measured, rating: Rating) -> Measured:
@@ -151,7 +150,8 @@ def _with_response(known: Measured, bench: Bench) -> Measured:
         after = _level(bench, values, step.ends_s - definitions.steady_window, step.ends_s)
     steady_from_s = max(step.ends_s - definitions.steady_window, step.sent_s)
     at = conditions(bench.supply, bench.rating, steady_from_s, step.ends_s)
-    known = known._replace(before=before, after=after, at=at)
+    then = conditions(bench.supply, bench.rating, step.sent_s - definitions.pre_window, step.sent_s)
+    known = known._replace(before=before, after=after, at=at, at_sending=then)
     if known.late:
         return known
     floor_w = definitions.depart_floor * at.voltage_v * at.phases
@@ -304,10 +304,7 @@ def _paused(known: Measured, bench: Bench) -> Measured:
     if after.mean_w - 2.0 * after.standard_w <= most_w:
         return known
     why = f"{after.mean_w:.0f} W flowed at the end of its hold, although it lets no car charge"
-    known = known._replace(timing=None, activation=None, total_activation=None)
-    return known._replace(
-        outcome=NO_RESPONSE, reason=why, ev_dead=None, ramp=None, pause_ignored=True
-    )
+    return _without_times(known)._replace(outcome=NO_RESPONSE, reason=why, pause_ignored=True)
 
 
 # --- figures ------------------------------------------------------------------------------------
@@ -326,11 +323,11 @@ def _with_delays(known: Measured, rating: Rating) -> Measured:
     return known._replace(communication=communication, pilot_s=pilot_s, evse_delay=delay)
 
 
-def _meter_terms(trace: Trace) -> tuple[Term, ...]:
+def _meter_terms(trace: Trace, ramp_s: float) -> tuple[Term, ...]:
     """What every instant read from a meter is uncertain by, alike for all of a run."""
     return (
         Term("meter sampling and refresh", rectangular(0.5 * trace.bracket_s), shared=True),
-        Term("averaging of the meter", trace.averaging_standard_s, shared=True),
+        Term("averaging of the meter", trace.averaging_standard_of(ramp_s), shared=True),
         Term("meter round trip", rectangular(0.5 * trace.round_trip_s), shared=True),
     )
 
@@ -338,8 +335,12 @@ def _meter_terms(trace: Trace) -> tuple[Term, ...]:
 def _with_times(known: Measured, timing: Timing, sign: int, bench: Bench) -> Measured:
     step = known.step
     assert step.acknowledged_s is not None
+    if holed(bench.trace, step.sent_s, timing.settled_s or timing.departed_s) > 0.0:
+        text = "the meter told nothing new for a while before the power had settled"
+        return known._replace(outcome=NOT_MEASURED, reason=text)
     shape = Term("noise and shape of the response", timing.departed_standard_s)
-    terms = (*_meter_terms(bench.trace), _CYCLE, shape)
+    ramp_s = timing.settled_s - timing.departed_s if timing.settled_s is not None else 0.0
+    terms = (*_meter_terms(bench.trace, ramp_s), _CYCLE, shape)
     ev_dead = None
     if known.pilot_s is not None:
         ev_dead = Estimate(timing.departed_s - known.pilot_s, (*terms, _EDGE))
@@ -348,7 +349,9 @@ def _with_times(known: Measured, timing: Timing, sign: int, bench: Bench) -> Mea
         shape_of_ramp = Term("noise and shape of the response", timing.ramp_standard_s)
         # Both of its ends are blurred by a cycle; what the meter adds is the same at both.
         cycles = _CYCLE._replace(standard=math.sqrt(2.0) * _CYCLE.standard)
-        ramp = Estimate(timing.settled_s - timing.departed_s, (cycles, shape_of_ramp))
+        window_s = bench.trace.averaging_standard_of(ramp_s)
+        window = Term("averaging of the meter", window_s, shared=True)
+        ramp = Estimate(ramp_s, (cycles, window, shape_of_ramp))
     direction: Direction = "up" if sign > 0 else "down"
     return known._replace(
         direction=direction,

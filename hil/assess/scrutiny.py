@@ -2,8 +2,8 @@
 
 A curve that fits some values says nothing of the others. So each is compared: up to the settling
 with the curve, afterwards with the settling band. Values are compared one by one and as means of
-several, so that neither a short excursion nor a small one passes, and noise raises no alarm: less
-than once in a thousand steps.
+several, so that neither a short excursion nor a small one passes, and noise raises an alarm about
+once in a thousand steps.
 """
 
 from __future__ import annotations

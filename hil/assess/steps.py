@@ -96,15 +96,18 @@ class Step(NamedTuple):
     def late_edge_s(self, rating: Rating) -> float | None:
         """First duty change to the setpoint that was in force before, and not to this one.
 
-        It answers an earlier setpoint, and so does the power that follows it.
+        It answers an earlier setpoint, and so does the power that follows it. After a change to
+        this one it would be a way back, as when the vehicle is unplugged.
         """
         previous = self.previous
         if previous is None:
             return None
+        own_s = self.pilot_s(rating)
         late = (
             edge.t
             for edge in self.edges
-            if _offers(edge.offered_a, previous, rating)
+            if (own_s is None or edge.t < own_s)
+            and _offers(edge.offered_a, previous, rating)
             and not _offers(edge.offered_a, self.setpoint, rating)
             and not _offers(edge.before_a, previous, rating)
         )

@@ -12,6 +12,7 @@ from hil.assess.doubts import (
     counts_for_levels,
     counts_for_times,
     exceeds,
+    late_answers,
     pauses_ignored,
     phases_changed,
     without_figure,
@@ -243,7 +244,7 @@ def _time(
     doubts: list[str] = without_figure(counted, found, metered) if limit else []
     broken: list[str] = []
     if limit and timed.name == "activation_time":
-        doubts += pauses_ignored(steps)
+        doubts += pauses_ignored(steps) + late_answers(counted)
         broken = exceeds(counted, found, figure.statistic, limit.at_most)
     missing = _missing(timed, concerned, metered)
     entry = _judge(entry, figure, bound, missing, doubts, metered, signed=True)

@@ -15,35 +15,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil.assess.devices import devices_of
-from hil.assess.uncertainty import rectangular
+from hil.assess.habits import LOOKED_AT, Oddity, habits_of
+from hil.assess.habits import SINGLE_PRECISION as SINGLE_PRECISION
 from hil.quantities import LINES, Phase, Quantity
+from hil.record.samples import Series
 
 if TYPE_CHECKING:
     from hil.record.run_folder import Record
-    from hil.record.samples import Series
 
 Array = NDArray[np.float64]
 
 _GAP_PERIODS = 3.0
 """A longer pause between two samples, in poll periods, is a gap."""
 
-_LOOKED_AT = 200_000
-"""Samples from which habits of the meter (resolution, refresh) are learnt."""
+_STALE_REPEATS = 5
+"""A meter whose values usually move is stuck if it repeats itself for more refreshes than this."""
+_CHANCE = 1e-4
+"""How often in a run a lively meter may repeat itself for longer by mere chance."""
 
-_STALE_LEAST_S = 3.0
-_STALE_REFRESHES = 10.0
-"""A meter whose values usually move is stuck if it repeats itself for longer than both."""
+_DENSE = 4
+_DENSE_PERIODS = 2.6
+"""So many intervals between samples within fewer poll periods than this: two stretches of time are
+on top of each other. A late reply makes three periods of four."""
+_OVERLAP_S = 1e-3
+"""By how much a request may come before the reply to the last: one turn of the event loop."""
 
-_LEAST_INTERVALS = 20
-"""Fewer intervals between value changes do not tell a refresh time."""
 _POLL_JITTER = 0.05
 """How unevenly a meter may be polled, as a share of the poll period."""
-_LEAST_WIDTH_S = 1e-3
-"""Least averaging window, so that nothing is divided by nothing; far below any poll period."""
-_LEAST_RESOLUTION_W = 1e-9
-"""Least resolution, for a meter that shows 0 W throughout."""
-SINGLE_PRECISION = 2.0**-24
-"""Relative resolution of the 32-bit floats that many meters send."""
 
 
 class Trace(NamedTuple):
@@ -66,6 +64,8 @@ class Trace(NamedTuple):
     """Smallest step between two values."""
     lively: bool
     """Whether its noise makes nearly every refresh a new value."""
+    repeats: float
+    """Share of the refreshes of a lively meter that repeat the value before by chance."""
     jitter_s: float
     """How much the instant of a refresh, known to ``bracket_s``, is off from one to the next, as a
     standard deviation; what is off alike for all refreshes is not in here."""
@@ -76,6 +76,14 @@ class Trace(NamedTuple):
     def cadence_s(self) -> float:
         """Time between two values that are news."""
         return max(self.poll_s, self.refresh_s)
+
+    def averaging_standard_of(self, ramp_s: float) -> float:
+        """What an unknown averaging window leaves open of a ramp time, as a standard uncertainty.
+
+        It may be anything up to the refresh time, of which half was taken. It moves both ends of a
+        response alike; of one that is shorter than it, it leaves nothing to be seen.
+        """
+        return self.averaging_standard_s * (2.0 if ramp_s < self.refresh_s else 1.0)
 
     @property
     def lag_s(self) -> float:
@@ -93,15 +101,6 @@ class Values(NamedTuple):
 
     t: Array
     power_w: Array
-
-
-class Oddity(NamedTuple):
-    """Something about the trace that a reader of the result must know."""
-
-    t: float
-    code: str
-    severity: str
-    text: str
 
 
 def trace_of(record: Record, evse: str) -> tuple[Trace | None, list[tuple[str, Oddity]]]:
@@ -146,120 +145,41 @@ def _trace(record: Record, meter: str) -> tuple[Trace | None, list[Oddity]]:
         return None, [Oddity(0.0, "no_power_readings", "warning", text)]
     series, value = found
     odd: list[Oddity] = []
-    usable = np.isfinite(value) & np.isfinite(series.t) & series.good
+    usable = np.isfinite(value) & np.isfinite(series.t) & series.good & _in_its_trip(series)
     usable[1:] &= series.t[1:] > series.t[:-1]
-    t, power_w = series.t, value
-    trips_s = (series.t_reply - series.t_request)[:_LOOKED_AT]
     if not usable.all():
-        bad = np.flatnonzero(~usable)
-        text = f"{len(bad)} of {len(t)} power readings of {meter} were left out: not a number, "
-        text += "of doubtful quality, or of an instant that was there already"
-        odd.append(Oddity(float(t[bad[0]]), "readings_left_out", "warning", text))
-        t, power_w = t[usable], power_w[usable]
+        text = f"{np.count_nonzero(~usable)} of {len(value)} power readings of {meter} were left "
+        text += "out: not a number, of doubtful quality, of an instant that was there already, or "
+        text += "not between their request and their reply"
+        since_s = series.t[~usable & np.isfinite(series.t)]
+        at_s = float(since_s[0]) if len(since_s) else 0.0
+        odd.append(Oddity(at_s, "readings_left_out", "warning", text))
+    power_w = value[usable]
+    series = series._replace(**{name: column[usable] for name, column in series._asdict().items()})
+    t = series.t
     if len(t) < 3:
         return None, [*odd, Oddity(0.0, "no_power_readings", "warning", f"{meter} gave no power")]
+    trips_s = (series.t_reply - series.t_request)[:LOOKED_AT]
     trips_s = trips_s[np.isfinite(trips_s)]
-    facts = devices_of(record, "meter")[meter]
-    poll_s = facts.get("poll_s") or float(np.median(np.diff(t[:_LOOKED_AT])))
-    habits, odd_habits = _habits(meter, facts.get("refresh_s"), poll_s, t, power_w)
-    averaging = _averaging(meter, facts.get("averaging_s"), habits.refresh_s)
+    habits, odd_habits = habits_of(meter, devices_of(record, "meter")[meter], t, power_w)
     trace = Trace(
         device=meter,
         t=t,
         power_w=power_w,
-        poll_s=poll_s,
-        refresh_s=habits.refresh_s,
-        averaging_s=averaging.width_s,
-        averaging_standard_s=averaging.standard_s,
         round_trip_s=float(np.median(trips_s)) if len(trips_s) else 0.0,
-        resolution_w=habits.resolution_w,
-        lively=habits.lively,
         jitter_s=0.0,
         holes=np.empty((0, 2)),
+        **habits._asdict(),
     )
     trace = trace._replace(jitter_s=_jitter_s(trace))
-    holes, odd_holes = _holes(record, trace)
-    return trace._replace(holes=holes), [*odd, *odd_habits, *averaging.odd, *odd_holes]
+    holes, odd_holes = _holes(record, trace, series)
+    return trace._replace(holes=holes), [*odd, *odd_habits, *odd_holes]
 
 
-class _Averaging(NamedTuple):
-    width_s: float
-    standard_s: float
-    odd: list[Oddity]
-
-
-def _averaging(meter: str, stated_s: float | None, refresh_s: float) -> _Averaging:
-    """The averaging window; nobody knows it if none is stated, for a power takes time to measure.
-
-    A meter that measures without a pause averages over its refresh time, so that is taken, with
-    half of it allowed for either way. The mean of a window lies half of it back: an instant is
-    uncertain by refresh / 4 either way, evenly.
-    """
-    if stated_s:
-        return _Averaging(max(stated_s, _LEAST_WIDTH_S), 0.0, [])
-    text = (
-        f"the averaging window of {meter} is not known; its refresh time, {refresh_s:.3g} s, was "
-    )
-    text += "taken, and half of that was allowed for either way"
-    odd = [Oddity(0.0, "averaging_unknown", "note", text)]
-    return _Averaging(max(refresh_s, _LEAST_WIDTH_S), rectangular(0.25 * refresh_s), odd)
-
-
-class _Habits(NamedTuple):
-    refresh_s: float
-    resolution_w: float
-    lively: bool
-
-
-def _habits(
-    meter: str, stated_s: float | None, poll_s: float, t: Array, power_w: Array
-) -> tuple[_Habits, list[Oddity]]:
-    """Refresh, resolution and liveliness, learnt from where the value changes."""
-    t, power_w = t[:_LOOKED_AT], power_w[:_LOOKED_AT]
-    change_w = np.abs(np.diff(power_w))
-    changed = np.flatnonzero(change_w)
-    least_w = max(float(np.abs(power_w).max()) * SINGLE_PRECISION, _LEAST_RESOLUTION_W)
-    resolution_w = max(float(change_w[changed].min()) if len(changed) else 0.0, least_w)
-    seen_s, count = _change_interval_s(t[changed + 1])
-    told = count >= _LEAST_INTERVALS
-    lively = told and count * seen_s > 0.5 * float(t[-1] - t[0])
-    refresh_s, odd = _refresh(meter, stated_s, poll_s, seen_s if told else None, lively)
-    return _Habits(refresh_s, resolution_w, lively), odd
-
-
-def _refresh(
-    meter: str, stated_s: float | None, poll_s: float, seen_s: float | None, lively: bool
-) -> tuple[float, list[Oddity]]:
-    """The refresh time as stated, unless the record contradicts it or nobody stated one."""
-    if stated_s is None:
-        text = f"the refresh time of {meter} is not known; "
-        if seen_s is None:
-            text += f"its values change too seldom to tell it, so the poll period, {poll_s:.3g} s, "
-            text += "was taken"
-        else:
-            text += f"{seen_s:.3g} s was taken from the intervals between its value changes"
-        return seen_s or poll_s, [Oddity(0.0, "refresh_estimated", "note", text)]
-    # Polling hides a refresh that is faster; only noise shows every refresh.
-    expected_s = max(stated_s, poll_s)
-    if seen_s is None or not lively or expected_s / 1.5 <= seen_s <= expected_s * 1.5:
-        return stated_s, []
-    text = f"{meter} should refresh every {stated_s:.3g} s, but its values change every "
-    text += f"{seen_s:.3g} s; the latter is used"
-    return seen_s, [Oddity(0.0, "refresh_differs", "warning", text)]
-
-
-def _change_interval_s(changed_s: Array) -> tuple[float, int]:
-    """Usual interval between two value changes, and how many intervals say so.
-
-    The mean of those near the lower quartile: longer ones have a refresh in them that changed
-    nothing. Polling makes a refresh of 250 ms show as 200 ms and 300 ms; their mean is right.
-    """
-    if len(changed_s) < 2:
-        return 0.0, 0
-    interval_s = np.diff(changed_s)
-    near_s = float(np.quantile(interval_s, 0.25, method="lower"))
-    near = interval_s[(interval_s >= 0.55 * near_s) & (interval_s <= 1.55 * near_s)]
-    return float(near.mean()), len(near)
+def _in_its_trip(series: Series) -> NDArray[np.bool_]:
+    """Whether a reading's instant lies between its request and its reply, where it had both."""
+    early_s, late_s = series.t_request - series.t, series.t - series.t_reply
+    return ~((early_s > _OVERLAP_S) | (late_s > _OVERLAP_S))
 
 
 def _jitter_s(trace: Trace) -> float:
@@ -268,32 +188,52 @@ def _jitter_s(trace: Trace) -> float:
     Told from how evenly the middles of the brackets follow each other; where a meter refreshes
     faster than it is polled, from how the polls fall into its refresh time.
     """
-    t = trace.t[:_LOOKED_AT]
+    t = trace.t[:LOOKED_AT]
     if trace.refresh_s < trace.poll_s:
         steps_s = np.diff(t % trace.refresh_s)
     else:
-        steps_s = np.diff(_collapsed(trace, t, trace.power_w[:_LOOKED_AT]).t)
+        steps_s = np.diff(_collapsed(trace, t, trace.power_w[:LOOKED_AT]).t)
         steps_s = steps_s[steps_s < 1.5 * trace.cadence_s]
     if len(steps_s) < 2:
         return 0.0
     return min(float(steps_s.std()) / math.sqrt(2.0), trace.bracket_s / math.sqrt(12.0))
 
 
-def _holes(record: Record, trace: Trace) -> tuple[Array, list[Oddity]]:
-    """Gaps between samples, and stretches in which a meter that usually moves stood still."""
+def _holes(record: Record, trace: Trace, series: Series) -> tuple[Array, list[Oddity]]:
+    """Where the trace is no record of the power: gaps, values repeated, instants twice over."""
     late = np.flatnonzero(np.diff(trace.t) > _GAP_PERIODS * trace.poll_s)
     gaps = np.column_stack((trace.t[late], trace.t[late + 1]))
-    stale = _stale(record, trace)
+    stale, doubled = _stale(record, trace), _doubled(trace, series)
     odd = []
     for holes, code, what in (
         (gaps, "meter_gaps", "left gaps between its samples"),
         (stale, "meter_stale", "repeated one value although power flowed"),
+        (doubled, "meter_clock", "gave more samples than were asked for, as if a clock went back"),
     ):
         if len(holes):
             longest_s = float((holes[:, 1] - holes[:, 0]).max())
             text = f"{trace.device} {what}: {len(holes)} times, at most {longest_s:.3g} s"
             odd.append(Oddity(float(holes[0, 0]), code, "warning", text))
-    return np.concatenate((gaps, stale)), odd
+    return np.concatenate((gaps, stale, doubled)), odd
+
+
+def _doubled(trace: Trace, series: Series) -> Array:
+    """Stretches with more samples than polls, or a request before the reply to the last one."""
+    t = trace.t
+    if not np.isfinite(series.t_request).any():
+        return np.empty((0, 2))
+    dense = np.flatnonzero(t[_DENSE:] - t[:-_DENSE] < _DENSE_PERIODS * trace.poll_s)
+    crossed = np.flatnonzero(series.t_request[1:] < series.t_reply[:-1] - _OVERLAP_S)
+    first = np.concatenate((dense, crossed))
+    last = np.concatenate((dense + _DENSE, crossed + 1))
+    order = np.argsort(first, kind="stable")
+    joined: list[list[int]] = []
+    for start, end in zip(first[order].tolist(), last[order].tolist(), strict=True):
+        if joined and start <= joined[-1][1]:
+            joined[-1][1] = max(end, joined[-1][1])
+        else:
+            joined.append([start, end])
+    return np.array([t[pair] for pair in joined]).reshape(-1, 2)
 
 
 def _stale(record: Record, trace: Trace) -> Array:
@@ -302,7 +242,11 @@ def _stale(record: Record, trace: Trace) -> Array:
         return np.empty((0, 2))
     edges = np.concatenate(([0], np.flatnonzero(np.diff(trace.power_w)) + 1, [len(trace.t)]))
     first, last = edges[:-1], edges[1:] - 1
-    longest_s = max(_STALE_LEAST_S, _STALE_REFRESHES * trace.cadence_s)
+    most = float(_STALE_REPEATS)
+    if trace.repeats > 0.0:
+        most = max(most, math.log(_CHANCE / len(trace.t)) / math.log(trace.repeats))
+    # One refresh may be polled for a whole one longer than its time.
+    longest_s = (most - 0.5) * trace.cadence_s
     stuck = (trace.t[last] - trace.t[first] > longest_s) & (trace.power_w[first] != 0.0)
     stretches = np.column_stack((trace.t[first[stuck]], trace.t[last[stuck]]))
     voltage = record.series(trace.device, Quantity.VOLTAGE, Phase.L1)
@@ -344,13 +288,13 @@ def refreshed(trace: Trace, start_s: float, end_s: float) -> Values:
 def _collapsed(trace: Trace, t: Array, power_w: Array) -> Values:
     new = np.flatnonzero(power_w[1:] != power_w[:-1]) + 1
     if len(new) == 0:
-        count = max(int((t[-1] - t[0]) / trace.cadence_s), 1)
+        count = max(min(int((t[-1] - t[0]) / trace.cadence_s), len(t)), 1)
         at_s = t[-1] - trace.cadence_s * np.arange(count)[::-1]
         return Values(at_s - 0.5 * trace.bracket_s, np.full(count, power_w[0]))
     earliest_s = np.maximum(t[new - 1], t[new] - trace.refresh_s)
     known_s = 0.5 * (earliest_s + t[new])
-    lead = int((known_s[0] - t[0]) / trace.cadence_s)
-    tail = int((t[-1] - known_s[-1]) / trace.cadence_s)
+    lead = min(int((known_s[0] - t[0]) / trace.cadence_s), int(new[0]))
+    tail = min(int((t[-1] - known_s[-1]) / trace.cadence_s), len(t) - int(new[-1]))
     known_s = np.concatenate(
         ([known_s[0] - lead * trace.cadence_s], known_s, [known_s[-1] + tail * trace.cadence_s])
     )
@@ -359,7 +303,9 @@ def _collapsed(trace: Trace, t: Array, power_w: Array) -> Values:
     # Two changes a spacing apart lie more than that, less one poll, of refreshes apart.
     least = (spacing_s - trace.poll_s) / trace.cadence_s
     slack = _POLL_JITTER * trace.bracket_s / trace.cadence_s
-    parts = np.maximum(np.floor(least + slack).astype(int) + 1, 1)
+    # Nothing was refreshed while nothing was sampled, however long a gap is.
+    samples = np.diff(np.concatenate(([0], new, [len(t)])))
+    parts = np.maximum(np.minimum(np.floor(least + slack) + 1.0, samples), 1.0).astype(int)
     if trace.lively:
         # Its noise changes every value: one repeated for a while is a refresh missed, not a repeat.
         parts[parts < 3] = 1

@@ -69,7 +69,7 @@ def of_run(verdicts: Mapping[str, Verdict], state: str, incomplete: bool) -> tup
         return Verdict.INCONCLUSIVE, f"what was measured passes, but {cut}"
     judged = {name: one for name, one in verdicts.items() if one is not Verdict.NOT_APPLICABLE}
     if not judged:
-        return verdict, "no attribute has a limit that could be applied"
+        return verdict, "nothing was judged: no limit was given, or none could be applied"
     if verdict is Verdict.PASS:
         return verdict, f"all {len(judged)} attributes with a limit"
     decided = [name for name, one in judged.items() if one is verdict]

@@ -163,6 +163,12 @@ def test_an_edge_to_the_setpoint_before_answers_that_one(
     assert step.pilot_s(RATING) == (21.0 if abs(offers_a - asked_a) <= 1 else None)
 
 
+def test_the_way_back_when_the_car_leaves_is_no_late_edge() -> None:
+    events = (sent(10, 1, 0), accepted(10.1, 1), sent(20, 2, 16), accepted(20.1, 2))
+    step = steps(*events, edge(20.6, 100.0, 26.7), edge(49.9, 26.7, 100.0), closing(50))[1]
+    assert (step.pilot_s(RATING), step.late_edge_s(RATING)) == (20.6, None)
+
+
 def test_a_setpoint_in_watts_is_offered_on_any_number_of_phases() -> None:
     events = (sent(10, 1, 3680, "W"), edge(10.5, 100.0, 26.7), closing(20))
     assert steps(*events)[0].pilot_s(RATING) == 10.5

@@ -10,7 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_run import Car, Hold, Made, MadeRecord, Meter, make
 
-from hil.assess.trace import Trace, refreshed, trace_of
+from hil.assess.trace import Trace, holed, refreshed, trace_of
+from hil.errors import RecordError
+from hil.quantities import LINES, Quantity
+from hil.record.samples import Series
 
 
 def trace(record: MadeRecord) -> tuple[Trace, dict[str, str]]:
@@ -86,6 +89,118 @@ def test_a_meter_that_is_slower_than_stated_is_found_out() -> None:
     assert "1 s" in odd["refresh_differs"]
 
 
+@pytest.mark.parametrize(
+    ("stated_s", "real_s", "poll_s"), [(0.1, 1.0, 0.1), (2.0, 0.1, 0.1), (0.02, 0.1, 0.02)]
+)
+@pytest.mark.parametrize("noise_w", [3.0, 30.0])
+def test_a_refresh_time_that_the_record_contradicts_is_not_believed(
+    stated_s: float, real_s: float, poll_s: float, noise_w: float
+) -> None:
+    found, odd = trace(with_facts(made(poll_s, real_s, noise_w).record, refresh_s=stated_s))
+    assert found.refresh_s == pytest.approx(real_s, rel=0.05)
+    assert "refresh_differs" in odd
+
+
+def test_a_refresh_time_that_no_meter_has_is_not_believed() -> None:
+    found, odd = trace(with_facts(made(0.1, 0.5).record, refresh_s=1e-9))
+    assert found.refresh_s == pytest.approx(0.5, rel=0.05)
+    assert "1e-09" in odd["refresh_estimated"]
+
+
+@pytest.mark.parametrize("stated_s", [0.01, 0.05, 1.0])
+def test_a_poll_period_that_the_record_contradicts_is_not_believed(stated_s: float) -> None:
+    found, odd = trace(with_facts(made(0.1, 0.1).record, poll_s=stated_s))
+    assert found.poll_s == pytest.approx(0.1, rel=0.01)
+    assert "poll_differs" in odd
+
+
+@pytest.mark.parametrize("key", ["poll_s", "refresh_s", "averaging_s"])
+@pytest.mark.parametrize("value", [-1.0, "0.1", float("nan"), float("inf"), True, [0.1]])
+def test_what_is_no_duration_is_refused_in_one_line(key: str, value: Any) -> None:
+    with pytest.raises(RecordError, match=f"reference .*'{key}'") as refused:
+        trace(with_facts(made(0.1, 0.1).record, **{key: value}))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("key", ["poll_s", "refresh_s"])
+def test_a_duration_of_nothing_is_refused(key: str) -> None:
+    with pytest.raises(RecordError, match=key):
+        trace(with_facts(made(0.1, 0.1).record, **{key: 0}))
+
+
+def stepped(record: MadeRecord, at_s: float, by_s: float, whole: bool = True) -> MadeRecord:
+    """The meter's stamps jump by ``by_s``; those of request and reply too if ``whole``."""
+    for key, series in record.all_series.items():
+        late = series.t > at_s
+        moved = series._replace(
+            t=np.where(late, series.t + by_s, series.t),
+            t_request=np.where(late & whole, series.t_request + by_s, series.t_request),
+            t_reply=np.where(late & whole, series.t_reply + by_s, series.t_reply),
+        )
+        order = np.argsort(moved.t, kind="stable")
+        record.all_series[key] = Series(*(column[order] for column in moved))
+    return record
+
+
+@pytest.mark.parametrize("by_s", [-1.03, -1.0 + 0.004])
+def test_two_stretches_of_time_on_top_of_each_other_are_a_hole(by_s: float) -> None:
+    found, odd = trace(stepped(made(0.1, 0.1).record, 20.0, by_s))
+    assert "meter_clock" in odd
+    assert holed(found, 19.0, 20.0) == pytest.approx(1.0, abs=0.25)
+    assert holed(found, 0.0, 18.5) == holed(found, 20.5, 60.0) == 0.0
+
+
+def test_a_reading_that_is_not_from_between_request_and_reply_is_left_out() -> None:
+    found, odd = trace(stepped(made(0.1, 0.1).record, 20.0, -1.0, whole=False))
+    assert "readings_left_out" in odd
+    assert found.t[-1] < 20.1
+
+
+@pytest.mark.parametrize("noise_w", [0.0, 3.0])
+def test_a_jump_of_the_clock_fills_no_memory(noise_w: float) -> None:
+    record = stepped(made(0.1, 0.1, noise_w).record, 20.0, 1e9)
+    found, odd = trace(record)
+    assert "meter_gaps" in odd
+    assert len(refreshed(found, 0.0, 2e9).t) < 2000
+
+
+def test_instants_that_are_not_numbers_are_left_out() -> None:
+    record = made(0.1, 0.1).record
+    for key, series in record.all_series.items():
+        t = series.t.copy()
+        t[:7] = np.nan
+        record.all_series[key] = series._replace(t=t)
+    found, oddities = trace_of(record, "dut")  # type: ignore[arg-type]
+    assert found is not None
+    assert np.isfinite(found.t).all()
+    (left_out,) = (odd for _, odd in oddities if odd.code == "readings_left_out")
+    assert np.isfinite(left_out.t)
+
+
+@pytest.mark.parametrize(("poll_s", "refresh_s"), [(0.1, 0.1), (0.1, 0.5), (0.5, 0.5)])
+def test_a_few_repeats_of_a_lively_meter_are_a_hole(poll_s: float, refresh_s: float) -> None:
+    record = made(poll_s, refresh_s).record
+    for key, series in record.all_series.items():
+        first, last = np.searchsorted(series.t, (20.0, 20.0 + 6.5 * refresh_s))
+        value = series.value.copy()
+        value[first:last] = value[first]
+        record.all_series[key] = series._replace(value=value)
+    found, odd = trace(record)
+    assert "meter_stale" in odd
+    assert holed(found, 19.0, 30.0) == pytest.approx(6.0 * refresh_s, abs=1.1 * refresh_s)
+
+
+@pytest.mark.parametrize("noise_w", [0.3, 1.0, 3.0])
+def test_a_coarse_meter_repeats_itself_by_chance_and_is_not_stuck(noise_w: float) -> None:
+    for seed in range(5):
+        meter = Meter(resolution_w=1.0, noise_w=noise_w)
+        one = make([Hold(16, 200), Hold(6, 200)], meter=meter, seed=seed)
+        voltage = Series(*(np.empty(0) for _ in range(4)), np.empty(0, dtype=bool))
+        for line in LINES:
+            one.record.all_series["reference", Quantity.VOLTAGE, line] = voltage
+        assert trace(one.record)[1] == {}
+
+
 def test_a_sound_meter_gives_no_cause_for_remarks() -> None:
     for poll_s, refresh_s in ((0.1, 0.1), (0.1, 0.02), (0.1, 0.75)):
         assert trace(made(poll_s, refresh_s).record)[1] == {}
@@ -133,7 +248,8 @@ def test_a_meter_without_power_readings_gives_way_to_the_next() -> None:
 def test_readings_of_one_instant_count_once() -> None:
     record = made(0.1, 0.1).record
     for key, series in record.all_series.items():
-        record.all_series[key] = series._replace(t=np.floor(series.t / 0.3) * 0.3)
+        t = np.floor(series.t / 0.3) * 0.3
+        record.all_series[key] = series._replace(t=t, t_request=t, t_reply=t)
     found, odd = trace(record)
     assert np.all(np.diff(found.t) > 0)
     assert "readings_left_out" in odd
