@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from hil.assess.devices import devices_of
 from hil.assess.habits import LOOKED_AT, Oddity, habits_of
-from hil.assess.habits import SINGLE_PRECISION as SINGLE_PRECISION
 from hil.quantities import LINES, Phase, Quantity
 from hil.record.samples import Series
 

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from hil.assess.devices import Rating
+from hil.assess.habits import SINGLE_PRECISION
 from hil.assess.passage import Level
-from hil.assess.trace import SINGLE_PRECISION, Trace
+from hil.assess.trace import Trace
 from hil.assess.uncertainty import (
     COVERAGE_FACTOR,
     Estimate,
@@ -132,14 +133,18 @@ def accuracy_w(setpoint: Setpoint, after: Level, at: Conditions, trace: Trace) -
     """Signed bias of one step, W: steady power less the power asked for.
 
     Uncertain by noise, by drift (the ends of a window are off its mean by the difference of its
-    halves) and by resolution; the reference meter's own error is not in here.
+    halves, as far as noise does not explain it) and by resolution; the reference meter's own error
+    is not in here.
     """
+    # Halves of a window differ by noise alone with twice the deviation of its mean.
+    by_noise_w = 2.0 * after.noise_w / math.sqrt(max(after.independent, 1.0))
+    drift_w = max(abs(after.drift_w) - 2.0 * by_noise_w, 0.0)
     by_voltage_w = setpoint.value * at.phases * at.voltage_standard_v
     return Estimate(
         after.mean_w - requested_w(setpoint, at),
         (
             Term("noise of the power", after.standard_w * student(after.freedom)),
-            Term("drift of the power", rectangular(abs(after.drift_w))),
+            Term("drift of the power", rectangular(drift_w)),
             Term("noise of the voltage", by_voltage_w if setpoint.unit == "A" else 0.0),
             Term("meter resolution", rectangular(0.5 * trace.resolution_w), shared=True),
         ),
