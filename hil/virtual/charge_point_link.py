@@ -105,7 +105,7 @@ class ChargePointLink:
                         tasks.create_task(calls.start())
                         tasks.create_task(self._talk(calls))
             except* (OSError, InvalidHandshake, ConnectionClosed, TimeoutError):
-                pass
+                pass  # Not there, or gone again: a charger keeps trying, and so does this one.
             self._socket = None
             if self.alive:
                 await asyncio.sleep(RECONNECT_S)
