@@ -38,6 +38,7 @@ class MadeRecord:
     events: list[Event] = field(default_factory=list)
     all_series: dict[tuple[str, Quantity, Phase], Series] = field(default_factory=dict)
     incomplete: bool = False
+    altered: tuple[str, ...] = ()
 
     def series(self, device: str, quantity: Quantity, phase: Phase = Phase.TOTAL) -> Series:
         return self.all_series.get((device, quantity, phase), NOTHING)

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 Findings = list[dict[str, Any]]
 
+_MEASURED = frozenset({"events.jsonl", "samples.parquet", "limits.yaml"})
+"""Files that the figures and verdicts are made from."""
+
 
 def evaluate(record: Record, limits: LimitsConfig) -> dict[str, Any]:
     """The content of ``result.json``: SI units, unrounded, ``None`` where a thing is not known.
@@ -32,7 +35,7 @@ def evaluate(record: Record, limits: LimitsConfig) -> dict[str, Any]:
     Raises RecordError if the record lacks what every record has.
     """
     manifest = record.manifest
-    findings = _recorded(record)
+    findings = _recorded(record) + _altered(record)
     entries: list[dict[str, Any]] = []
     steps: list[dict[str, Any]] = []
     meters: dict[str, dict[str, Any]] = {}
@@ -47,6 +50,9 @@ def evaluate(record: Record, limits: LimitsConfig) -> dict[str, Any]:
         steps.extend(_step(one) for one in measured)
     verdicts = {f"{e['name']} of {e['target']}": Verdict(e["verdict"]) for e in entries}
     verdict, reason = of_run(verdicts, manifest.get("state", "open"), record.incomplete)
+    edited = sorted(_MEASURED & set(record.altered))
+    if edited:
+        verdict, reason = Verdict.ERROR, f"{', '.join(edited)} changed since the run was sealed"
     devices = manifest["devices"]
     virtual = [name for name, facts in devices.items() if facts.get("virtual")]
     return {
@@ -75,6 +81,16 @@ def evaluate(record: Record, limits: LimitsConfig) -> dict[str, Any]:
         "steps": steps,
         "findings": findings,
     }
+
+
+def _altered(record: Record) -> Findings:
+    """Files that are not those of the run, as its manifest's sums tell."""
+    at_s = record.events[-1].t if record.events else 0.0
+    text = "was changed or removed since the run was sealed"
+    return [
+        _finding(at_s, "bench", "file_altered", "error", f"{name} {text}")
+        for name in record.altered
+    ]
 
 
 def to_json(result: Mapping[str, Any]) -> str:

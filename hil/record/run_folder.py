@@ -168,6 +168,8 @@ class Record:
     limits: LimitsConfig
     incomplete: bool
     """The run was not sealed, or a file ends in the middle of a line."""
+    altered: Sequence[str]
+    """Files that were changed or removed since the run was sealed."""
     _samples: Samples = field(repr=False)
 
     def series(self, device: str, quantity: Quantity, phase: Phase = Phase.TOTAL) -> Series:
@@ -194,31 +196,18 @@ def read_run(path: Path) -> Record:
     ended = any(e.kind is EventKind.RUN and e.data.get("state") == "ended" for e in events)
     closed = ended and manifest.get("state") in ("sealed", "aborted", "failed")
     incomplete = cut or not closed or not sealed.is_file()
-    events += _altered(path, manifest, events[-1].t if events else 0.0)
-    return Record(path, manifest, events, limits, incomplete, Samples(table))
+    return Record(
+        path, manifest, events, limits, incomplete, _altered(path, manifest), Samples(table)
+    )
 
 
-def _altered(path: Path, manifest: Mapping[str, Any], t: float) -> list[Event]:
-    """A finding for each file that is not what it was when the run was sealed."""
+def _altered(path: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """Files that are not what they were when the run was sealed."""
     sealed = manifest.get("files")
     if not isinstance(sealed, dict) or not sealed:
         return []
     now = hashes(path)
-    return [
-        Event(
-            t,
-            EventKind.FINDING,
-            "bench",
-            {
-                "code": "file_altered",
-                "severity": "error",
-                "text": f"{name} {'was changed' if name in now else 'is missing'} since the run "
-                "was sealed; figures made from it are not those of the run",
-            },
-        )
-        for name, digest in sealed.items()
-        if now.get(name) != digest
-    ]
+    return [name for name, digest in sealed.items() if now.get(name) != digest]
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

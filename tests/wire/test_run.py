@@ -156,6 +156,17 @@ def test_a_limit_that_no_step_could_tell_is_inconclusive(quick: Finished, tmp_pa
     assert outcome.returncode == ExitStatus.INCONCLUSIVE, outcome.stdout
 
 
+def test_an_edited_record_is_no_verdict_but_an_error(quick: Finished, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(quick.path, copy)
+    events = (copy / "events.jsonl").read_text(encoding="utf-8")
+    edited = events.replace('"value": 16.0', '"value": 10.0')
+    (copy / "events.jsonl").write_text(edited, encoding="utf-8")
+    outcome = hil("evaluate", str(copy), cwd=tmp_path)
+    assert outcome.returncode == ExitStatus.ERROR
+    assert "events.jsonl changed since the run was sealed" in outcome.stdout
+
+
 def test_several_chargers_are_commanded_by_group(tmp_path: Path) -> None:
     text = Path(changed_bench(tmp_path)).read_text(encoding="utf-8")
     text = (
