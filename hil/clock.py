@@ -155,6 +155,14 @@ class WarpEventLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(self._job_done)
         return future
 
+    async def shutdown_default_executor(self, *limit: Any) -> None:
+        """Wait for the worker threads at the end; the clock stands still until they are over."""
+        self.jobs_in_threads += 1
+        try:
+            await super().shutdown_default_executor(*limit)
+        finally:
+            self.jobs_in_threads -= 1
+
     def _job_done(self, _: object) -> None:
         self.jobs_in_threads -= 1
 

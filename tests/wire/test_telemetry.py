@@ -334,7 +334,11 @@ class Certificates:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._openssl = require_tool("openssl", "openssl")
-        self._run("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=hil test CA")
+        # From Python 3.13 on, certificates must say what they are for.
+        self._run(
+            *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=hil test CA"),
+            *("-addext", "keyUsage=critical,keyCertSign,cRLSign"),
+        )
         self.sign("server", "127.0.0.1", "IP:127.0.0.1")
         self.sign("elsewhere", "elsewhere", "DNS:elsewhere.invalid")
         self.sign("client", "hil", "DNS:hil.invalid")
@@ -343,7 +347,10 @@ class Certificates:
     def sign(self, name: str, common_name: str, alternative: str) -> None:
         key, request = self._folder / f"{name}.key", self._folder / f"{name}.csr"
         extension = self._folder / f"{name}.ext"
-        extension.write_text(f"subjectAltName={alternative}\n")
+        extension.write_text(
+            f"subjectAltName={alternative}\nauthorityKeyIdentifier=keyid\n"
+            "subjectKeyIdentifier=hash\nbasicConstraints=CA:FALSE\n"
+        )
         self._openssl_run(
             *("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={common_name}"),
             *("-keyout", str(key), "-out", str(request)),
