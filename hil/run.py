@@ -171,7 +171,7 @@ class _Run:
             return None
         from hil.drivers.telemetry import Telemetry
 
-        telemetry = Telemetry(self.config.telemetry, run, self.clock, self.config.virtual_names())
+        telemetry = Telemetry(self.config.telemetry, run, self.clock, self.config.twin_names())
         telemetry.start()
         self.journal.subscribe(telemetry)
         return telemetry
@@ -213,6 +213,10 @@ class _Run:
         except HilError as error:
             state, detail = "failed", str(error)
             self._note_failure(error)
+        except Exception as error:
+            # A fault of a driver's or of ours is no reason to leave an output live.
+            state, detail = "failed", f"an error inside hil: {type(error).__name__}: {error}"
+            self._note_failure(HilError(detail))
         self._say("closing")
         if any(task.done() for task in samplers):
             # A full disk ended them; the safe state still has to be measured.

@@ -68,28 +68,37 @@ def build_devices(bench: Bench, config: BenchConfig, journal: Journal) -> Device
 
 
 async def open_devices(devices: Devices, journal: Journal) -> None:
-    """Open all devices side by side. Raises BenchError that names every one that failed."""
+    """Open all devices side by side. Raises BenchError that names every one that failed.
+
+    A device counts as opened the moment it is, so that one that was opened before the others
+    failed, or before somebody stopped the run, is known to whoever has to leave it safe.
+    """
     everyone = devices.all()
-    outcomes = await asyncio.gather(*(device.open() for device in everyone), return_exceptions=True)
-    errors: list[DeviceError] = []
-    for device, outcome in zip(everyone, outcomes, strict=True):
-        if isinstance(outcome, DeviceError):
-            errors.append(outcome)
-        elif isinstance(outcome, BaseException):
-            raise outcome
-        else:
-            devices.identities[device.name] = outcome
-            journal.event(
-                EventKind.DEVICE,
-                device.name,
-                state="open",
-                identity=outcome.description,
-                details=dict(outcome.details),
-            )
+    outcomes = await asyncio.gather(
+        *(_open(device, devices, journal) for device in everyone), return_exceptions=True
+    )
+    failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    errors = [failure for failure in failures if isinstance(failure, DeviceError)]
+    for error in errors:
+        text = f"{error.what}. {error.remedy}"
+        journal.finding(error.device, "not_ready", text, "error")
+    for failure in failures:
+        if not isinstance(failure, DeviceError):
+            raise failure
     if errors:
-        for error in errors:
-            journal.finding(error.device, "not_ready", f"{error.what}. {error.remedy}", "error")
         raise BenchError(errors)
+
+
+async def _open(device: Device, devices: Devices, journal: Journal) -> None:
+    identity = await device.open()
+    devices.identities[device.name] = identity
+    journal.event(
+        EventKind.DEVICE,
+        device.name,
+        state="open",
+        identity=identity.description,
+        details=dict(identity.details),
+    )
 
 
 async def close_devices(devices: Devices, journal: Journal) -> None:

@@ -26,6 +26,8 @@ over-current (EVerest); the same allowance holds here where nothing can unplug t
 _STEP_WITHIN_S = 8.0
 """A charger that leaves two calls unanswered, 3 s each, is still given a third way out."""
 _LOOK_EVERY_S = 0.1
+_LOOK_AT_LEAST_S = 2.0
+"""However long the commands took, the meters get this long to show what came of them."""
 
 
 class NewestCurrent(Protocol):
@@ -53,7 +55,8 @@ async def reach_safe_state(
     """
     started_s = journal.clock.now()
     await command_safe_state(config, devices, journal)
-    return await _confirm(config, devices, currents, journal, started_s)
+    commanded_s = journal.clock.now()
+    return await _confirm(config, devices, currents, journal, (started_s, commanded_s))
 
 
 async def command_safe_state(config: BenchConfig, devices: Devices, journal: Journal) -> None:
@@ -74,13 +77,15 @@ async def _confirm(
     devices: Devices,
     currents: NewestCurrent,
     journal: Journal,
-    started_s: float,
+    instants_s: tuple[float, float],
 ) -> SafeStateOutcome:
-    deadline_s = max(started_s + config.safe_state.within, journal.clock.now())
+    """Look until confirmed or out of time; only what was read after the commands counts."""
+    started_s, commanded_s = instants_s
+    deadline_s = max(started_s + config.safe_state.within, commanded_s + _LOOK_AT_LEAST_S)
     unconfirmed = dict.fromkeys(devices.evses, "")
     while True:
         for name in list(unconfirmed):
-            why = _not_safe(name, config, currents, started_s)
+            why = _not_safe(name, config, currents, commanded_s)
             if why is None:
                 del unconfirmed[name]
             else:
@@ -108,14 +113,14 @@ async def _attempt(
 
 
 def _not_safe(
-    name: str, config: BenchConfig, currents: NewestCurrent, started_s: float
+    name: str, config: BenchConfig, currents: NewestCurrent, commanded_s: float
 ) -> str | None:
     """Why an EVSE is not known to be safe; ``None`` if its meter says that it is."""
     newest = currents.newest_current(name)
     if newest is None:
         return "no meter measures it"
     instant_s, current_a = newest
-    if instant_s <= started_s:
+    if instant_s <= commanded_s:
         return "its meter has gone silent"
     limit_a = NO_CURRENT_A
     if not any(pilot.plugged_into == name for pilot in config.pilots.values()):

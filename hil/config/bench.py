@@ -205,6 +205,10 @@ class BenchConfig(Model):
             return []
         return [*self.virtual.evses, *self.virtual.meters, *self.virtual.pilots]
 
+    def twin_names(self) -> list[str]:
+        """The devices that are twins, served by this process or by another."""
+        return [*self.virtual_names(), *self.served_twins]
+
     def targets(self, target: str | None) -> list[str]:
         """The EVSEs a scenario's target names: one, a group, or all where it names none."""
         if target is None:

@@ -99,7 +99,7 @@ def build_manifest(
 
 def _devices(bench: Bench, identities: Mapping[str, Any]) -> dict[str, Any]:
     config = bench.config
-    virtual = {*config.virtual_names(), *config.served_twins}
+    virtual = set(config.twin_names())
     chosen = config.virtual.evses | config.virtual.meters if config.virtual else {}
     devices: dict[str, Any] = {}
     for name, evse in config.evses.items():

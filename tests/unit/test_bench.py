@@ -10,7 +10,7 @@ import pytest
 from hil.bench.bench import BenchError, Devices, close_devices, open_devices
 from hil.bench.registry import driver
 from hil.bench.safety import SafeStateOutcome, reach_safe_state
-from hil.clock import Clock, ClockKind, run_on
+from hil.clock import Clock, ClockKind, end_tasks, run_on
 from hil.conclude import exit_status
 from hil.config.load import load_bench
 from hil.drivers.protocols import Identity
@@ -33,6 +33,10 @@ class Thing:
     async def open(self) -> Identity:
         if self.trouble == "open":
             raise DeviceError(self.name, "is not there", "Look for it")
+        if self.trouble == "slow":
+            await asyncio.sleep(1e6)
+        if self.trouble == "fault":
+            raise ZeroDivisionError
         return Identity(self.name, {})
 
     async def close(self) -> None:
@@ -144,6 +148,27 @@ def test_devices_close_in_reverse_and_one_that_hangs_does_not_keep_the_others() 
 
     run_on(ClockKind.WARP, main)
     assert order == ["vehicle", "dut"]
+
+
+def test_what_was_opened_before_the_run_was_stopped_is_known() -> None:
+    async def main() -> set[str]:
+        bench = devices([], reference="slow")
+        task = asyncio.ensure_future(open_devices(bench, Journal(Clock(ClockKind.WARP))))
+        await asyncio.sleep(1.0)
+        await end_tasks([task])
+        return set(bench.identities)
+
+    assert run_on(ClockKind.WARP, main) == {"dut", "vehicle"}
+
+
+def test_a_driver_with_a_fault_does_not_hide_what_was_opened() -> None:
+    async def main() -> set[str]:
+        bench = devices([], dut="fault")
+        with pytest.raises(ZeroDivisionError):
+            await open_devices(bench, Journal(Clock(ClockKind.WARP)))
+        return set(bench.identities)
+
+    assert run_on(ClockKind.WARP, main) == {"reference", "vehicle"}
 
 
 def test_opening_names_every_device_that_failed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from pathlib import Path
@@ -165,6 +166,24 @@ def test_an_edited_record_is_no_verdict_but_an_error(quick: Finished, tmp_path: 
     outcome = hil("evaluate", str(copy), cwd=tmp_path)
     assert outcome.returncode == ExitStatus.ERROR
     assert "events.jsonl changed since the run was sealed" in outcome.stdout
+
+
+def test_a_fault_of_ours_in_mid_run_leaves_the_bench_safe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def faulty(*_: object) -> None:
+        await asyncio.sleep(10.0)
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("hil.play.player.Player._wait", faulty)
+    finished = play(tmp_path)
+    assert finished.status is ExitStatus.ERROR
+    assert "an error inside hil: ZeroDivisionError" in finished.detail
+    truth = [json.loads(line) for line in (finished.path / "truth.jsonl").read_text().splitlines()]
+    currents_a = [line["to_a"] for line in truth if line["what"] == "current"]
+    assert max(currents_a) > 5, "the car was charging when it happened"
+    assert currents_a[-1] == 0.0
+    assert read_run(finished.path).manifest["safe_state"]["confirmed"] is True
 
 
 def test_several_chargers_are_commanded_by_group(tmp_path: Path) -> None:
