@@ -16,7 +16,7 @@ from hil.assess.summary import attributes
 from hil.assess.trace import Trace, trace_of
 from hil.assess.tracking import supply_of
 from hil.assess.uncertainty import Estimate
-from hil.assess.verdict import DECISION_RULE, Verdict, of_run
+from hil.assess.verdict import Ruling, Verdict, in_words, of_run
 from hil.config.limits import LimitsConfig
 from hil.quantities import EventKind
 
@@ -39,6 +39,7 @@ def evaluate(record: Record, limits: LimitsConfig) -> dict[str, Any]:
     entries: list[dict[str, Any]] = []
     steps: list[dict[str, Any]] = []
     meters: dict[str, dict[str, Any]] = {}
+    ruling = Ruling(limits.decision_rule)
     for evse in devices_of(record, "evse"):
         rating = rating_of(record, evse)
         trace, measured = _measure(record, evse, rating, limits, findings)
@@ -46,7 +47,9 @@ def evaluate(record: Record, limits: LimitsConfig) -> dict[str, Any]:
             meters[evse] = _meter(trace)
         bounds = limits.attributes
         has_meter = metered(record, evse)
-        entries.extend(attributes(evse, measured, trace, rating, bounds, has_meter))
+        entries.extend(
+            attributes(evse, measured, trace, rating, bounds, limits.definitions, has_meter, ruling)
+        )
         steps.extend(_step(one) for one in measured)
     verdicts = {f"{e['name']} of {e['target']}": Verdict(e["verdict"]) for e in entries}
     verdict, reason = of_run(verdicts, manifest.get("state", "open"), record.incomplete)
@@ -75,7 +78,7 @@ def evaluate(record: Record, limits: LimitsConfig) -> dict[str, Any]:
         },
         "verdict": verdict.value,
         "verdict_reason": reason,
-        "decision_rule": DECISION_RULE,
+        "decision_rule": in_words(limits.decision_rule),
         "attributes": entries,
         "meters": meters,
         "steps": steps,
@@ -124,7 +127,7 @@ def _measure(
     )
     bench = None
     if trace is not None:
-        supply = supply_of(record, trace.device)
+        supply = supply_of(record, trace.device, trace.reference)
         bench = Bench(trace, supply, rating, limits.definitions, ends_s)
     steps = cut(record, evse, ends_s)
     measured = attributed([measure(step, bench, rating) for step in steps], rating)

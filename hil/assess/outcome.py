@@ -38,14 +38,14 @@ NO_ANSWER, INTERRUPTED, NOT_MEASURED = "no_answer", "interrupted", "not_measured
 
 _SIGNS: Mapping[Direction, int] = {"up": 1, "down": -1, "none": 0}
 
-_ANSWER = Term("stamp of the answer", rectangular(0.5 * 1e-3))
+_ANSWER = Term("stamp of the answer", rectangular(0.5 * 1e-3), rectangular=True)
 """An answer may be stamped late by one turn of a busy event loop, 1 ms; bench convention."""
-_EDGE = Term("stamp of the pilot edge", rectangular(0.5 * 5e-3))
+_EDGE = Term("stamp of the pilot edge", rectangular(0.5 * 5e-3), rectangular=True)
 """A pilot edge may be: by one line at 115200 baud and one pilot period of 1 ms, 5 ms in all."""
 _KEPT_SHARE = 1.1
 """A steady power up to this share of what was asked for counts as followed where nothing else of
 the response is known; drawing less is allowed. Firmware's own over-current tolerance."""
-_CYCLE = Term("mains cycle", rectangular(0.5 * 0.02))
+_CYCLE = Term("mains cycle", rectangular(0.5 * 0.02), rectangular=True)
 """A power is a mean over a mains cycle, 20 ms, at least, so no instant of it is sharper."""
 _TOO_HOLED = 0.5
 """Share of a window that may be without news before its level counts as not measured."""
@@ -87,6 +87,13 @@ class Measured(NamedTuple):
     evse_delay: Estimate | None = None
     ev_dead: Estimate | None = None
     ramp: Estimate | None = None
+    """From the departure until settled."""
+    rise: Estimate | None = None
+    """From 10 % to 90 % of the change, either way."""
+    settling: Estimate | None = None
+    """From 90 % of the change until settled."""
+    total: Estimate | None = None
+    """From sending until settled."""
     accuracy: Estimate | None = None
     accuracy_current: Estimate | None = None
     precision: Estimate | None = None
@@ -125,7 +132,7 @@ def not_attributable(known: Measured, why: str) -> Measured:
 
 def _without_times(known: Measured) -> Measured:
     known = known._replace(timing=None, activation=None, total_activation=None)
-    return known._replace(ev_dead=None, ramp=None)
+    return known._replace(ev_dead=None, ramp=None, rise=None, settling=None, total=None)
 
 
 def _attributed(known: Measured, rating: Rating) -> Measured:
@@ -323,12 +330,17 @@ def _with_delays(known: Measured, rating: Rating) -> Measured:
     return known._replace(communication=communication, pilot_s=pilot_s, evse_delay=delay)
 
 
+def _even(name: str, standard: float) -> Term:
+    """A term that lies anywhere within a width, alike for all of a run."""
+    return Term(name, standard, shared=True, rectangular=True)
+
+
 def _meter_terms(trace: Trace, ramp_s: float) -> tuple[Term, ...]:
     """What every instant read from a meter is uncertain by, alike for all of a run."""
     return (
-        Term("meter sampling and refresh", rectangular(0.5 * trace.bracket_s), shared=True),
-        Term("averaging of the meter", trace.averaging_standard_of(ramp_s), shared=True),
-        Term("meter round trip", rectangular(0.5 * trace.round_trip_s), shared=True),
+        _even("meter sampling and refresh", rectangular(0.5 * trace.bracket_s)),
+        _even("averaging of the meter", trace.averaging_standard_of(ramp_s)),
+        _even("meter round trip", rectangular(0.5 * trace.round_trip_s)),
     )
 
 
@@ -338,20 +350,23 @@ def _with_times(known: Measured, timing: Timing, sign: int, bench: Bench) -> Mea
     if holed(bench.trace, step.sent_s, timing.settled_s or timing.departed_s) > 0.0:
         text = "the meter told nothing new for a while before the power had settled"
         return known._replace(outcome=NOT_MEASURED, reason=text)
-    shape = Term("noise and shape of the response", timing.departed_standard_s)
+    shape = Term("noise and shape of the response", timing.departed_standard_s, kind="A")
     ramp_s = timing.settled_s - timing.departed_s if timing.settled_s is not None else 0.0
     terms = (*_meter_terms(bench.trace, ramp_s), _CYCLE, shape)
     ev_dead = None
     if known.pilot_s is not None:
         ev_dead = Estimate(timing.departed_s - known.pilot_s, (*terms, _EDGE))
-    ramp = None
+    ramp = total = None
     if timing.settled_s is not None:
-        shape_of_ramp = Term("noise and shape of the response", timing.ramp_standard_s)
+        shape_of_ramp = Term("noise and shape of the response", timing.ramp_standard_s, kind="A")
         # Both of its ends are blurred by a cycle; what the meter adds is the same at both.
         cycles = _CYCLE._replace(standard=math.sqrt(2.0) * _CYCLE.standard)
         window_s = bench.trace.averaging_standard_of(ramp_s)
-        window = Term("averaging of the meter", window_s, shared=True)
+        window = _even("averaging of the meter", window_s)
         ramp = Estimate(ramp_s, (cycles, window, shape_of_ramp))
+        of_both = Term("settling", timing.ramp_standard_s, kind="A")
+        total = Estimate(timing.settled_s - step.sent_s, (*terms, of_both))
+    rise, settling = _within_ramp(timing, ramp)
     direction: Direction = "up" if sign > 0 else "down"
     return known._replace(
         direction=direction,
@@ -360,7 +375,20 @@ def _with_times(known: Measured, timing: Timing, sign: int, bench: Bench) -> Mea
         total_activation=Estimate(timing.departed_s - step.sent_s, terms),
         ev_dead=ev_dead,
         ramp=ramp,
+        rise=rise,
+        settling=settling,
+        total=total,
     )
+
+
+def _within_ramp(timing: Timing, ramp: Estimate | None) -> tuple[Estimate | None, Estimate | None]:
+    """Rise time and settling; parts of a ramp are as uncertain as the whole, at most."""
+    if ramp is None or timing.high_s is None or timing.settled_s is None:
+        return None, None
+    settling = ramp._replace(value=timing.settled_s - timing.high_s)
+    if timing.low_s is None:
+        return None, settling
+    return ramp._replace(value=timing.high_s - timing.low_s), settling
 
 
 def _with_tracking(known: Measured, bench: Bench) -> Measured:
@@ -378,7 +406,7 @@ def _with_tracking(known: Measured, bench: Bench) -> Measured:
         return known
     return known._replace(
         accuracy=accuracy_w(setpoint, after, at, bench.trace),
-        accuracy_current=accuracy_a(setpoint, at),
+        accuracy_current=accuracy_a(setpoint, at, bench.trace),
         precision=precision_w(after, bench.trace),
     )
 

@@ -66,6 +66,13 @@ class Step(NamedTuple):
     edges: tuple[PilotEdge, ...]
     plugged: bool
     """Whether a vehicle was plugged in and charging had not been stopped."""
+    since_s: float = math.inf
+    """Time since the setpoint before was sent to the same EVSE; infinite for the first."""
+
+    def rapid(self, within_s: float) -> bool:
+        """Whether it came, or was overtaken by the next setpoint, in less than ``within_s``."""
+        overtaken = self.ended_by == "setpoint" and self.ends_s - self.sent_s < within_s
+        return self.since_s < within_s or overtaken
 
     def direction(self, rating: Rating) -> Direction:
         """Which way the command moves; ``none`` if it says what was in force already."""
@@ -147,6 +154,7 @@ def cut(record: Record, evse: str, record_ends_s: float) -> list[Step]:
     switches = list(_switches(record, evse))
     steps: list[Step] = []
     in_force: Setpoint | None = None
+    before_s = -math.inf
     for event, answers, _ in chains:
         number, setpoint = _command(event)
         answer = answers[0] if answers else None
@@ -166,8 +174,10 @@ def cut(record: Record, evse: str, record_ends_s: float) -> list[Step]:
                 ended_by=ended_by,
                 edges=tuple(edge for edge in edges if event.t <= edge.t < ends_s),
                 plugged=_plugged(switches, event.t),
+                since_s=event.t - before_s,
             )
         )
+        before_s = event.t
         in_force = setpoint if acknowledged else in_force
     return steps
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from hil.assess.devices import Rating
 from hil.assess.doubts import (
     counts_for_levels,
@@ -15,14 +13,16 @@ from hil.assess.doubts import (
     late_answers,
     pauses_ignored,
     phases_changed,
+    refused,
     without_figure,
 )
+from hil.assess.entry import Bound, Figure, Group, entry, figure_of, judged
 from hil.assess.outcome import Measured
 from hil.assess.trace import Trace
 from hil.assess.tracking import repeatability
-from hil.assess.uncertainty import COVERAGE_FACTOR, Estimate, distribution, summarise
-from hil.assess.verdict import Verdict, decide
-from hil.config.limits import AttributeLimits, DeviationLimit, TimeLimit
+from hil.assess.uncertainty import Estimate
+from hil.assess.verdict import Ruling, Verdict
+from hil.config.limits import AttributeLimits, CurrentLimit, Definitions, DeviationLimit, TimeLimit
 
 
 class Timed(NamedTuple):
@@ -35,6 +35,7 @@ class Timed(NamedTuple):
     definition: str
     needs_meter: bool = True
     needs_pilot: bool = False
+    group: Group = "chain"
 
 
 TIMES = (
@@ -44,6 +45,7 @@ TIMES = (
         None,
         "from the EVSE's acknowledgement of the setpoint to the departure of the power from its "
         "level before: t_departed - t_acknowledged",
+        group="practical",
     ),
     Timed(
         "ramp_up_time",
@@ -51,6 +53,7 @@ TIMES = (
         "up",
         "from the departure of the power until it stays within the settling band of its new, "
         "higher level: t_settled - t_departed",
+        group="practical",
     ),
     Timed(
         "ramp_down_time",
@@ -58,6 +61,7 @@ TIMES = (
         "down",
         "from the departure of the power until it stays within the settling band of its new, "
         "lower level: t_settled - t_departed",
+        group="practical",
     ),
 )
 """The times among the practical attributes."""
@@ -89,16 +93,34 @@ MORE_TIMES = (
         "ev_dead_time",
         lambda one: one.ev_dead,
         None,
-        "from the changed duty cycle to the departure of the power: t_departed - t_pilot",
+        "from the changed duty cycle to the departure of the power, that is the activation time "
+        "from the pilot edge: t_departed - t_pilot",
         needs_pilot=True,
     ),
+    Timed(
+        "rise_time",
+        lambda one: one.rise,
+        "up",
+        "from 10 % to 90 % of the change, upwards: t_90 - t_10",
+    ),
+    Timed(
+        "fall_time",
+        lambda one: one.rise,
+        "down",
+        "from 10 % to 90 % of the change, downwards: t_90 - t_10",
+    ),
+    Timed(
+        "total_time",
+        lambda one: one.total,
+        None,
+        "from sending the setpoint until the power has settled: t_settled - t_sent",
+    ),
 )
-"""Times beside them, reported and not judged."""
+"""Times beside them."""
 
 _ACCURACY = (
     "steady power less the power asked for, signed; the value is the step with the largest "
-    "magnitude, so that no step deviates by more: mean(y) - s over the steady window. The error "
-    "of the reference meter itself is not in the uncertainty"
+    "magnitude, so that no step deviates by more: mean(y) - s over the steady window"
 )
 _ACCURACY_CURRENT = (
     "steady current per phase less the setpoint, signed; the value is the step with the largest "
@@ -110,115 +132,43 @@ _PRECISION = (
 )
 
 
-class Figure(NamedTuple):
-    """What the steps come to, in one number with its statistic."""
-
-    statistic: str
-    estimate: Estimate | None
-    values: Sequence[float]
-    """Of every step that told one."""
-    of: int
-    """How many steps could have told one."""
-
-
-class Bound(NamedTuple):
-    """What a figure is judged by, in its own unit, and where that comes from."""
-
-    limit: float | None = None
-    source: str | None = None
-
-
 def attributes(
     target: str,
     steps: Sequence[Measured],
     trace: Trace | None,
     rating: Rating,
     limits: AttributeLimits,
+    definitions: Definitions,
     metered: bool,
+    ruling: Ruling,
 ) -> list[dict[str, Any]]:
-    """Every attribute of one EVSE, as it stands in the result.
+    """The practical attributes of one EVSE and its delays, as they stand in the result.
 
-    ``metered`` is whether the bench has a meter for it: a meter that told nothing excuses nothing.
+    Times are those of isolated steps: rapid ones are in the delay chain, apart. ``metered`` is
+    whether the bench has a meter for it: a meter that told nothing excuses nothing.
     """
+    within_s = definitions.rapid_within
+    isolated = [one for one in steps if refused(one) or not one.step.rapid(within_s)]
     allowing = [
-        one for one in steps if rating.allows_charging(one.step.setpoint) and counts_for_levels(one)
+        one
+        for one in steps
+        if rating.allows_charging(one.step.setpoint)
+        and counts_for_levels(one)
+        and (refused(one) or one.accuracy is not None or not one.step.rapid(within_s))
     ]
-    delivering = [one for one in steps if one in allowing or one.pause_ignored]
+    kept = {id(one) for one in allowing}
+    delivering = [one for one in steps if id(one) in kept or one.pause_ignored]
+
+    def time(timed: Timed) -> dict[str, Any]:
+        return _time(target, timed, isolated, metered, getattr(limits, timed.name), ruling)
+
     return [
-        *(_time(target, timed, steps, metered, getattr(limits, timed.name)) for timed in TIMES),
-        _accuracy(target, delivering, metered, rating, limits.accuracy),
-        _precision(target, allowing, trace, metered, rating, limits.precision),
-        *(_time(target, timed, steps, metered, None) for timed in MORE_TIMES),
-        _accuracy_current(target, allowing, metered),
+        *map(time, TIMES),
+        _accuracy(target, delivering, metered, rating, limits.accuracy, ruling),
+        _precision(target, allowing, trace, metered, rating, limits.precision, ruling),
+        *map(time, MORE_TIMES),
+        _accuracy_current(target, allowing, metered, limits.accuracy_current, ruling),
     ]
-
-
-def _figure(found: Sequence[Estimate | None], statistic: str, of: int) -> Figure:
-    estimates = [estimate for estimate in found if estimate is not None]
-    estimate = summarise(estimates, statistic) if estimates else None
-    return Figure(statistic, estimate, [one.value for one in estimates], of)
-
-
-def _entry(name: str, target: str, unit: str, definition: str, figure: Figure) -> dict[str, Any]:
-    """An attribute that is not judged yet."""
-    estimate, values = figure.estimate, figure.values
-    return {
-        "name": name,
-        "target": target,
-        "value": estimate.value if estimate else None,
-        "unit": unit,
-        "statistic": figure.statistic,
-        "expanded_uncertainty": estimate.expanded if estimate else None,
-        "coverage_factor": COVERAGE_FACTOR,
-        "n": len(values),
-        "of": figure.of,
-        "percent_of_rated": None,
-        "distribution": distribution(np.array(values))._asdict() if values else None,
-        "limit": None,
-        "limit_source": None,
-        "verdict": Verdict.NOT_APPLICABLE.value,
-        "reason": "no limit is given",
-        "definition": definition,
-        "uncertainty_terms": [
-            {"name": term.name, "standard_uncertainty": term.standard, "unit": unit}
-            for term in (estimate.terms if estimate else ())
-        ],
-    }
-
-
-def _judge(
-    entry: dict[str, Any],
-    figure: Figure,
-    bound: Bound,
-    missing: str,
-    doubts: Sequence[str],
-    measurable: bool,
-    signed: bool = False,
-) -> dict[str, Any]:
-    """Fill in limit, verdict and reason. Doubts keep a figure that would pass from passing.
-
-    A limit that steps of the run should have tested and none could tell is INCONCLUSIVE, unless
-    the bench had nothing to measure it with. ``signed`` figures are judged with their sign.
-    """
-    estimate, limit = figure.estimate, bound.limit
-    entry["limit"], entry["limit_source"] = bound
-    if estimate is None:
-        entry["reason"] = "; ".join(doubts) or missing
-        if limit is not None and (doubts or (measurable and figure.of)):
-            entry["verdict"] = Verdict.INCONCLUSIVE.value
-        return entry
-    if limit is None:
-        return entry
-    verdict = decide(estimate.value, estimate.expanded, limit, signed=signed)
-    reason = {
-        Verdict.PASS: "within the limit by more than its uncertainty",
-        Verdict.FAIL: "beyond the limit by more than its uncertainty",
-        Verdict.INCONCLUSIVE: "closer to the limit than its uncertainty",
-    }[verdict]
-    if verdict is Verdict.PASS and doubts:
-        verdict, reason = Verdict.INCONCLUSIVE, "; ".join(doubts)
-    entry["verdict"], entry["reason"] = verdict.value, reason
-    return entry
 
 
 # --- times --------------------------------------------------------------------------------------
@@ -230,6 +180,7 @@ def _time(
     steps: Sequence[Measured],
     metered: bool,
     limit: TimeLimit | None,
+    ruling: Ruling,
 ) -> dict[str, Any]:
     concerned = [
         one
@@ -238,8 +189,8 @@ def _time(
     ]
     counted = [one for one in concerned if timed.estimate(one) is not None or counts_for_times(one)]
     found = [timed.estimate(one) for one in counted]
-    figure = _figure(found, limit.statistic if limit else "median", len(counted))
-    entry = _entry(timed.name, target, "s", timed.definition, figure)
+    figure = figure_of(found, limit.statistic if limit else "median", len(counted))
+    one = entry(timed.name, target, "s", timed.definition, figure, timed.group)
     bound = Bound(limit.at_most, limit.source) if limit else Bound()
     doubts: list[str] = without_figure(counted, found, metered) if limit else []
     broken: list[str] = []
@@ -247,10 +198,10 @@ def _time(
         doubts += pauses_ignored(steps) + late_answers(counted)
         broken = exceeds(counted, found, figure.statistic, limit.at_most)
     missing = _missing(timed, concerned, metered)
-    entry = _judge(entry, figure, bound, missing, doubts, metered, signed=True)
-    if broken and entry["verdict"] != Verdict.FAIL.value:
-        entry["verdict"], entry["reason"] = Verdict.FAIL.value, "; ".join(broken)
-    return entry
+    one = judged(one, figure, bound, missing, doubts, metered, ruling, signed=True)
+    if broken and not ruling.blocked and one["verdict"] != Verdict.FAIL.value:
+        one["verdict"], one["reason"] = Verdict.FAIL.value, "; ".join(broken)
+    return one
 
 
 def _missing(timed: Timed, concerned: Sequence[Measured], metered: bool) -> str:
@@ -275,6 +226,7 @@ def _accuracy(
     metered: bool,
     rating: Rating,
     limit: DeviationLimit | None,
+    ruling: Ruling,
 ) -> dict[str, Any]:
     """Accuracy: the signed bias of the step that deviates most, since that is what a limit means.
 
@@ -282,13 +234,13 @@ def _accuracy(
     cancel; it is in the distribution.
     """
     found = [one.accuracy for one in delivering]
-    figure = _figure(found, "worst", len(delivering))
-    entry = _entry("accuracy", target, "W", _ACCURACY, figure)
+    figure = figure_of(found, "worst", len(delivering))
+    one = entry("accuracy", target, "W", _ACCURACY, figure, "practical")
     doubts = without_figure(delivering, found, metered) + pauses_ignored(delivering)
     changed = [str(one.step.number) for one, _ in phases_changed(delivering)]
     if changed:
         doubts.append(f"the phases that carry current changed (number {', '.join(changed)})")
-    return _judge_watts(entry, figure, limit, rating, metered, doubts)
+    return _judged_watts(one, figure, limit, rating, metered, doubts, ruling)
 
 
 def _precision(
@@ -298,6 +250,7 @@ def _precision(
     metered: bool,
     rating: Rating,
     limit: DeviationLimit | None,
+    ruling: Ruling,
 ) -> dict[str, Any]:
     told = [one for one in allowing if one.precision is not None]
     levels = [(one.step.setpoint, one.after) for one in told if one.after is not None]
@@ -306,32 +259,42 @@ def _precision(
         estimate, within_w, between_w = repeatability(levels, trace)
     values = [one.precision.value for one in told if one.precision is not None]
     figure = Figure("pooled", estimate, values, len(allowing))
-    entry = _entry("precision", target, "W", _PRECISION, figure)
-    entry["within_step_w"], entry["between_repeats_w"] = within_w, between_w
+    one = entry("precision", target, "W", _PRECISION, figure, "practical")
+    one["within_step_w"], one["between_repeats_w"] = within_w, between_w
     doubts = without_figure(allowing, [one.precision for one in allowing], metered)
     if estimate is not None and between_w is None:
         doubts.append("no setpoint was repeated, so the value is the deviation within steps alone")
-    return _judge_watts(entry, figure, limit, rating, metered, doubts)
+    return _judged_watts(one, figure, limit, rating, metered, doubts, ruling)
 
 
-def _judge_watts(
-    entry: dict[str, Any],
+def _judged_watts(
+    one: dict[str, Any],
     figure: Figure,
     limit: DeviationLimit | None,
     rating: Rating,
     metered: bool,
     doubts: Sequence[str],
+    ruling: Ruling,
 ) -> dict[str, Any]:
     if figure.estimate is not None:
-        entry["percent_of_rated"] = 100.0 * figure.estimate.value / rating.power_w
+        one["percent_of_rated"] = 100.0 * figure.estimate.value / rating.power_w
     bound = Bound(limit.watts(rating.power_w), limit.source) if limit else Bound()
     missing = "the power was steady in no step" if metered else "no meter told the power"
-    return _judge(entry, figure, bound, missing, doubts, metered)
+    return judged(one, figure, bound, missing, doubts, metered, ruling)
 
 
-def _accuracy_current(target: str, allowing: Sequence[Measured], metered: bool) -> dict[str, Any]:
-    of = sum(one.step.setpoint.unit == "A" for one in allowing)
-    figure = _figure([one.accuracy_current for one in allowing], "worst", of)
-    entry = _entry("accuracy_current", target, "A", _ACCURACY_CURRENT, figure)
+def _accuracy_current(
+    target: str,
+    allowing: Sequence[Measured],
+    metered: bool,
+    limit: CurrentLimit | None,
+    ruling: Ruling,
+) -> dict[str, Any]:
+    found = [one.accuracy_current for one in allowing if one.step.setpoint.unit == "A"]
+    figure = figure_of(found, "worst", len(found))
+    one = entry("accuracy_current", target, "A", _ACCURACY_CURRENT, figure, "character")
+    bound = Bound(limit.at_most, limit.source) if limit else Bound()
     missing = "no steady current was measured" if metered else "no meter told the current"
-    return _judge(entry, figure, Bound(), missing, [], metered)
+    steps = [step for step in allowing if step.step.setpoint.unit == "A"]
+    doubts = without_figure(steps, found, metered) if limit else []
+    return judged(one, figure, bound, missing, doubts, metered, ruling)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hil.assess.devices import devices_of
 from hil.assess.habits import LOOKED_AT, Oddity, habits_of
+from hil.assess.reference import UNKNOWN, Reference, reference_of
 from hil.quantities import LINES, Phase, Quantity
 from hil.record.samples import Series
 
@@ -70,6 +71,8 @@ class Trace(NamedTuple):
     standard deviation; what is off alike for all refreshes is not in here."""
     holes: Array
     """(n, 2): from and to of each gap, and of each stretch in which it repeated a stale value."""
+    reference: Reference = UNKNOWN
+    """What is known of the meter's own errors; its corrections are in ``power_w``."""
 
     @property
     def cadence_s(self) -> float:
@@ -143,6 +146,8 @@ def _trace(record: Record, meter: str) -> tuple[Trace | None, list[Oddity]]:
         text = f"{meter} gave no power readings that could be used"
         return None, [Oddity(0.0, "no_power_readings", "warning", text)]
     series, value = found
+    reference = reference_of(record, meter)
+    value = reference.power.corrected(value)
     odd: list[Oddity] = []
     usable = np.isfinite(value) & np.isfinite(series.t) & series.good & _in_its_trip(series)
     usable[1:] &= series.t[1:] > series.t[:-1]
@@ -168,6 +173,7 @@ def _trace(record: Record, meter: str) -> tuple[Trace | None, list[Oddity]]:
         round_trip_s=float(np.median(trips_s)) if len(trips_s) else 0.0,
         jitter_s=0.0,
         holes=np.empty((0, 2)),
+        reference=reference,
         **habits._asdict(),
     )
     trace = trace._replace(jitter_s=_jitter_s(trace))

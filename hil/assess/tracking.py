@@ -18,14 +18,14 @@ import numpy as np
 from hil.assess.devices import Rating
 from hil.assess.habits import SINGLE_PRECISION
 from hil.assess.passage import Level
+from hil.assess.reference import MeterError, Reference
 from hil.assess.trace import Trace
 from hil.assess.uncertainty import (
-    COVERAGE_FACTOR,
+    NORMAL_95,
     Estimate,
     Term,
     deviation_factor,
     rectangular,
-    student,
 )
 from hil.quantities import LINES, Quantity, Setpoint
 
@@ -62,11 +62,16 @@ class Conditions(NamedTuple):
     phases_measured: bool
 
 
-def supply_of(record: Record, meter: str) -> Supply:
-    """Series of a meter's voltages and currents; phases it does not tell are empty."""
+def supply_of(record: Record, meter: str, reference: Reference) -> Supply:
+    """Corrected series of a meter's voltages and currents; phases it does not tell are empty."""
+
+    def corrected(quantity: Quantity, error: MeterError) -> tuple[Series, ...]:
+        series = (record.series(meter, quantity, line) for line in LINES)
+        return tuple(one._replace(value=error.corrected(one.value)) for one in series)
+
     return Supply(
-        tuple(record.series(meter, Quantity.VOLTAGE, line) for line in LINES),
-        tuple(record.series(meter, Quantity.CURRENT, line) for line in LINES),
+        corrected(Quantity.VOLTAGE, reference.voltage),
+        corrected(Quantity.CURRENT, reference.current),
     )
 
 
@@ -133,31 +138,41 @@ def accuracy_w(setpoint: Setpoint, after: Level, at: Conditions, trace: Trace) -
     """Signed bias of one step, W: steady power less the power asked for.
 
     Uncertain by noise, by drift (the ends of a window are off its mean by the difference of its
-    halves, as far as noise does not explain it) and by resolution; the reference meter's own error
-    is not in here.
+    halves, as far as noise does not explain it), by resolution, and by the reference meter's own
+    error; for a setpoint in amperes by that of the voltage too, which makes watts of it.
     """
     # Halves of a window differ by noise alone with twice the deviation of its mean.
     by_noise_w = 2.0 * after.noise_w / math.sqrt(max(after.independent, 1.0))
     drift_w = max(abs(after.drift_w) - 2.0 * by_noise_w, 0.0)
     by_voltage_w = setpoint.value * at.phases * at.voltage_standard_v
+    errors = [trace.reference.power.term(after.mean_w, "power")]
+    if setpoint.unit == "A":
+        volts = trace.reference.voltage.term(at.voltage_v, "voltage")
+        errors.append(volts._replace(standard=volts.standard * setpoint.value * at.phases))
     return Estimate(
         after.mean_w - requested_w(setpoint, at),
         (
-            Term("noise of the power", after.standard_w * student(after.freedom)),
-            Term("drift of the power", rectangular(drift_w)),
-            Term("noise of the voltage", by_voltage_w if setpoint.unit == "A" else 0.0),
-            Term("meter resolution", rectangular(0.5 * trace.resolution_w), shared=True),
+            *errors,
+            Term("noise of the power", after.standard_w, freedom=after.freedom, kind="A"),
+            Term("drift of the power", rectangular(drift_w), rectangular=True, kind="A"),
+            Term("noise of the voltage", by_voltage_w if setpoint.unit == "A" else 0.0, kind="A"),
+            _resolution_term(rectangular(0.5 * trace.resolution_w)),
         ),
     )
 
 
-def accuracy_a(setpoint: Setpoint, at: Conditions) -> Estimate | None:
+def _resolution_term(standard: float) -> Term:
+    return Term("meter resolution", standard, shared=True, rectangular=True)
+
+
+def accuracy_a(setpoint: Setpoint, at: Conditions, trace: Trace) -> Estimate | None:
     """Signed bias of the current per phase, A, for setpoints in amperes; ``None`` if not told."""
     if setpoint.unit != "A" or at.current_a is None:
         return None
     terms = (
-        Term("noise of the current", at.current_standard_a),
-        Term("meter resolution", rectangular(0.5 * at.current_resolution_a), shared=True),
+        trace.reference.current.term(at.current_a, "current"),
+        Term("noise of the current", at.current_standard_a, kind="A"),
+        _resolution_term(rectangular(0.5 * at.current_resolution_a)),
     )
     return Estimate(at.current_a - setpoint.value, terms)
 
@@ -191,7 +206,7 @@ def repeatability(
     if between_freedom:
         most = scatter * (1.0 + deviation_factor(between_freedom)) ** 2
         growth_w = math.sqrt(within + max(most - by_noise, 0.0)) - total_w
-    repeats = Term("number of repeats", growth_w / COVERAGE_FACTOR)
+    repeats = Term("number of repeats", growth_w / NORMAL_95, kind="A")
     terms = (*estimate.terms, repeats)
     between_w = math.sqrt(between) if between_freedom else None
     return Estimate(total_w, terms), math.sqrt(within), between_w
@@ -220,7 +235,9 @@ def _deviation(deviation_w: float, freedom: float, resolution_w: float) -> Estim
     return Estimate(
         deviation_w,
         (
-            Term("number of samples", deviation_factor(freedom) * deviation_w / COVERAGE_FACTOR),
-            Term("meter resolution", rounding_w * seen, shared=True),
+            Term(
+                "number of samples", deviation_factor(freedom) * deviation_w / NORMAL_95, kind="A"
+            ),
+            _resolution_term(rounding_w * seen),
         ),
     )

@@ -1,8 +1,12 @@
 """Uncertainty: terms, how they combine, and what they mean for a figure taken over many steps.
 
-Standard uncertainties are combined as the root of the sum of their squares and expanded by
-``k = 2``, about 95 % (GUM). A term is *shared* when it is the same, unknown, for every step of a
-run, such as the phase between polling and a meter's refresh; it does not average away.
+By the GUM (JCGM 100): standard uncertainties combine as the root of the sum of their squares; the
+effective degrees of freedom are those of Welch and Satterthwaite; the expanded uncertainty U is the
+half width of the interval that holds the truth in 95 % of all cases, so ``k = U / u`` says what the
+distributions make of it: about 1.65 where one rectangular term rules, 1.96 where many add up, more
+where a deviation is known from few values. A term is *shared* when it is the same, unknown, for
+every step of a run, such as the phase between polling and a meter's refresh; it does not average
+away.
 """
 
 from __future__ import annotations
@@ -10,14 +14,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-COVERAGE_FACTOR = 2.0
-_NORMAL_95 = 1.959964
+NORMAL_95 = 1.959964
+"""Half width of the 95 % interval of a normal distribution, in standard deviations."""
+CONFIDENCE = 0.95
 _MEDIAN_TO_MEAN = math.sqrt(math.pi / 2.0)
+_SHARES = 64
+"""Shares of the largest rectangular term for which a coverage factor is worked out."""
 
 
 class Term(NamedTuple):
@@ -26,6 +33,12 @@ class Term(NamedTuple):
     name: str
     standard: float
     shared: bool = False
+    freedom: float = math.inf
+    """Degrees of freedom; finite where the uncertainty itself was told from few values."""
+    rectangular: bool = False
+    """Whether it lies anywhere within a width, evenly; else it is taken as normal."""
+    kind: Literal["A", "B"] = "B"
+    """GUM: A from a statistic of the record, B from anything else that is known."""
 
 
 class Estimate(NamedTuple):
@@ -40,9 +53,89 @@ class Estimate(NamedTuple):
         return root_sum(term.standard for term in self.terms)
 
     @property
+    def freedom(self) -> float:
+        """Effective degrees of freedom (Welch and Satterthwaite); may be infinite."""
+        return effective_freedom(self.terms)
+
+    @property
     def expanded(self) -> float:
-        """Expanded uncertainty, k = 2."""
-        return COVERAGE_FACTOR * self.standard
+        """Half width of the interval that holds the truth in 95 % of all cases."""
+        return expanded(self.terms)
+
+    @property
+    def coverage_factor(self) -> float:
+        """K = U / u; that of a normal distribution where there is no uncertainty at all."""
+        standard = self.standard
+        return self.expanded / standard if standard > 0.0 else NORMAL_95
+
+
+def effective_freedom(terms: Iterable[Term]) -> float:
+    """u^4 / sum(u_i^4 / nu_i), GUM equation G.2b; infinite if no term has a finite one."""
+    square, quartic = 0.0, 0.0
+    for term in terms:
+        square += term.standard**2
+        if term.freedom != math.inf:
+            quartic += term.standard**4 / term.freedom
+    return square**2 / quartic if quartic > 0.0 else math.inf
+
+
+def expanded(terms: Sequence[Term]) -> float:
+    """Half width of the 95 % interval of the sum of all terms.
+
+    The largest rectangular term is convolved exactly with a normal distribution that stands for
+    all others, widened by Student's t for their effective degrees of freedom (GUM, annex G).
+    """
+    largest = max((t.standard for t in terms if t.rectangular), default=0.0)
+    square, quartic = 0.0, 0.0
+    found = largest == 0.0
+    for term in terms:
+        if not found and term.rectangular and term.standard == largest:
+            found = True
+            continue
+        square += term.standard**2
+        if term.freedom != math.inf:
+            quartic += term.standard**4 / term.freedom
+    if quartic > 0.0:
+        square *= student(square**2 / quartic) ** 2
+    total = math.sqrt(square + largest**2)
+    return total * coverage_factor(largest / total) if total > 0.0 else 0.0
+
+
+def coverage_factor(share: float) -> float:
+    """Of a rectangular term that is ``share`` of u, with a normal one for the rest: k = U / u."""
+    table = _coverage_factors()
+    place = min(max(share, 0.0), 1.0) * _SHARES
+    index = min(int(place), _SHARES - 1)
+    return table[index] + (place - index) * (table[index + 1] - table[index])
+
+
+@lru_cache(maxsize=1)
+def _coverage_factors() -> tuple[float, ...]:
+    return tuple(_covers(n / _SHARES) for n in range(_SHARES + 1))
+
+
+def _covers(share: float) -> float:
+    """The k for which P(|a R + s N| < k) = 0.95, R even within +/-1, a^2 / 3 + s^2 = 1."""
+    half, deviation = math.sqrt(3.0) * share, math.sqrt(max(1.0 - share**2, 0.0))
+    if deviation < 1e-6:
+        return CONFIDENCE * half
+    if half < 1e-6:
+        return NORMAL_95
+
+    def area(z: float) -> float:
+        """Integral of the normal distribution function up to z."""
+        return z * _normal_below(z) + math.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
+
+    def inside(k: float) -> float:
+        upper = area((k + half) / deviation) - area((k - half) / deviation)
+        lower = area((half - k) / deviation) - area((-half - k) / deviation)
+        return (upper - lower) * deviation / (2.0 * half)
+
+    low, high = 1.0, 3.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if inside(middle) < CONFIDENCE else (low, middle)
+    return high
 
 
 def root_sum(parts: Iterable[float]) -> float:
@@ -58,12 +151,13 @@ def rectangular(half_width: float) -> float:
 def student(freedom: float) -> float:
     """Student's t for 95 % over that of the normal distribution, for a deviation known from few.
 
-    An uncertainty of type A times this keeps its 95 % at k = 2. Expansion of Abramowitz and
-    Stegun 26.7.5; within 3 % from two degrees of freedom on, and 6.5 (exact) for one.
+    An uncertainty of type A times this keeps its 95 % at the k of a normal distribution. Expansion
+    of Abramowitz and Stegun 26.7.5; within 3 % from two degrees of freedom on, and 6.5 (exact) for
+    one.
     """
     if freedom < 1.5:
         return 6.5
-    z = _NORMAL_95
+    z = NORMAL_95
     correction = (
         (z**2 + 1) / 4 / freedom
         + (5 * z**4 + 16 * z**2 + 3) / 96 / freedom**2
@@ -139,20 +233,21 @@ def summarise(estimates: Sequence[Estimate], statistic: str) -> Estimate:
     """A figure over all steps, with its terms.
 
     ``statistic`` is ``median``, ``mean``, ``p95``, ``max``, or ``worst`` (the signed value of the
-    largest magnitude). It describes the steps that were played; nothing is added for steps that
-    might have been. Shared terms enter with their largest value. The rest averages: for ``mean``
-    by the root of n, for ``median`` by that times 1.25, the ratio for normal errors. An extreme is
-    picked from figures that each have an error, so it tends to be too extreme: a further term
-    covers the largest error of all the steps that could, within their uncertainty, be the extreme
-    one. That is conservative, as not all of them need be equal.
+    largest magnitude). Shared terms enter with their largest value.
+
+    ``mean`` and ``median`` are estimates of what the equipment does in the long run: the scatter of
+    the steps enters as repeatability, with n - 1 degrees of freedom, divided by the root of n (for
+    the median times 1.25, the ratio for normal errors), as far as the steps' own uncertainties,
+    which average alike, do not explain it.
+
+    The others describe the steps that were played; nothing is added for steps that might have
+    been. An extreme is picked from figures that each have an error, so it tends to be too extreme:
+    a further term covers the largest error of all the steps that could, within their uncertainty,
+    be the extreme one. That is conservative, as not all of them need be equal.
     """
     values = np.array([estimate.value for estimate in estimates])
     if statistic in ("mean", "median"):
-        factor = 1.0 / math.sqrt(len(values))
-        if statistic == "median" and len(values) > 2:
-            factor *= _MEDIAN_TO_MEAN
-        value = float(values.mean() if statistic == "mean" else np.median(values))
-        return Estimate(value, _terms(estimates, lambda name: factor * _rms(estimates, name)))
+        return _central(estimates, values, statistic)
     magnitude = np.abs(values) if statistic == "worst" else values
     chosen = int(np.argmax(magnitude))
     value = float(np.quantile(values, 0.95)) if statistic == "p95" else float(values[chosen])
@@ -160,18 +255,48 @@ def summarise(estimates: Sequence[Estimate], statistic: str) -> Estimate:
     own = np.array([root_sum(t.standard for t in e.terms if not t.shared) for e in estimates])
     reached = abs(value) if statistic == "worst" else value
     rivals = magnitude >= reached - 3.0 * np.hypot(own, own[chosen])
-    needed = largest_of(int(rivals.sum())) / _NORMAL_95 * float(own[rivals].max())
+    needed = largest_of(int(rivals.sum())) / NORMAL_95 * float(own[rivals].max())
     extra = math.sqrt(max(needed**2 - float(own[chosen]) ** 2, 0.0))
     return Estimate(value, (*terms, Term("most extreme of several steps", extra)))
 
 
+def _central(
+    estimates: Sequence[Estimate], values: NDArray[np.float64], statistic: str
+) -> Estimate:
+    """Mean or median, with the repeatability of the steps."""
+    number = len(values)
+    factor = 1.0 / math.sqrt(number)
+    if statistic == "median" and number > 2:
+        factor *= _MEDIAN_TO_MEAN
+    value = float(values.mean() if statistic == "mean" else np.median(values))
+    terms = _terms(estimates, lambda name: factor * _rms(estimates, name))
+    if number < 2:
+        return Estimate(value, terms)
+    scatter = factor * float(values.std(ddof=1))
+    own = root_sum(term.standard for term in terms if not term.shared)
+    unexplained = math.sqrt(max(scatter**2 - own**2, 0.0))
+    repeats = Term("repeatability", unexplained, freedom=number - 1.0, kind="A")
+    return Estimate(value, (*terms, repeats))
+
+
 def _terms(estimates: Sequence[Estimate], own: Callable[[str], float]) -> tuple[Term, ...]:
-    """Every term that occurs: the largest of each shared one, ``own(name)`` of the others."""
-    names = dict.fromkeys((term.name, term.shared) for e in estimates for term in e.terms)
-    return tuple(
-        Term(name, max(_of(e, name) for e in estimates) if shared else own(name), shared)
-        for name, shared in names
-    )
+    """Every term that occurs: the largest of each shared one, ``own(name)`` of the others.
+
+    Degrees of freedom are the fewest of any step; a mean of several rectangular terms is normal.
+    """
+    found: dict[tuple[str, bool], Term] = {}
+    for estimate in estimates:
+        for term in estimate.terms:
+            other = found.setdefault((term.name, term.shared), term)
+            if term.freedom < other.freedom:
+                found[term.name, term.shared] = other._replace(freedom=term.freedom)
+    combined = []
+    for (name, shared), term in found.items():
+        largest = max(_of(e, name) for e in estimates)
+        standard = largest if shared else own(name)
+        even = term.rectangular and (shared or standard >= 0.99 * largest)
+        combined.append(term._replace(standard=standard, rectangular=even))
+    return tuple(combined)
 
 
 def _of(estimate: Estimate, name: str) -> float:

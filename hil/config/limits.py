@@ -38,6 +38,14 @@ class Definitions(Model):
     ramp_high: PositiveFraction = 0.9
     settle_share: PositiveFraction = 0.02
     settle_sigmas: Annotated[float, Field(gt=0, le=100)] = 3.0
+    rapid_within: PositiveSeconds = 5.0
+    """Setpoints closer to each other are rapid, and kept apart: an EVSE need not change its duty
+    cycle more often than every 5 s (EVerest, after IEC 61851-1)."""
+    ev_grace: PositiveSeconds = 5.0
+    """How long a car may take to follow a lower pilot before power above it is a breach
+    (IEC 61851-1 sequence 6, as quoted in charger firmware)."""
+    over_tolerance: PositiveAmperes = 0.5
+    """Current per phase above the setpoint that is no breach yet (bench convention)."""
 
     @model_validator(mode="after")
     def _order(self) -> Self:
@@ -79,6 +87,20 @@ class DeviationLimit(Model):
         return self.at_most_of_rated * rated_power_w
 
 
+class ShareLimit(Model):
+    """Largest allowed share, per cent."""
+
+    at_most: PositiveFraction
+    source: str
+
+
+class CurrentLimit(Model):
+    """Largest allowed current."""
+
+    at_most: PositiveAmperes
+    source: str
+
+
 class AttributeLimits(Model):
     """Limits by attribute; an attribute that is not named is reported and not judged."""
 
@@ -87,12 +109,45 @@ class AttributeLimits(Model):
     ramp_down_time: TimeLimit | None = None
     accuracy: DeviationLimit | None = None
     precision: DeviationLimit | None = None
+    total_activation_time: TimeLimit | None = None
+    communication_delay: TimeLimit | None = None
+    evse_delay: TimeLimit | None = None
+    ev_dead_time: TimeLimit | None = None
+    rise_time: TimeLimit | None = None
+    fall_time: TimeLimit | None = None
+    total_time: TimeLimit | None = None
+    start_delay: TimeLimit | None = None
+    stop_delay: TimeLimit | None = None
+    pause_delay: TimeLimit | None = None
+    resume_delay: TimeLimit | None = None
+    accuracy_current: CurrentLimit | None = None
+    granularity: CurrentLimit | None = None
+    dead_band_up: CurrentLimit | None = None
+    dead_band_down: CurrentLimit | None = None
+    hysteresis: DeviationLimit | None = None
+    power_at_zero: DeviationLimit | None = None
+    non_linearity: ShareLimit | None = None
+    overshoot: ShareLimit | None = None
+    energy_accuracy: ShareLimit | None = None
+
+
+DecisionRule = Literal["simple", "guard-band", "iso-14253-1"]
 
 
 class LimitsConfig(Model):
-    """Definitions, and limits to judge by."""
+    """Definitions, limits to judge by, and how to judge."""
 
     limits: Name
     description: str = ""
     definitions: Definitions
     attributes: AttributeLimits = AttributeLimits()
+    decision_rule: DecisionRule = "guard-band"
+    """``simple`` acceptance, ``guard-band`` w = U (ILAC-G8), or ``iso-14253-1``."""
+    certifying: bool = False
+    """Whether a verdict is meant to be signed: then a virtual device, a reference meter without a
+    calibration that is valid, or a clock of unknown or poor quality leave nothing to be judged."""
+    clock_share: PositiveFraction = 0.1
+    """For limits that certify: the clock may be uncertain by this share of the shortest time limit
+    (from memory)."""
+    services: Name = "grid-services"
+    """Grid services of ``configs/services`` that the record is held against."""

@@ -235,10 +235,19 @@ def test_a_hold_whose_end_has_no_samples_is_not_measured(silent_s: float) -> Non
     assert practical(result)["accuracy"] == "INCONCLUSIVE"
 
 
-def test_steps_too_rapid_to_be_measured_keep_the_rest_from_passing() -> None:
+def test_steps_too_short_to_be_measured_keep_the_rest_from_passing() -> None:
+    short = [Hold(16 if n % 2 else 6, 6) for n in range(6)]
+    result = evaluate(make([*FOUR, *short]).record, definitions(LIMITS))
+    assert set(practical(result).values()) == {"INCONCLUSIVE"}
+
+
+def test_rapid_steps_are_kept_apart_but_for_a_refusal() -> None:
     rapid = [Hold(16 if n % 2 else 6, 3) for n in range(6)]
     result = evaluate(make([*FOUR, *rapid]).record, definitions(LIMITS))
-    assert set(practical(result).values()) == {"INCONCLUSIVE"}
+    assert set(practical(result).values()) == {"PASS"}
+    rapid[2] = Hold(6, 3, answer="Rejected")
+    verdicts = practical(evaluate(make([*FOUR, *rapid]).record, definitions(LIMITS)))
+    assert verdicts["activation_time"] == verdicts["accuracy"] == "INCONCLUSIVE"
 
 
 def test_more_power_than_asked_for_beyond_the_limit_fails() -> None:
