@@ -49,6 +49,7 @@ class Listable(StrEnum):
     evses = "evses"
     limits = "limits"
     personalities = "personalities"
+    calibrations = "calibrations"
 
 
 @app.callback()
@@ -181,7 +182,7 @@ def report(
 
 @app.command(name="list")
 def list_names(what: Annotated[Listable, typer.Argument(metavar="KIND")]) -> None:
-    """List what can be named: benches, scenarios, meters, evses, limits or personalities."""
+    """List what can be named, by kind: benches, scenarios, meters, limits and so on."""
     from hil.config.library import Kind, names
 
     kinds = {
@@ -191,6 +192,7 @@ def list_names(what: Annotated[Listable, typer.Argument(metavar="KIND")]) -> Non
         Listable.evses: Kind.EVSE,
         Listable.limits: Kind.LIMITS,
         Listable.personalities: Kind.PERSONALITY,
+        Listable.calibrations: Kind.CALIBRATION,
     }
     for name in names(kinds[what]):
         typer.echo(name)

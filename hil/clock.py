@@ -89,6 +89,15 @@ class Clock:
         """Seconds of the computer's own clock since the run started."""
         return time.perf_counter() - self._wall_start_s
 
+    def calendar_drift_s(self) -> float | None:
+        """By how much the calendar went faster than the run's clock; ``None`` under warp.
+
+        More than the computer's drift tells of a calendar that was set, or a suspended computer.
+        """
+        if self.kind is ClockKind.WARP:
+            return None
+        return (datetime.now(UTC) - self.started_utc).total_seconds() - self.now()
+
     def speedup(self) -> float:
         """Bench seconds per second of the computer's own clock, so far."""
         return self.now() / max(self.wall_s(), 1e-9)

@@ -5,6 +5,7 @@ To be read in this order; each module uses those before it:
 - ``uncertainty``: terms, how they combine, a figure over many steps;
 - ``devices``: who was on the bench, and the EVSE's rating;
 - ``steps``: the record cut into setpoint steps;
+- ``reference``: the reference meter's own error, by certificate or class;
 - ``habits``: how a meter is polled, refreshes and averages;
 - ``trace``: the reference meter's power, one value per refresh, with the meter's weaknesses;
 - ``passage``: levels and bands of one step, and the first value that leaves;
@@ -16,7 +17,10 @@ To be read in this order; each module uses those before it:
 - ``outcome``: everything about one step: what became of it, its instants, its figures;
 - ``attribution``: responses that belong to an earlier setpoint;
 - ``doubts``: steps that should have told a figure and did not;
-- ``verdict``: the decision rule;
+- ``verdict``: the decision rules, and the risk in them;
+- ``certifying``: what stands in the way of a verdict that is to be signed;
+- ``entry``: one attribute as it stands in the result, with its budget and its verdict;
 - ``summary``: from all steps of an EVSE to its attributes;
+- ``chain``: the delays of all steps, link by link;
 - ``evaluate``: from the record to ``result.json``.
 """

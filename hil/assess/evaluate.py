@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hil.assess.attribution import attributed
+from hil.assess.certifying import obstacles, stepped_s
+from hil.assess.chain import chain
 from hil.assess.devices import Rating, devices_of, metered, needed, pilots_of, rating_of
 from hil.assess.doubts import answered_late, phases_changed
 from hil.assess.outcome import NO_RESPONSE, Bench, Measured, measure
@@ -16,7 +18,7 @@ from hil.assess.summary import attributes
 from hil.assess.trace import Trace, trace_of
 from hil.assess.tracking import supply_of
 from hil.assess.uncertainty import Estimate
-from hil.assess.verdict import Ruling, Verdict, in_words, of_run
+from hil.assess.verdict import Ruling, Verdict, in_words, of_run, risk_of
 from hil.config.limits import LimitsConfig
 from hil.quantities import EventKind
 
@@ -35,14 +37,15 @@ def evaluate(record: Record, limits: LimitsConfig) -> dict[str, Any]:
     Raises RecordError if the record lacks what every record has.
     """
     manifest = record.manifest
-    findings = _recorded(record) + _altered(record)
+    findings = _recorded(record) + _altered(record) + _clock(record)
     entries: list[dict[str, Any]] = []
     steps: list[dict[str, Any]] = []
     meters: dict[str, dict[str, Any]] = {}
-    ruling = Ruling(limits.decision_rule)
-    for evse in devices_of(record, "evse"):
-        rating = rating_of(record, evse)
-        trace, measured = _measure(record, evse, rating, limits, findings)
+    chains: list[dict[str, Any]] = []
+    subjects = [_measure(record, evse, limits, findings) for evse in devices_of(record, "evse")]
+    blocked = obstacles(record, [subject.trace for subject in subjects], limits)
+    ruling = Ruling(limits.decision_rule, blocked)
+    for evse, rating, trace, measured in subjects:
         if trace is not None:
             meters[evse] = _meter(trace)
         bounds = limits.attributes
@@ -50,9 +53,11 @@ def evaluate(record: Record, limits: LimitsConfig) -> dict[str, Any]:
         entries.extend(
             attributes(evse, measured, trace, rating, bounds, limits.definitions, has_meter, ruling)
         )
+        piloted = bool(pilots_of(record, evse))
+        chains.extend(chain(evse, measured, limits.definitions, has_meter, piloted))
         steps.extend(_step(one) for one in measured)
     verdicts = {f"{e['name']} of {e['target']}": Verdict(e["verdict"]) for e in entries}
-    verdict, reason = of_run(verdicts, manifest.get("state", "open"), record.incomplete)
+    verdict, reason = of_run(verdicts, manifest.get("state", "open"), record.incomplete, blocked)
     edited = sorted(_MEASURED & set(record.altered))
     if edited:
         verdict, reason = Verdict.ERROR, f"{', '.join(edited)} changed since the run was sealed"
@@ -79,8 +84,16 @@ def evaluate(record: Record, limits: LimitsConfig) -> dict[str, Any]:
         "verdict": verdict.value,
         "verdict_reason": reason,
         "decision_rule": in_words(limits.decision_rule),
+        "decision": {
+            "rule": limits.decision_rule,
+            "words": in_words(limits.decision_rule),
+            "risk": risk_of(limits.decision_rule),
+            "certifying": limits.certifying,
+            "blocked": list(blocked),
+        },
         "attributes": entries,
         "meters": meters,
+        "chain": chains,
         "steps": steps,
         "findings": findings,
     }
@@ -96,6 +109,16 @@ def _altered(record: Record) -> Findings:
     ]
 
 
+def _clock(record: Record) -> Findings:
+    """Whether the calendar was set, or the computer slept, during the run."""
+    drift_s = stepped_s(record)
+    if drift_s is None:
+        return []
+    text = f"the computer's calendar went {drift_s:+.3g} s away from the run's clock: it was set, "
+    text += "or the computer slept"
+    return [_finding(0.0, "bench", "clock_stepped", "warning", text)]
+
+
 def to_json(result: Mapping[str, Any]) -> str:
     """The text of ``result.json``; the same result always gives the same bytes."""
     return json.dumps(result, sort_keys=False, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -108,13 +131,25 @@ def _meter(trace: Trace) -> dict[str, Any]:
         "refresh_s": trace.refresh_s,
         "averaging_s": trace.averaging_s,
         "lag_s": trace.lag_s,
+        "calibration": trace.reference.calibration or None,
+        "accuracy": trace.reference.power.name or None,
+        "power_standard_share": trace.reference.power.share,
+        "problem": trace.reference.problem,
     }
 
 
-def _measure(
-    record: Record, evse: str, rating: Rating, limits: LimitsConfig, findings: Findings
-) -> tuple[Trace | None, list[Measured]]:
+class Subject(NamedTuple):
+    """One EVSE and what was measured of it."""
+
+    evse: str
+    rating: Rating
+    trace: Trace | None
+    measured: list[Measured]
+
+
+def _measure(record: Record, evse: str, limits: LimitsConfig, findings: Findings) -> Subject:
     """Every step of one EVSE; what was odd goes to the findings."""
+    rating = rating_of(record, evse)
     trace, oddities = trace_of(record, evse)
     for device, odd in oddities:
         findings.append(_finding(odd.t, device, odd.code, odd.severity, odd.text))
@@ -126,6 +161,10 @@ def _measure(
         float(trace.t[-1]) if trace is not None else 0.0,
     )
     bench = None
+    if trace is not None and not trace.reference.power.name:
+        text = f"neither a calibration nor a class of {trace.device} is known: the uncertainty of "
+        text += "every power lacks the meter's own error"
+        findings.append(_finding(0.0, trace.device, "meter_error_unknown", "warning", text))
     if trace is not None:
         supply = supply_of(record, trace.device, trace.reference)
         bench = Bench(trace, supply, rating, limits.definitions, ends_s)
@@ -134,7 +173,7 @@ def _measure(
     for t, text in broken_chains(record, evse):
         findings.append(_finding(t, evse, "event_chain", "error", text))
     findings.extend(_remarks(evse, measured))
-    return trace, measured
+    return Subject(evse, rating, trace, measured)
 
 
 def _recorded(record: Record) -> Findings:

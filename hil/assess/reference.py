@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hil.assess.devices import devices_of, needed, needed_number
 from hil.assess.uncertainty import Term, rectangular
+from hil.errors import RecordError
 
 if TYPE_CHECKING:
     from hil.record.run_folder import Record
@@ -92,6 +93,10 @@ def _certified(
         return _by_class(stated, quantity, where)
     keys = ("gain", "offset", "uncertainty_share", "uncertainty", "coverage_factor")
     gain, offset, share, floor, factor = (needed_number(part, key, where) for key in keys)
+    if factor <= 0.0 or gain <= 0.0 or share < 0.0 or floor < 0.0:
+        raise RecordError(
+            f"{where}: the calibration of its {quantity} cannot be as it stands there"
+        )
     name = f"calibration {needed(calibration, 'certificate', where)}"
     return MeterError(name, share / factor, floor / factor, gain=gain, offset=offset)
 

@@ -72,6 +72,8 @@ class MeterConfig(Model):
     """How often the meter is asked."""
     measures: Name
     """The EVSE whose supply the meter is wired into."""
+    calibration: Name | None = None
+    """Its certificate in ``configs/calibration``; without one, the class of its profile counts."""
     answer_within: PositiveSeconds = 0.5
 
 
@@ -179,6 +181,14 @@ class VirtualConfig(Model):
     grid: GridConfig = GridConfig()
 
 
+class ClockConfig(Model):
+    """The computer's clock, as whoever runs the bench vouches for it."""
+
+    source: Literal["ptp", "gps", "ntp", "free-running"]
+    uncertainty: PositiveSeconds
+    """How far the calendar time of the computer may be off."""
+
+
 class BenchConfig(Model):
     """One physical bench: what is wired to what, at which address."""
 
@@ -190,6 +200,8 @@ class BenchConfig(Model):
     """Names that a scenario may use for several EVSEs at once."""
     safe_state: SafeState
     telemetry: TelemetryConfig | None = None
+    clock: ClockConfig | None = None
+    """What the computer's clock is set by; limits that certify need to know."""
     virtual: VirtualConfig | None = None
     served_twins: list[Name] = Field(default_factory=list)
     """Devices that are twins served by another process (``hil virtual``): the run goes by the real

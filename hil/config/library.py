@@ -23,6 +23,7 @@ class Kind(Enum):
     EVSE = "configs/evses"
     LIMITS = "configs/limits"
     PERSONALITY = "configs/virtual"
+    CALIBRATION = "configs/calibration"
 
     @property
     def noun(self) -> str:

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from hil.config.base import NAME_PATTERN, Model
 from hil.config.bench import BenchConfig
+from hil.config.calibration import Calibration
 from hil.config.library import Kind, find, names, nearest
 from hil.config.limits import LimitsConfig
 from hil.config.personalities import Personality, VirtualEvse, VirtualMeter, VirtualVehicle
@@ -31,6 +32,7 @@ _MODELS: dict[Kind, Any] = {
     Kind.EVSE: EvseProfile,
     Kind.LIMITS: LimitsConfig,
     Kind.PERSONALITY: Personality,
+    Kind.CALIBRATION: Calibration,
 }
 
 _PLAIN_WORDS = {
@@ -154,6 +156,8 @@ class Bench:
     source: Source
     meters: dict[str, MeterProfile]
     """Profile by the meter's name on the bench."""
+    calibrations: dict[str, Calibration]
+    """Certificate by the meter's name; meters without one are missing."""
     evses: dict[str, EvseProfile]
     virtual_evses: dict[str, VirtualEvse]
     virtual_vehicles: dict[str, VirtualVehicle]
@@ -210,6 +214,11 @@ def load_bench(text: str) -> Bench:
     evses = {
         name: (evse.profile, ("evses", name, "profile")) for name, evse in config.evses.items()
     }
+    calibrations = {
+        name: (meter.calibration, ("meters", name, "calibration"))
+        for name, meter in config.meters.items()
+        if meter.calibration is not None
+    }
     virtual = config.virtual
     chosen = {
         part: {
@@ -222,6 +231,7 @@ def load_bench(text: str) -> Bench:
         config=config,
         source=loaded.source,
         meters=collect.load_all(Kind.METER, meters, MeterProfile),
+        calibrations=collect.load_all(Kind.CALIBRATION, calibrations, Calibration),
         evses=collect.load_all(Kind.EVSE, evses, EvseProfile),
         virtual_evses=collect.load_all(Kind.PERSONALITY, chosen["evses"], VirtualEvse),
         virtual_vehicles=collect.load_all(Kind.PERSONALITY, chosen["vehicles"], VirtualVehicle),

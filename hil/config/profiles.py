@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from hil.config.base import Model, Name
-from hil.config.units import PositiveSeconds, RefreshTime, Seconds
+from hil.config.units import PositiveFraction, PositiveSeconds, RefreshTime, Seconds
 from hil.quantities import Phase, Quantity
 
 RegisterType = Literal["u16", "s16", "u32", "s32", "u64", "s64", "f32", "f64"]
@@ -46,6 +46,27 @@ class Golden(Model):
     value: float
 
 
+class MeterAccuracy(Model):
+    """Limits of error by the maker's class, for a meter without a certificate."""
+
+    class_: Annotated[str, Field(alias="class", min_length=1)]
+    power: PositiveFraction
+    """Largest error of the active power, as a share of the reading."""
+    voltage: PositiveFraction
+    current: PositiveFraction
+    source: str
+
+    def facts(self) -> dict[str, float | str]:
+        """What the manifest keeps of it."""
+        return {
+            "class": self.class_,
+            "power": self.power,
+            "voltage": self.voltage,
+            "current": self.current,
+            "source": self.source,
+        }
+
+
 class MeterProfile(Model):
     """A meter's register map and its habits."""
 
@@ -62,6 +83,9 @@ class MeterProfile(Model):
     """How often the meter's own values change; ``unknown`` (None) where nobody has measured it."""
     averaging: Seconds = 0.0
     """Window over which the meter averages a value, where known."""
+    accuracy: MeterAccuracy | None = None
+    """Left out where nobody knows its class: then the uncertainty lacks the meter's own error, and
+    the result says so."""
     request_gap: Seconds = 0.0
     """Pause the meter needs between two requests."""
     registers: Annotated[list[Register], Field(min_length=1)]

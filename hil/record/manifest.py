@@ -78,12 +78,14 @@ def build_manifest(
         "libraries": _library_versions(),
         "clock": {
             "kind": clock.kind.value,
+            **_vouched(bench),
             "epoch_utc": _utc(clock.epoch_utc),
             "started_utc": _utc(clock.started_utc),
             "ended_utc": _utc(datetime.now(UTC)) if over else None,
             "bench_s": clock.now() if over else None,
             "wall_s": clock.wall_s() if over else None,
             "speedup": clock.speedup() if over else None,
+            "calendar_drift_s": clock.calendar_drift_s() if over else None,
         },
         "state": ending.state,
         "detail": ending.detail,
@@ -94,6 +96,15 @@ def build_manifest(
         "limits": limits,
         "devices": _devices(bench, identities),
         "files": dict(files),
+    }
+
+
+def _vouched(bench: Bench) -> dict[str, Any]:
+    """What the bench file says of the computer's clock."""
+    clock = bench.config.clock
+    return {
+        "source": clock.source if clock else None,
+        "uncertainty_s": clock.uncertainty if clock else None,
     }
 
 
@@ -127,6 +138,10 @@ def _devices(bench: Bench, identities: Mapping[str, Any]) -> dict[str, Any]:
             "poll_s": 1.0 / meter.poll,
             "refresh_s": profile.refresh,
             "averaging_s": profile.averaging,
+            "accuracy": profile.accuracy.facts() if profile.accuracy else None,
+            "calibration": (
+                bench.calibrations[name].facts() if name in bench.calibrations else None
+            ),
         }
     for name, pilot in config.pilots.items():
         devices[name] = {

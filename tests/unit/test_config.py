@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jsonschema_rs
 import pytest
+from bench_files import changed_bench
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -171,3 +172,54 @@ def test_what_a_bench_cannot_be(tmp_path: Path, old: str, new: str, words: str) 
 def test_place_of_a_missing_key_is_its_parent() -> None:
     source = parse_yaml("a:\n  b: 1\n", "f.yaml")
     assert source.problem(("a", "c"), "is missing") == "f.yaml:2:3: a.c: is missing"
+
+
+CALIBRATION = """\
+calibration: em-1
+device: {maker: A, model: B, serial: "7"}
+certificate: C-1
+laboratory: L
+date: 2026-01-15
+due: 2027-01-15
+power: {gain: 0.999, uncertainty: 0.1 %, floor: 0.5 W}
+"""
+
+
+def test_a_certificate_becomes_facts_in_si_units() -> None:
+    facts = load_text(Kind.CALIBRATION, CALIBRATION, "em-1.yaml").facts()
+    assert facts["due"] == "2027-01-15"
+    assert facts["power"] == {
+        "gain": 0.999,
+        "offset": 0.0,
+        "uncertainty_share": pytest.approx(0.001),
+        "uncertainty": 0.5,
+        "coverage_factor": 2.0,
+    }
+    assert "voltage" not in facts
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("due: 2027-01-15", "due: 2026-01-15", "not after"),
+        ("due: 2027-01-15", "due: 15.01.2027", "is not a day"),
+        ("due: 2027-01-15", "due: 2027-02-30", "is not a day"),
+        ("0.1 %", "0.001", "has no unit"),
+        ("0.5 W", "500 mA", "not a unit accepted"),
+        ("gain: 0.999", "gain: 999", "less than 2"),
+        ("gain: 0.999", "gian: 0.999", "did you mean gain"),
+    ],
+)
+def test_a_certificate_that_cannot_be_is_refused(old: str, new: str, words: str) -> None:
+    assert old in CALIBRATION
+    problems = problems_of(Kind.CALIBRATION, CALIBRATION.replace(old, new))
+    assert any(words in problem for problem in problems), problems
+
+
+def test_a_bench_names_its_certificates(tmp_path: Path) -> None:
+    named = ("poll: 10 Hz", "poll: 10 Hz\n    calibration: example-em540")
+    bench = load_bench(changed_bench(tmp_path, named))
+    assert bench.calibrations["reference"].certificate == "EXAMPLE-0001"
+    assert "calibration/example-em540.yaml" in bench.files
+    with pytest.raises(ConfigError, match="did you mean example-em540"):
+        load_bench(changed_bench(tmp_path, (named[0], named[1].replace("em540", "em541"))))

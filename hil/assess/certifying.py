@@ -1,0 +1,88 @@
+"""What stands in the way of a verdict that is to be signed.
+
+Under limits that certify, nothing is judged with a virtual device, with a reference meter whose
+calibration is missing or not valid on the day of the run, or by a clock that nobody vouches for or
+that is too poor for the times that are judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hil.assess.devices import devices_of, needed
+from hil.assess.trace import Trace
+from hil.config.limits import LimitsConfig, TimeLimit
+
+if TYPE_CHECKING:
+    from hil.record.run_folder import Record
+
+DRIFT_SHARE = 200e-6
+"""Drift of a computer's clock beside its calendar that is nothing out of the ordinary (bench
+convention): twice what a quartz of 100 ppm does."""
+DRIFT_LEAST_S = 0.05
+"""The same for short runs: reading two clocks one after the other takes time."""
+
+
+def obstacles(
+    record: Record, traces: Sequence[Trace | None], limits: LimitsConfig
+) -> tuple[str, ...]:
+    """Every reason why limits that certify do not apply; none where they do not certify."""
+    if not limits.certifying:
+        return ()
+    return tuple(
+        dict.fromkeys((*_virtual(record), *_uncalibrated(traces), *_clock(record, limits)))
+    )
+
+
+def _virtual(record: Record) -> Iterator[str]:
+    names = [name for name, facts in _devices(record).items() if facts.get("virtual")]
+    if names:
+        yield f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} virtual"
+
+
+def _devices(record: Record) -> dict[str, Any]:
+    roles = ("evse", "meter", "pilot")
+    return {name: facts for role in roles for name, facts in devices_of(record, role).items()}
+
+
+def _uncalibrated(traces: Sequence[Trace | None]) -> Iterator[str]:
+    for trace in traces:
+        if trace is not None and trace.reference.problem:
+            yield trace.reference.problem
+
+
+def _clock(record: Record, limits: LimitsConfig) -> Iterator[str]:
+    clock = needed(record.manifest, "clock", "the manifest")
+    if needed(clock, "kind", "the manifest's clock") != "real":
+        yield "time was simulated"
+        return
+    uncertainty_s = clock.get("uncertainty_s")
+    if not isinstance(uncertainty_s, (int, float)) or clock.get("source") is None:
+        yield "the bench file does not say what the computer's clock is set by ('clock')"
+        return
+    if clock["source"] == "free-running":
+        yield "the computer's clock is free-running"
+    shortest_s = shortest_limit_s(limits)
+    if shortest_s is not None and uncertainty_s > limits.clock_share * shortest_s:
+        yield (
+            f"the computer's clock is uncertain by {uncertainty_s:g} s, more than "
+            f"{100 * limits.clock_share:g} % of the shortest limit, {shortest_s:g} s"
+        )
+    if stepped_s(record) is not None:
+        yield "the computer's calendar was set during the run, or the computer slept"
+
+
+def shortest_limit_s(limits: LimitsConfig) -> float | None:
+    """The shortest of all limits of time; ``None`` without any."""
+    every = (getattr(limits.attributes, name) for name in type(limits.attributes).model_fields)
+    return min((one.at_most for one in every if isinstance(one, TimeLimit)), default=None)
+
+
+def stepped_s(record: Record) -> float | None:
+    """By how much the calendar left the run's clock, if that is more than a drift."""
+    clock = record.manifest.get("clock", {})
+    drift_s, length_s = clock.get("calendar_drift_s"), clock.get("bench_s")
+    if not isinstance(drift_s, (int, float)) or not isinstance(length_s, (int, float)):
+        return None
+    return float(drift_s) if abs(drift_s) > max(DRIFT_LEAST_S, DRIFT_SHARE * length_s) else None
