@@ -246,6 +246,7 @@ def _manifest(car: Car, meter: Meter, pilot: bool) -> dict[str, Any]:
             "poll_s": meter.poll_s,
             "refresh_s": meter.refresh_s,
             "averaging_s": meter.averaging_s,
+            "accuracy": {"class": "exact", "power": 0.0, "voltage": 0.0, "current": 0.0},
         },
     }
     if pilot:

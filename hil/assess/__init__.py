@@ -15,11 +15,13 @@ To be read in this order; each module uses those before it:
 - ``response``: the instants of one response, by whichever of the two serves;
 - ``tracking``: accuracy and precision;
 - ``outcome``: everything about one step: what became of it, its instants, its figures;
+- ``plausibility``: steps whose meter contradicts itself;
 - ``attribution``: responses that belong to an earlier setpoint;
 - ``doubts``: steps that should have told a figure and did not;
 - ``verdict``: the decision rules, and the risk in them;
 - ``certifying``: what stands in the way of a verdict that is to be signed;
 - ``entry``: one attribute as it stands in the result, with its budget and its verdict;
+- ``rates``: ramp rates, W/s;
 - ``summary``: from all steps of an EVSE to its attributes;
 - ``chain``: the delays of all steps, link by link;
 - ``evaluate``: from the record to ``result.json``.

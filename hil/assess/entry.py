@@ -13,7 +13,7 @@ from hil.assess.verdict import Ruling, Verdict, decide, probability_beyond
 
 Group = Literal["practical", "chain", "character"]
 """Where a report shows it: the practical attributes of the literature, the delays, the rest."""
-Unit = Literal["s", "W", "A", "Wh", "%", "1"]
+Unit = Literal["s", "W", "A", "Wh", "W/s", "1"]
 
 
 class Figure(NamedTuple):

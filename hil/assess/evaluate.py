@@ -13,6 +13,7 @@ from hil.assess.chain import chain
 from hil.assess.devices import Rating, devices_of, metered, needed, pilots_of, rating_of
 from hil.assess.doubts import answered_late, phases_changed
 from hil.assess.outcome import NO_RESPONSE, Bench, Measured, measure
+from hil.assess.plausibility import plausible
 from hil.assess.steps import broken_chains, cut
 from hil.assess.summary import attributes
 from hil.assess.trace import Trace, trace_of
@@ -170,6 +171,7 @@ def _measure(record: Record, evse: str, limits: LimitsConfig, findings: Findings
         bench = Bench(trace, supply, rating, limits.definitions, ends_s)
     steps = cut(record, evse, ends_s)
     measured = attributed([measure(step, bench, rating) for step in steps], rating)
+    measured = plausible(measured, rating)
     for t, text in broken_chains(record, evse):
         findings.append(_finding(t, evse, "event_chain", "error", text))
     findings.extend(_remarks(evse, measured))
@@ -226,7 +228,10 @@ def _remarks_on(evse: str, one: Measured) -> Findings:
     step = one.step
     what = f"setpoint {step.number} ({step.setpoint})"
     remarks: Findings = []
-    if one.pause_ignored:
+    if one.implausible:
+        text = f"{what}: {one.reason}"
+        remarks.append(_finding(step.sent_s, evse, "meter_implausible", "error", text))
+    elif one.pause_ignored:
         text = f"{what} was acknowledged and the pause not followed: {one.reason}"
         remarks.append(_finding(step.sent_s, evse, "pause_not_followed", "error", text))
     elif one.late:

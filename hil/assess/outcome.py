@@ -106,6 +106,8 @@ class Measured(NamedTuple):
     """Whether the response in its hold belongs to an earlier setpoint."""
     pause_ignored: bool = False
     """Whether power flows on although the setpoint lets no car charge."""
+    implausible: bool = False
+    """Whether the meter contradicts itself, so that nothing it says of the step counts."""
 
 
 def measure(step: Step, bench: Bench | None, rating: Rating) -> Measured:
@@ -128,6 +130,12 @@ def not_attributable(known: Measured, why: str) -> Measured:
     """A step whose response belongs to an earlier setpoint: its levels stand, its times do not."""
     why = f"the response belongs to an earlier setpoint: {why}"
     return _without_times(known)._replace(outcome=NOT_MEASURED, reason=why, late=True)
+
+
+def without_figures(known: Measured) -> Measured:
+    """The same step with nothing that rests on the meter but its levels."""
+    known = _without_times(known)._replace(pause_ignored=False)
+    return known._replace(accuracy=None, accuracy_current=None, precision=None)
 
 
 def _without_times(known: Measured) -> Measured:

@@ -18,6 +18,7 @@ from hil.assess.doubts import (
 )
 from hil.assess.entry import Bound, Figure, Group, entry, figure_of, judged
 from hil.assess.outcome import Measured
+from hil.assess.rates import ramp_rates
 from hil.assess.trace import Trace
 from hil.assess.tracking import repeatability
 from hil.assess.uncertainty import Estimate
@@ -167,6 +168,7 @@ def attributes(
         _accuracy(target, delivering, metered, rating, limits.accuracy, ruling),
         _precision(target, allowing, trace, metered, rating, limits.precision, ruling),
         *map(time, MORE_TIMES),
+        *ramp_rates(target, isolated, trace, metered),
         _accuracy_current(target, allowing, metered, limits.accuracy_current, ruling),
     ]
 

@@ -195,7 +195,9 @@ def test_a_damaged_certificate_in_the_record_is_a_clear_error() -> None:
 
 
 def test_a_meter_of_which_nobody_knows_the_error_is_a_finding() -> None:
-    codes = {one["code"] for one in evaluate(make(HOLDS).record, limits_of())["findings"]}
+    record = make(HOLDS).record
+    record.manifest["devices"]["reference"]["accuracy"] = None
+    codes = {one["code"] for one in evaluate(record, limits_of())["findings"]}
     assert "meter_error_unknown" in codes
     codes = {one["code"] for one in evaluate(real_bench(), limits_of())["findings"]}
     assert "meter_error_unknown" not in codes
