@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from hil.assess.attribution import attributed
 from hil.assess.devices import Rating, devices_of, metered, needed, pilots_of, rating_of
 from hil.assess.doubts import answered_late, phases_changed
-from hil.assess.outcome import NO_RESPONSE, Bench, Measured, measure
+from hil.assess.measure import measure_all
+from hil.assess.outcome import NO_RESPONSE, Bench, Measured
 from hil.assess.steps import broken_chains, cut
 from hil.assess.summary import attributes
 from hil.assess.trace import Trace, trace_of
@@ -130,7 +131,7 @@ def _measure(
         supply = supply_of(record, trace.device, trace.reference)
         bench = Bench(trace, supply, rating, limits.definitions, ends_s)
     steps = cut(record, evse, ends_s)
-    measured = attributed([measure(step, bench, rating) for step in steps], rating)
+    measured = attributed(measure_all(steps, bench, rating), rating)
     for t, text in broken_chains(record, evse):
         findings.append(_finding(t, evse, "event_chain", "error", text))
     findings.extend(_remarks(evse, measured))

@@ -10,7 +10,7 @@ with the uncertainty that goes with it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -259,3 +259,9 @@ def _by_weighing(
         ramp_standard_s=max(math.sqrt(max(ramp, 0.0)), least_s),
     )
     return timing, weighed.course
+
+
+def time_responses(
+    trace: Trace, passages: Sequence[Passage], definitions: Definitions
+) -> list[Timing]:
+    return [time_response(trace, one, definitions) for one in passages]
