@@ -236,7 +236,8 @@ def _complete(
     if commanded and sign != commanded and not _towards(known, levels):
         text = f"the power changed by {change_w:.0f} W, the other way than commanded"
         return _Known(known._replace(outcome=NO_RESPONSE, reason=text))
-    passage = Passage(values, before, after, step.sent_s, step.ends_s, settle_w, departs)
+    begins = int(np.searchsorted(bench.trace.values.t, values.t[0]))
+    passage = Passage(values, before, after, step.sent_s, step.ends_s, settle_w, departs, begins)
     return _Known(known, passage)
 
 

@@ -76,6 +76,8 @@ class Passage(NamedTuple):
     settle_band_w: float
     departs: int
     """Index of the first value outside the departure band."""
+    begins: int
+    """Index of the first value among all of its trace."""
 
     @property
     def change_w(self) -> float:
@@ -166,7 +168,7 @@ def _statistics(power_w: Array, apart: int, blocks: int) -> Iterator[Level]:
     )
     counted = (number, max(number / apart, 1.0), blocks - 1.0)
     for told in zip(*(column.tolist() for column in columns), strict=True):
-        yield Level(*told, *counted)
+        yield Level(*(*told, *counted))
 
 
 def _rough_w(power_w: Array, apart: int) -> Array | float:
