@@ -6,7 +6,7 @@ the work when it has converged, so none depends on which others are fitted besid
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,18 @@ class Fits(NamedTuple):
     freedom: Array
     """(n,): rows less parameters."""
 
+    def of(self, places: Any) -> Fits:
+        """Some of them."""
+        return Fits(self.courses.of(places), *(column[places] for column in self[1:]))
+
+    def with_others(self, places: Any, others: Fits) -> Fits:
+        """These, with others in some places."""
+        for column, other in zip(
+            (*self.courses, *self[1:]), (*others.courses, *others[1:]), strict=True
+        ):
+            column[places] = other
+        return self
+
 
 def fit(rows: Rows, start: Courses, jitter_s: float) -> Fits:
     """The best course for the rows of each response; from a ramp too, if ``start`` ends badly.
@@ -59,16 +71,17 @@ def fit(rows: Rows, start: Courses, jitter_s: float) -> Fits:
     if len(bad):
         ramps = start.of(bad)._replace(q=np.full(len(bad), RAMP_Q))
         other = _descend(rows.of(bad), _parameters(ramps))
-        better = _as_fits(other, rows.of(bad)).misfit < found.misfit[bad]
+        fits = _as_fits(other, rows.of(bad))
+        better = fits.misfit < found.misfit[bad]
         at[bad[better]] = other[better]
-        found = _as_fits(at, rows)
+        found = found.with_others(bad[better], fits.of(better))
     added = np.abs(found.slope) * jitter_s
     blurred = np.flatnonzero(np.any(added > _JITTER_SHARE * rows.deviation, axis=1))
     if not len(blurred):
         return found
     rows.deviation[blurred] = np.hypot(rows.deviation[blurred], added[blurred])
-    at[blurred] = _descend(rows.of(blurred), at[blurred])
-    return _as_fits(at, rows)
+    again = rows.of(blurred)
+    return found.with_others(blurred, _as_fits(_descend(again, at[blurred]), again))
 
 
 def _parameters(courses: Courses) -> Array:

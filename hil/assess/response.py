@@ -26,7 +26,7 @@ from hil.assess.weighing import Shown, weigh
 from hil.assess.windows import Indices, alike
 from hil.config.limits import Definitions
 
-_AT_ONCE = 256
+_AT_ONCE = 1024
 """Responses that are timed together, so that memory does not grow with the record."""
 _MOST_ROWS = 64
 """Most rows of a fit, those of the levels aside; more values are joined."""

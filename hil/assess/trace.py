@@ -329,10 +329,13 @@ def _collapsed(trace: Trace, t: Array, power_w: Array) -> Values:
         parts[parts < 3] = 1
     if lead == 0:
         known_s, shown_w, spacing_s, parts = known_s[1:], shown_w[1:], spacing_s[1:], parts[1:]
-    index = np.repeat(np.arange(len(parts)), parts)
-    place = np.arange(len(index)) - np.repeat(np.cumsum(parts) - parts, parts)
-    at_s = known_s[index] + spacing_s[index] * place / parts[index]
-    values_w = shown_w[index]
+    many = np.flatnonzero(parts > 1)
+    more = parts[many] - 1
+    index = np.repeat(many, more)
+    place = 1 + np.arange(len(index)) - np.repeat(np.cumsum(more) - more, more)
+    between_s = known_s[index] + spacing_s[index] * place / parts[index]
+    at_s = np.insert(known_s[:-1], index + 1, between_s)
+    values_w = np.insert(shown_w[:-1], index + 1, shown_w[index])
     if tail:
         return Values(np.append(at_s, known_s[-1]), np.append(values_w, shown_w[-1]))
     return Values(at_s, values_w)

@@ -67,16 +67,27 @@ class Conditions(NamedTuple):
 
 
 def supply_of(record: Record, meter: str, reference: Reference) -> Supply:
-    """Corrected series of a meter's voltages and currents; phases it does not tell are empty."""
+    """Corrected series of a meter's voltages and currents, without readings that are no numbers.
+
+    Phases that it does not tell are empty.
+    """
 
     def corrected(quantity: Quantity, error: MeterError) -> tuple[Series, ...]:
         series = (record.series(meter, quantity, line) for line in LINES)
-        return tuple(one._replace(value=error.corrected(one.value)) for one in series)
+        return tuple(_finite(one, error.corrected(one.value)) for one in series)
 
     return Supply(
         corrected(Quantity.VOLTAGE, reference.voltage),
         corrected(Quantity.CURRENT, reference.current),
     )
+
+
+def _finite(series: Series, value: Array) -> Series:
+    usable = np.isfinite(value)
+    series = series._replace(value=value)
+    if usable.all():
+        return series
+    return series._replace(**{name: one[usable] for name, one in series._asdict().items()})
 
 
 class _Means(NamedTuple):
@@ -136,23 +147,17 @@ def _over(
 
 
 def _means(series: Series, start_s: Array, end_s: Array) -> _Means:
-    """Of a series over windows; readings that are no numbers are left out."""
+    """Of a series over windows."""
     number = len(start_s)
     found = _Means(np.full(number, math.nan), np.zeros(number), np.zeros(number))
-    if not len(series.t):
-        return found
-    finite = np.isfinite(series.value)
-    t, value = series.t, series.value
-    if not finite.all():
-        t, value = t[finite], value[finite]
-    first, last = np.searchsorted(t, start_s), np.searchsorted(t, end_s)
+    first, last = np.searchsorted(series.t, start_s), np.searchsorted(series.t, end_s)
     for places, length in same_length(first, last):
-        readings = rows(value, first[places], length)
-        change = np.abs(np.diff(readings, axis=1))
-        moved = change > 0.0
+        readings = rows(series.value, first[places], length)
+        change = np.abs(readings[:, 1:] - readings[:, :-1])
         # A value that is repeated is no new one.
-        news = 1 + np.count_nonzero(moved, axis=1)
-        least = np.where(moved, change, np.inf).min(axis=1, initial=np.inf)
+        news = 1 + np.count_nonzero(change, axis=1)
+        change[change == 0.0] = np.inf
+        least = change.min(axis=1, initial=np.inf)
         finest = SINGLE_PRECISION * np.abs(readings).max(axis=1)
         found.mean[places] = readings.mean(axis=1)
         found.standard[places] = readings.std(axis=1) / np.sqrt(news)
