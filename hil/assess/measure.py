@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +30,7 @@ from hil.assess.passage import (
     Level,
     Passage,
     Timing,
+    Told,
     depart_band_w,
     leaves,
     levels,
@@ -37,7 +38,7 @@ from hil.assess.passage import (
 )
 from hil.assess.response import time_responses
 from hil.assess.steps import Direction, Step
-from hil.assess.trace import Values, holed, refreshed
+from hil.assess.trace import Values, holed
 from hil.assess.tracking import conditions, requested_w
 from hil.assess.uncertainty import rectangular
 from hil.j1772 import MINIMUM_CURRENT_A
@@ -71,7 +72,11 @@ def measure_all(steps: Sequence[Step], bench: Bench | None, rating: Rating) -> l
     for n in set(answered) - set(plugged):
         why = "no vehicle was plugged in, or charging had been stopped"
         found[n] = found[n]._replace(reason=why)
-    known = [_judged(one, bench) for one in _with_levels([found[n] for n in plugged], bench)]
+    metered = [found[n] for n in plugged]
+    known = [
+        _judged(one, told, bench)
+        for one, told in zip(_with_levels(metered, bench), _told(metered, bench), strict=True)
+    ]
     moving = [one.passage for one in known if one.passage is not None]
     timings = iter(time_responses(bench.trace, moving, bench.definitions))
     for n, (one, passage) in zip(plugged, known, strict=True):
@@ -111,6 +116,17 @@ def _with_levels(known: Sequence[Measured], bench: Bench) -> list[Measured]:
     ]
 
 
+def _told(known: Sequence[Measured], bench: Bench) -> Iterator[Told]:
+    """What the meter said around each step."""
+    t, power_w = bench.trace.values
+    sent_s = np.array([one.step.sent_s for one in known])
+    begins = np.searchsorted(t, sent_s - bench.definitions.pre_window).tolist()
+    sent = np.searchsorted(t, sent_s, side="right").tolist()
+    ends = np.searchsorted(t, [one.step.ends_s for one in known]).tolist()
+    for first, after, last in zip(begins, sent, ends, strict=True):
+        yield Told(Values(t[first:last], power_w[first:last]), first, after - first)
+
+
 def _attributed(known: Measured, rating: Rating) -> Measured:
     """A step in which the pilot turned to the setpoint before has no response of its own."""
     late_s = known.step.late_edge_s(rating)
@@ -134,9 +150,9 @@ def _levels(bench: Bench, start_s: Array, end_s: Array) -> list[Level | None]:
     return found
 
 
-def _judged(known: Measured, bench: Bench) -> _Known:
+def _judged(known: Measured, told: Told, bench: Bench) -> _Known:
     """What the levels say of a step, and its passage between them if it has one."""
-    step, at, before = known.step, known.at, known.before
+    at, before = known.at, known.before
     if known.late or at is None:
         return _Known(known)
     floor_w = bench.definitions.depart_floor * at.voltage_v * at.phases
@@ -150,10 +166,9 @@ def _judged(known: Measured, bench: Bench) -> _Known:
     band_w = depart_band_w(before, known.after, floor_w, bench.definitions)
     resolvable = _expected_w(known, bench) > 2.0 * band_w
     known = known._replace(resolvable=resolvable, depart_band_w=band_w)
-    values = refreshed(bench.trace, step.sent_s - bench.definitions.pre_window, step.ends_s)
     if known.after is None:
-        return _Known(_cut_short(known, values, before, band_w, bench))
-    return _complete(known, values, (before, known.after), band_w, bench)
+        return _Known(_cut_short(known, told, before, band_w, bench))
+    return _complete(known, told, (before, known.after), band_w, bench)
 
 
 def _starts(known: Measured, before: Level, bench: Bench) -> bool:
@@ -186,9 +201,7 @@ def _expected_w(known: Measured, bench: Bench) -> float:
     return abs(change_a) * known.at.voltage_v * known.at.phases
 
 
-def _cut_short(
-    known: Measured, values: Values, before: Level, band_w: float, bench: Bench
-) -> Measured:
+def _cut_short(known: Measured, told: Told, before: Level, band_w: float, bench: Bench) -> Measured:
     """A step whose level afterwards is not known: at most its departure can be told."""
     step, trace = known.step, bench.trace
     if step.ends_s - step.sent_s >= bench.definitions.steady_window:
@@ -200,22 +213,21 @@ def _cut_short(
     if known.direction == "none" and step.previous is not None:
         return interrupted
     hold_s = bench.definitions.depart_hold
-    start = int(np.searchsorted(values.t, step.sent_s, side="right"))
     found = [
         (departs, sign)
         for sign in ((1, -1) if known.direction == "none" else (_SIGNS[known.direction],))
-        if (departs := leaves(values, start, before.mean_w, band_w, sign, hold_s)) is not None
+        if (departs := leaves(told, before.mean_w, band_w, sign, hold_s)) is not None
     ]
     if not found:
         return interrupted
     departs, sign = min(found)
     noise_w = math.hypot(before.deviation_w, rectangular(0.5 * trace.resolution_w))
-    dated = date_back(trace, values, before.mean_w, departs, sign, noise_w, 3.0 * band_w)
+    dated = date_back(trace, told.values, before.mean_w, departs, sign, noise_w, 3.0 * band_w)
     return with_times(known, INTERRUPTED, why, Timing(*dated), sign, trace)
 
 
 def _complete(
-    known: Measured, values: Values, levels: tuple[Level, Level], band_w: float, bench: Bench
+    known: Measured, told: Told, levels: tuple[Level, Level], band_w: float, bench: Bench
 ) -> _Known:
     """A step with both levels: whether the power moved, as commanded."""
     step, (before, after) = known.step, levels
@@ -227,17 +239,15 @@ def _complete(
         return _Known(known._replace(outcome=FOLLOWED, reason=reason))
     settle_w = settle_band_w(before, after, bench.trace.resolution_w, bench.definitions)
     known = known._replace(settle_band_w=settle_w)
-    start = int(np.searchsorted(values.t, step.sent_s, side="right"))
     hold_s = bench.definitions.depart_hold
-    departs = leaves(values, start, before.mean_w, band_w, sign, hold_s)
+    departs = leaves(told, before.mean_w, band_w, sign, hold_s)
     if abs(change_w) <= band_w or departs is None:
         text = f"the power changed by {change_w:.0f} W; less than {band_w:.0f} W cannot be told"
         return _Known(known._replace(outcome=NO_RESPONSE, reason=text))
     if commanded and sign != commanded and not _towards(known, levels):
         text = f"the power changed by {change_w:.0f} W, the other way than commanded"
         return _Known(known._replace(outcome=NO_RESPONSE, reason=text))
-    begins = int(np.searchsorted(bench.trace.values.t, values.t[0]))
-    passage = Passage(values, before, after, step.sent_s, step.ends_s, settle_w, departs, begins)
+    passage = Passage(told, before, after, step.sent_s, step.ends_s, settle_w, departs)
     return _Known(known, passage)
 
 

@@ -65,10 +65,20 @@ class Level(NamedTuple):
         return abs(self.drift_w) > max(tolerance_w, halves_w)
 
 
-class Passage(NamedTuple):
-    """The material of one response: what the meter said from before it to the end of the hold."""
+class Told(NamedTuple):
+    """What the meter said from before a setpoint to the end of its hold."""
 
     values: Values
+    begins: int
+    """Index of the first of them among all values of the trace."""
+    sent: int
+    """Index of the first of them after the setpoint was sent."""
+
+
+class Passage(NamedTuple):
+    """The material of one response."""
+
+    told: Told
     before: Level
     after: Level
     sent_s: float
@@ -76,8 +86,11 @@ class Passage(NamedTuple):
     settle_band_w: float
     departs: int
     """Index of the first value outside the departure band."""
-    begins: int
-    """Index of the first value among all of its trace."""
+
+    @property
+    def values(self) -> Values:
+        """What the meter said from before it to the end of the hold."""
+        return self.told.values
 
     @property
     def change_w(self) -> float:
@@ -204,14 +217,15 @@ def settle_band_w(
     )
 
 
-def leaves(
-    values: Values, start: int, before_w: float, band_w: float, sign: int, hold_s: float
-) -> int | None:
-    """Index of the first value from ``start`` on that leaves the band on one side, for ``hold_s``.
+def leaves(told: Told, before_w: float, band_w: float, sign: int, hold_s: float) -> int | None:
+    """Index of the first value after sending that leaves the band on one side, for ``hold_s``.
 
     ``None`` if there is none, or the values end before it has held.
     """
-    outside = sign * (values.power_w[start:] - before_w) > band_w
+    edge_w = before_w + sign * band_w
+    values, start = told.values, told.sent
+    power_w = values.power_w[start:]
+    outside = power_w > edge_w if sign > 0 else power_w < edge_w
     at, number = 0, len(outside)
     while at < number:
         at += int(outside[at:].argmax())

@@ -116,17 +116,21 @@ def _relapsed(trace: Trace, passage: Passage, timing: Timing, relapse_s: float) 
 
 
 def _sketch(trace: Trace, passage: Passage, definitions: Definitions) -> _Sketch:
-    t, progress = passage.values.t, passage.progress()
+    progress = passage.progress()
     noise = passage.noise_w(trace) / abs(passage.change_w)
-    length = min(int((noise / 0.04) ** 2) + 1, max(len(t) // 8, 1))
+    length = min(int((noise / 0.04) ** 2) + 1, max(len(progress) // 8, 1))
     smooth = progress
     if length > 1:
         smooth = np.convolve(progress, np.full(length, 1.0 / length), mode="same")
-    first = max(int(np.searchsorted(t, passage.sent_s)), 1)
+    first = max(passage.told.sent, 1)
     above = smooth[first:] >= definitions.ramp_high
-    high = first + int(above.argmax()) if above.any() else len(t) - 1
-    below = smooth[:high][::-1] <= definitions.ramp_low
-    low = high - 1 - int(below.argmax()) if below.any() else first - 1
+    high = first + int(above.argmax())
+    if not above[high - first]:
+        high = len(progress) - 1
+    below = smooth[high - 1 :: -1] <= definitions.ramp_low
+    low = high - 1 - int(below.argmax())
+    if not below[high - 1 - low]:
+        low = first - 1
     margin = max(_LEAST_MARGIN, 3.0 * noise)
     way = progress[max(low - 1, 0) : high + 2]
     on_the_way = int(np.count_nonzero((way > margin) & (way < 1.0 - margin)))
@@ -192,7 +196,7 @@ def _spans(
 ) -> tuple[_Spans, Courses]:
     """The values of each fit, and where it starts from."""
     t = trace.values.t
-    begins = np.array([passage.begins for passage in passages])
+    begins = np.array([passage.told.begins for passage in passages])
     low_s = t[begins + [sketch.low for sketch in sketches]]
     high_s = t[begins + [sketch.high for sketch in sketches]]
     length_s = np.maximum(high_s - low_s, trace.cadence_s)

@@ -71,7 +71,7 @@ def relapsed_s(
     """Until when at least each power was outside its settling band once more; ``None`` if never."""
     found: list[float | None] = [None] * len(passages)
     first = _clear(trace, passages, timings)
-    last = np.array([one.begins + len(one.values.t) for one in passages])
+    last = np.array([one.told.begins + len(one.values.t) for one in passages])
     after_w = np.array([passage.after.mean_w for passage in passages])
     band_w = np.array([passage.settle_band_w for passage in passages])
     spread_w = _spread_w(trace, passages)
@@ -94,7 +94,7 @@ def _clear(
     """
     blur_s = trace.averaging_s + trace.cadence_s
     clear_s = [(one.settled_s or 0.0) + blur_s + 2.0 * one.ramp_standard_s for one in timings]
-    ends = [passage.begins + len(passage.values.t) for passage in passages]
+    ends = [passage.told.begins + len(passage.values.t) for passage in passages]
     return np.minimum(np.searchsorted(trace.values.t, clear_s), ends)
 
 
