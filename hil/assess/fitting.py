@@ -23,7 +23,7 @@ _ITERATIONS = 60
 """Most moves of a fit, for one that goes on gaining a little for ever."""
 _GOOD_ENOUGH = 1e-6
 """A fit ends when another move would better it by less than this share."""
-_LEAST_DAMPING, _MOST_DAMPING = 1e-9, 1e9
+_LEAST_DAMPING, _FIRST_DAMPING, _MOST_DAMPING = 1e-9, 1e-3, 1e9
 _GOOD_MISFIT = 1.2
 """A fit that misses by more, in standard deviations, is tried again from a ramp."""
 _JITTER_SHARE = 0.1
@@ -143,23 +143,25 @@ def _descend(rows: Rows, start: Array) -> Array:
     """Parameters of the least weighted sums of squares that can be reached from a start, (n, 5)."""
     found = start.copy()
     here = _look(start, rows)
-    damping = np.full(len(start), 1e-2)
+    damping = np.full(len(start), _FIRST_DAMPING)
     places = np.arange(len(start))
+    gained = np.full(len(start), np.inf)
     for _ in range(_ITERATIONS):
-        there = _look(_next(here, damping), rows)
-        better = there.cost <= here.cost
-        gained = here.cost - there.cost
-        ends = better & (gained <= _GOOD_ENOUGH * there.cost + 1e-12)
-        here = _Points(*(_where(better, *pair) for pair in zip(there, here, strict=True)))
-        damping = np.where(better, np.maximum(damping / 5.0, _LEAST_DAMPING), damping * 6.0)
-        ends |= damping > _MOST_DAMPING
-        if ends.any():
-            found[places[ends]] = here.at[ends]
-            left = ~ends
-            here, rows = _Points(*(column[left] for column in here)), rows.of(left)
-            damping, places = damping[left], places[left]
+        move = _move(here, damping)
+        # As far as the cost is square, this is what is left to gain.
+        to_gain = np.minimum(-np.sum(move * here.uphill, axis=1), gained)
+        goes_on = (to_gain > _GOOD_ENOUGH * here.cost) & (damping < _MOST_DAMPING)
+        if not goes_on.all():
+            found[places[~goes_on]] = here.at[~goes_on]
+            here, rows = _Points(*(column[goes_on] for column in here)), rows.of(goes_on)
+            move, damping, places = move[goes_on], damping[goes_on], places[goes_on]
             if not len(places):
                 return found
+        there = _look(_moved(here.at, move), rows)
+        better = there.cost <= here.cost
+        gained = np.where(better, here.cost - there.cost, np.inf)
+        here = _Points(*(_where(better, *pair) for pair in zip(there, here, strict=True)))
+        damping = np.where(better, np.maximum(damping / 5.0, _LEAST_DAMPING), damping * 6.0)
     found[places] = here.at
     return found
 
@@ -168,15 +170,20 @@ def _where(chosen: NDArray[np.bool_], one: Array, other: Array) -> Array:
     return np.where(chosen.reshape(-1, *(1,) * (one.ndim - 1)), one, other)
 
 
-def _next(points: _Points, damping: Array) -> Array:
-    """Where a damped move leads from each."""
+def _move(points: _Points, damping: Array) -> Array:
+    """(n, 5): a damped move from each towards the least cost."""
     diagonal = np.einsum("nii->ni", points.normal)
     diagonal = diagonal + 1e-12 * diagonal.sum(axis=1, keepdims=True)
     damped = points.normal.copy()
     np.einsum("nii->ni", damped)[...] += damping[:, None] * diagonal
     move = np.linalg.solve(damped, -points.uphill[:, :, None])[:, :, 0]
+    return move.astype(np.float64, copy=False)
+
+
+def _moved(at: Array, move: Array) -> Array:
+    """Where moves lead, within what is allowed."""
     move[:, 1] = np.clip(move[:, 1], -1.0, 1.0)
-    at: Array = points.at + move
+    at = at + move
     at[:, 2] = np.clip(at[:, 2], _LEAST_Q, _MOST_Q)
     return at
 

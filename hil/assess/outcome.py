@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 from hil.assess.devices import Rating
@@ -130,6 +131,7 @@ def with_delays(known: Measured, rating: Rating) -> Measured:
     return known._replace(communication=communication, pilot_s=pilot_s, evse_delay=delay)
 
 
+@lru_cache(maxsize=256)
 def _even(name: str, standard: float) -> Term:
     """A term that lies anywhere within a width, alike for all of a run."""
     return Term(name, standard, shared=True, rectangular=True)

@@ -19,7 +19,7 @@ from hil.assess.crossing import by_crossing, settles
 from hil.assess.fitting import Fits, fit
 from hil.assess.passage import Level, Passage, Timing
 from hil.assess.scrutiny import described, relapsed_s
-from hil.assess.shape import Array, Courses, Rows
+from hil.assess.shape import Array, Courses, Rows, passes
 from hil.assess.trace import Trace
 from hil.assess.uncertainty import rectangular, student
 from hil.assess.weighing import Shown, weigh
@@ -34,6 +34,10 @@ _ROWS_APART = 16
 """Fits are done together whose numbers of rows are alike when rounded up to a multiple."""
 _FEW_ROWS = 5
 """With fewer values on the way between the levels, weighing does better than a fit."""
+_SHARES = (0.1, 0.5, 0.9)
+"""Shares of the way whose crossings tell where a fit starts."""
+_SHAPES = (1e-3, 0.1, 0.25, 0.5, 0.75, 1.0)
+"""Shapes q among which the start is chosen."""
 _LEAST_MARGIN = 0.03
 """Share of the step within which a value counts as being at a level."""
 _MISFIT_SHARE = 0.006
@@ -68,6 +72,8 @@ class _Sketch(NamedTuple):
     """Share of the step within which a value counts as being at a level."""
     on_the_way: int
     """How many values are at neither level."""
+    crossings_s: tuple[float, ...]
+    """When the values cross :data:`_SHARES`, roughly."""
 
 
 class _Guess(NamedTuple):
@@ -134,7 +140,21 @@ def _sketch(trace: Trace, passage: Passage, definitions: Definitions) -> _Sketch
     margin = max(_LEAST_MARGIN, 3.0 * noise)
     way = progress[max(low - 1, 0) : high + 2]
     on_the_way = int(np.count_nonzero((way > margin) & (way < 1.0 - margin)))
-    return _Sketch(low, high, margin, on_the_way)
+    t = passage.values.t
+    way = smooth[low : high + 1]
+    middle = low + max(int((way >= _SHARES[1]).argmax()), 1)
+    crossings_s = tuple(
+        _crossing_s(t, smooth, at, share)
+        for at, share in zip((low + 1, middle, high), _SHARES, strict=True)
+    )
+    return _Sketch(low, high, margin, on_the_way, crossings_s)
+
+
+def _crossing_s(t: Array, progress: Array, at: int, share: float) -> float:
+    """When a straight line between a value and the one before comes to a share."""
+    here, rise = float(progress[at]), float(progress[at] - progress[at - 1])
+    part = min(max((here - share) / rise, 0.0), 1.0) if rise > 0.0 else 0.5
+    return float(t[at]) - part * float(t[at] - t[at - 1])
 
 
 def _level_deviation_w(side: Level, trace: Trace) -> float:
@@ -207,14 +227,29 @@ def _spans(
         begins + [len(passage.values.t) for passage in passages],
     )
     size = np.maximum(-(-(last - first) // _MOST_ROWS), 1)
-    start = Courses(
-        low_s - 0.1 * length_s,
-        length_s / 1.5,
-        np.full(len(passages), 0.3),
+    return _Spans(first, size, (last - first) // size), _starts(trace, passages, sketches)
+
+
+def _starts(trace: Trace, passages: Sequence[Passage], sketches: Sequence[_Sketch]) -> Courses:
+    """Courses to start from, through the instants at which the values cross some shares."""
+    low_s, middle_s, high_s = (
+        np.array([sketch.crossings_s[n] for sketch in sketches]) - 0.5 * trace.averaging_s
+        for n in range(3)
+    )
+    length_s = np.maximum(high_s - low_s, trace.cadence_s)
+    way = passes(np.array(_SHARES)[:, None], np.array(_SHAPES))
+    halfway = (way[1] - way[0]) / (way[2] - way[0])
+    part = (middle_s - low_s) / length_s
+    q = np.interp(part, halfway, _SHAPES)
+    low, high = passes(_SHARES[0], q), passes(_SHARES[2], q)
+    length_s = length_s / (high - low)
+    return Courses(
+        low_s - length_s * low,
+        length_s,
+        q,
         _column(passages, lambda one: one.before.mean_w),
         _column(passages, lambda one: one.after.mean_w),
     )
-    return _Spans(first, size, (last - first) // size), start
 
 
 def _rows(trace: Trace, passages: Sequence[Passage], spans: _Spans) -> Rows:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -205,6 +206,7 @@ def accuracy_w(setpoint: Setpoint, after: Level, at: Conditions, trace: Trace) -
     )
 
 
+@lru_cache(maxsize=256)
 def _resolution_term(standard: float) -> Term:
     return Term("meter resolution", standard, shared=True, rectangular=True)
 
