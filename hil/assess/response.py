@@ -72,8 +72,8 @@ class _Sketch(NamedTuple):
     """Share of the step within which a value counts as being at a level."""
     on_the_way: int
     """How many values are at neither level."""
-    crossings_s: tuple[float, ...]
-    """When the values cross :data:`_SHARES`, roughly."""
+    crosses: tuple[int, ...]
+    """The first values beyond each of :data:`_SHARES`, roughly."""
 
 
 class _Guess(NamedTuple):
@@ -140,21 +140,8 @@ def _sketch(trace: Trace, passage: Passage, definitions: Definitions) -> _Sketch
     margin = max(_LEAST_MARGIN, 3.0 * noise)
     way = progress[max(low - 1, 0) : high + 2]
     on_the_way = int(np.count_nonzero((way > margin) & (way < 1.0 - margin)))
-    t = passage.values.t
-    way = smooth[low : high + 1]
-    middle = low + max(int((way >= _SHARES[1]).argmax()), 1)
-    crossings_s = tuple(
-        _crossing_s(t, smooth, at, share)
-        for at, share in zip((low + 1, middle, high), _SHARES, strict=True)
-    )
-    return _Sketch(low, high, margin, on_the_way, crossings_s)
-
-
-def _crossing_s(t: Array, progress: Array, at: int, share: float) -> float:
-    """When a straight line between a value and the one before comes to a share."""
-    here, rise = float(progress[at]), float(progress[at] - progress[at - 1])
-    part = min(max((here - share) / rise, 0.0), 1.0) if rise > 0.0 else 0.5
-    return float(t[at]) - part * float(t[at] - t[at - 1])
+    middle = low + max(int((smooth[low : high + 1] >= _SHARES[1]).argmax()), 1)
+    return _Sketch(low, high, margin, on_the_way, (low + 1, middle, high))
 
 
 def _level_deviation_w(side: Level, trace: Trace) -> float:
@@ -193,6 +180,8 @@ def _by_fit(
         kept += [places[n] for n in alike_ones[good].tolist()]
         timings += [told[n] for n in good.tolist()]
         courses.append(fits.courses.of(good))
+    if not kept:
+        return None
     joined = Courses(*(np.concatenate(columns) for columns in zip(*courses, strict=True)))
     return _Guess(kept, timings, joined, _FITTED_MISSES)
 
@@ -232,10 +221,17 @@ def _spans(
 
 def _starts(trace: Trace, passages: Sequence[Passage], sketches: Sequence[_Sketch]) -> Courses:
     """Courses to start from, through the instants at which the values cross some shares."""
-    low_s, middle_s, high_s = (
-        np.array([sketch.crossings_s[n] for sketch in sketches]) - 0.5 * trace.averaging_s
-        for n in range(3)
-    )
+    t, power_w = trace.values
+    begins = [passage.told.begins for passage in passages]
+    at = np.array([sketch.crosses for sketch in sketches]) + np.array(begins)[:, None]
+    before_w = _column(passages, lambda one: one.before.mean_w)
+    after_w = _column(passages, lambda one: one.after.mean_w)
+    # On a straight line between the first value beyond a share and the one before it.
+    here = (power_w[at] - before_w[:, None]) / (after_w - before_w)[:, None]
+    rise = here - (power_w[at - 1] - before_w[:, None]) / (after_w - before_w)[:, None]
+    part = np.clip((here - _SHARES) / np.where(rise > 0.0, rise, np.inf), 0.0, 1.0)
+    crossed_s = t[at] - part * (t[at] - t[at - 1]) - 0.5 * trace.averaging_s
+    low_s, middle_s, high_s = crossed_s.T
     length_s = np.maximum(high_s - low_s, trace.cadence_s)
     way = passes(np.array(_SHARES)[:, None], np.array(_SHAPES))
     halfway = (way[1] - way[0]) / (way[2] - way[0])
@@ -247,8 +243,8 @@ def _starts(trace: Trace, passages: Sequence[Passage], sketches: Sequence[_Sketc
         low_s - length_s * low,
         length_s,
         q,
-        _column(passages, lambda one: one.before.mean_w),
-        _column(passages, lambda one: one.after.mean_w),
+        before_w,
+        after_w,
     )
 
 

@@ -18,7 +18,7 @@ from hil.assess.passage import Passage, Timing
 from hil.assess.shape import Array, Courses
 from hil.assess.trace import Trace
 from hil.assess.uncertainty import student
-from hil.assess.windows import Padded, padded
+from hil.assess.windows import Padded, extremes, padded
 
 _JOINED = (1, 4, 16)
 """Of how many values means are taken."""
@@ -75,6 +75,13 @@ def relapsed_s(
     after_w = np.array([passage.after.mean_w for passage in passages])
     band_w = np.array([passage.settle_band_w for passage in passages])
     spread_w = _spread_w(trace, passages)
+    # No mean is further away than the furthest value, so most need no closer look.
+    held = np.flatnonzero(last > first)
+    lowest_w, highest_w = extremes(trace.values.power_w, first[held], last[held])
+    furthest_w = np.maximum(highest_w - after_w[held], after_w[held] - lowest_w)
+    least_w = band_w[held] + _BEYOND * spread_w[held] * _share(trace, _JOINED[-1])
+    calm = held[furthest_w <= least_w]
+    last[calm] = first[calm]
     for some in padded(first, last):
         away_w = some.of(trace.values.power_w) - after_w[some.places, None]
         for far in _far(trace, some, away_w, band_w, _BEYOND * spread_w):
@@ -108,17 +115,21 @@ def _spread_w(trace: Trace, passages: Sequence[Passage]) -> Array:
     )
 
 
+def _share(trace: Trace, size: int) -> float:
+    """How much of a value's noise is left in a mean of so many."""
+    overlap = max(trace.averaging_s / trace.cadence_s, 1.0)
+    return math.sqrt(min(overlap / size, 1.0))
+
+
 def _far(
     trace: Trace, some: Padded, away_w: Array, allowed_w: Array, noise_w: Array
 ) -> Iterator[NDArray[np.bool_]]:
     """Where values, and means of several, are further away than is allowed and noise explains."""
-    overlap = max(trace.averaging_s / trace.cadence_s, 1.0)
     summed_w = np.zeros((len(away_w), away_w.shape[1] + 1))
     np.cumsum(away_w, axis=1, out=summed_w[:, 1:])
     for size in _JOINED:
         if size > away_w.shape[1]:
             return
-        share = math.sqrt(min(overlap / size, 1.0))
-        most_w = allowed_w[some.places] + share * noise_w[some.places]
+        most_w = allowed_w[some.places] + _share(trace, size) * noise_w[some.places]
         sum_w = away_w if size == 1 else summed_w[:, size:] - summed_w[:, :-size]
         yield (np.abs(sum_w) > size * most_w[:, None]) & some.inside[:, size - 1 :]

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-_MOST_VALUES = 1 << 18
-"""Values in a chunk: a matrix of so many is 2 MB."""
+_MOST_VALUES = 1 << 16
+"""Values in a chunk: a matrix of so many is half a megabyte."""
 
 
 def alike(*keys: Indices) -> Iterator[Indices]:
@@ -35,6 +35,14 @@ def rows(value: Array, first: Indices, length: int) -> Array:
     """(n, length): the values from each of ``first`` (n,) on."""
     taken: Array = sliding_window_view(value, length)[first]
     return taken
+
+
+def extremes(value: Array, first: Indices, last: Indices) -> tuple[Array, Array]:
+    """Least and largest value of windows [first, last), none of which is empty, (n,) each."""
+    if len(last) and int(last.max()) >= len(value):
+        value = np.append(value, value[-1])
+    edges = np.column_stack((first, last)).ravel()
+    return np.minimum.reduceat(value, edges)[::2], np.maximum.reduceat(value, edges)[::2]
 
 
 def same_length(first: Indices, last: Indices) -> Iterator[tuple[Indices, int]]:
