@@ -107,8 +107,9 @@ def answered_late(one: Measured) -> str:
         return ""
     if step.ended_by == "setpoint" and step.acknowledged_s > step.ends_s:
         return "after the next setpoint was sent"
-    if one.activation and one.activation.value + one.activation.expanded < 0.0:
-        return f"{-one.activation.value:.3g} s after the power had departed"
+    late_s = -one.activation.value if one.activation else 0.0
+    if one.activation and late_s > 0.0 and late_s > one.activation.expanded:
+        return f"{late_s:.3g} s after the power had departed"
     return ""
 
 

@@ -12,7 +12,8 @@ from hil.assess.certifying import obstacles, stepped_s
 from hil.assess.chain import chain
 from hil.assess.devices import Rating, devices_of, metered, needed, pilots_of, rating_of
 from hil.assess.doubts import answered_late, phases_changed
-from hil.assess.outcome import NO_RESPONSE, Bench, Measured, measure
+from hil.assess.measure import measure_all
+from hil.assess.outcome import NO_RESPONSE, Bench, Measured
 from hil.assess.plausibility import plausible
 from hil.assess.steps import broken_chains, cut
 from hil.assess.summary import attributes
@@ -170,8 +171,7 @@ def _measure(record: Record, evse: str, limits: LimitsConfig, findings: Findings
         supply = supply_of(record, trace.device, trace.reference)
         bench = Bench(trace, supply, rating, limits.definitions, ends_s)
     steps = cut(record, evse, ends_s)
-    measured = attributed([measure(step, bench, rating) for step in steps], rating)
-    measured = plausible(measured, rating)
+    measured = plausible(attributed(measure_all(steps, bench, rating), rating), rating)
     for t, text in broken_chains(record, evse):
         findings.append(_finding(t, evse, "event_chain", "error", text))
     findings.extend(_remarks(evse, measured))

@@ -1,4 +1,4 @@
-"""When the power left its level, how it moved, and when it had settled, for one setpoint.
+"""When the power left its level, how it moved, and when it had settled, for many setpoints.
 
 Definitions: the power *departs* when it leaves Y0 +/- ``depart_band`` for good, dated back to
 where it left Y0; it is *settled* once it stays inside Y1 +/- ``settle_band`` until the hold ends
@@ -10,24 +10,34 @@ with the uncertainty that goes with it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hil.assess.crossing import by_crossing, settles
+from hil.assess.fitting import Fits, fit
 from hil.assess.passage import Level, Passage, Timing
 from hil.assess.scrutiny import described, relapsed_s
-from hil.assess.shape import Course, Fit, Rows, fit, weigh
-from hil.assess.trace import Trace, Values
-from hil.assess.uncertainty import rectangular, root_sum, student
+from hil.assess.shape import Array, Courses, Rows, passes
+from hil.assess.trace import Trace
+from hil.assess.uncertainty import rectangular, student
+from hil.assess.weighing import Shown, weigh
+from hil.assess.windows import Indices, alike
 from hil.config.limits import Definitions
 
-Array = NDArray[np.float64]
-
-_MOST_ROWS = 160
+_AT_ONCE = 1024
+"""Responses that are timed together, so that memory does not grow with the record."""
+_MOST_ROWS = 64
+"""Most rows of a fit, those of the levels aside; more values are joined."""
+_ROWS_APART = 16
+"""Fits are done together whose numbers of rows are alike when rounded up to a multiple."""
 _FEW_ROWS = 5
 """With fewer values on the way between the levels, weighing does better than a fit."""
+_SHARES = (0.1, 0.5, 0.9)
+"""Shares of the way whose crossings tell where a fit starts."""
+_SHAPES = (1e-3, 0.1, 0.25, 0.5, 0.75, 1.0)
+"""Shapes q among which the start is chosen."""
 _LEAST_MARGIN = 0.03
 """Share of the step within which a value counts as being at a level."""
 _MISFIT_SHARE = 0.006
@@ -42,15 +52,65 @@ _WEIGHED_MISSES = 0.03
 """The same for a weighed course, which is a ramp or a lag and nothing between them."""
 
 
-def time_response(trace: Trace, passage: Passage, definitions: Definitions) -> Timing:
-    """Instants of a response that departs; ``settled_s`` is ``None`` if it does not settle."""
-    found = _by_course(trace, passage, definitions)
-    if found is None or not described(trace, passage, *found):
-        return by_crossing(trace, passage, definitions)
-    timing = found[0]
-    relapse_s = relapsed_s(trace, passage, timing)
-    if relapse_s is None:
-        return timing
+def time_responses(
+    trace: Trace, passages: Sequence[Passage], definitions: Definitions
+) -> list[Timing]:
+    """Instants of responses that depart; ``settled_s`` is ``None`` where one does not settle."""
+    timings: list[Timing] = []
+    for first in range(0, len(passages), _AT_ONCE):
+        timings += _timed(trace, passages[first : first + _AT_ONCE], definitions)
+    return timings
+
+
+class _Sketch(NamedTuple):
+    """Where a response is among the values of its passage, roughly."""
+
+    low: int
+    """The last value below ``ramp_low`` before it first is above ``ramp_high``."""
+    high: int
+    margin: float
+    """Share of the step within which a value counts as being at a level."""
+    on_the_way: int
+    """How many values are at neither level."""
+    crosses: tuple[int, ...]
+    """The first values beyond each of :data:`_SHARES`, roughly."""
+
+
+class _Guess(NamedTuple):
+    """Instants by a course, still to be compared with every value."""
+
+    places: Sequence[int]
+    """Which of the passages they are of."""
+    timings: Sequence[Timing]
+    courses: Courses
+    misses: float
+    """Share of the step by which a single value may miss its course, noise apart."""
+
+
+def _timed(trace: Trace, passages: Sequence[Passage], definitions: Definitions) -> list[Timing]:
+    sketches = [_sketch(trace, passage, definitions) for passage in passages]
+    found: list[Timing | None] = [None] * len(passages)
+    for guessed in (_by_weighing, _by_fit):
+        guess = guessed(trace, passages, sketches, definitions)
+        if guess is None:
+            continue
+        some = [passages[place] for place in guess.places]
+        borne_out = described(trace, some, guess.timings, guess.courses, guess.misses)
+        relapses = relapsed_s(trace, some, guess.timings)
+        for place, passage, timing, holds, relapse_s in zip(
+            guess.places, some, guess.timings, borne_out, relapses, strict=True
+        ):
+            if holds and relapse_s is not None:
+                timing = _relapsed(trace, passage, timing, relapse_s)
+            found[place] = timing if holds else None
+    return [
+        timing or by_crossing(trace, passage, definitions)
+        for timing, passage in zip(found, passages, strict=True)
+    ]
+
+
+def _relapsed(trace: Trace, passage: Passage, timing: Timing, relapse_s: float) -> Timing:
+    """Of a power that left its settling band once more: settled when it is back for good."""
     settled = settles(trace, passage)
     if settled is None:
         return timing._replace(settled_s=None)
@@ -61,157 +121,241 @@ def time_response(trace: Trace, passage: Passage, definitions: Definitions) -> T
     )
 
 
-def _by_course(
-    trace: Trace, passage: Passage, definitions: Definitions
-) -> tuple[Timing, Course, float] | None:
-    """Instants, the course they come from, and what it may miss as a share of the step."""
-    noise = passage.noise_w(trace) / abs(passage.change_w)
+def _sketch(trace: Trace, passage: Passage, definitions: Definitions) -> _Sketch:
     progress = passage.progress()
-    low, high = _rough_crossings(passage, progress, noise, definitions)
+    noise = passage.noise_w(trace) / abs(passage.change_w)
+    length = min(int((noise / 0.04) ** 2) + 1, max(len(progress) // 8, 1))
+    smooth = progress
+    if length > 1:
+        smooth = np.convolve(progress, np.full(length, 1.0 / length), mode="same")
+    first = max(passage.told.sent, 1)
+    above = smooth[first:] >= definitions.ramp_high
+    high = first + int(above.argmax())
+    if not above[high - first]:
+        high = len(progress) - 1
+    below = smooth[high - 1 :: -1] <= definitions.ramp_low
+    low = high - 1 - int(below.argmax())
+    if not below[high - 1 - low]:
+        low = first - 1
     margin = max(_LEAST_MARGIN, 3.0 * noise)
     way = progress[max(low - 1, 0) : high + 2]
-    if np.count_nonzero((way > margin) & (way < 1.0 - margin)) < _FEW_ROWS:
-        timing, course = _by_weighing(trace, passage, progress, margin, (low, high), definitions)
-        return timing, course, _WEIGHED_MISSES
-    fitted, rows = _by_fit(trace, passage, (low, high))
-    excess = _excess_w(trace, passage, fitted, rows) / abs(passage.change_w)
-    if excess > _MISFIT_SHARE:
-        return None
-    return _timing(trace, passage, fitted, excess, definitions), fitted.course, _FITTED_MISSES
+    on_the_way = int(np.count_nonzero((way > margin) & (way < 1.0 - margin)))
+    middle = low + max(int((smooth[low : high + 1] >= _SHARES[1]).argmax()), 1)
+    return _Sketch(low, high, margin, on_the_way, (low + 1, middle, high))
 
 
-def _rough_crossings(
-    passage: Passage, progress: Array, noise: float, definitions: Definitions
-) -> tuple[int, int]:
-    """Indices of the last value below ``ramp_low`` before, and the first above ``ramp_high``."""
-    t = passage.values.t
-    length = min(int((noise / 0.04) ** 2) + 1, max(len(t) // 8, 1))
-    if length > 1:
-        progress = np.convolve(progress, np.full(length, 1.0 / length), mode="same")
-    first = max(int(np.searchsorted(t, passage.sent_s)), 1)
-    above = np.flatnonzero(progress[first:] >= definitions.ramp_high)
-    high = first + int(above[0]) if len(above) else len(t) - 1
-    below = np.flatnonzero(progress[:high] <= definitions.ramp_low)
-    return (int(below[-1]) if len(below) else first - 1), high
-
-
-def _rows(trace: Trace, values: Values, first: int, last: int, noise_w: float) -> Rows:
-    """Values as rows of a fit; many are joined to means of equal numbers of them."""
-    size = max((last - first) // _MOST_ROWS, 1)
-    count = (last - first) // size
-    ends = first + size * np.arange(1, count + 1)
-    end_s = values.t[ends - 1]
-    mean_w = values.power_w[first : first + size * count].reshape(count, size).mean(axis=1)
-    width_s = end_s - values.t[ends - size] + trace.averaging_s
-    # Windows that overlap repeat part of the noise, so there is less news in each value.
-    overlap = max(trace.averaging_s / trace.cadence_s, 1.0)
-    deviation_w = max(noise_w * math.sqrt(overlap / size), 1e-9)
-    return Rows(end_s, width_s, mean_w, np.full(count, deviation_w))
-
-
-# --- by a fitted curve --------------------------------------------------------------------------
-
-
-def _by_fit(trace: Trace, passage: Passage, rough: tuple[int, int]) -> tuple[Fit, Rows]:
-    """A curve through the values from before the departure to well after the response."""
-    t = passage.values.t
-    low_s, high_s = float(t[rough[0]]), float(t[rough[1]])
-    length_s = max(high_s - low_s, trace.cadence_s)
-    reach_s = 3.0 * trace.cadence_s
-    first, last, end = np.searchsorted(
-        t,
-        (
-            low_s - 0.6 * length_s - reach_s,
-            high_s + 1.5 * length_s + reach_s,
-            passage.ends_s + 1e-9,
-        ),
-    )
-    rows = _rows(trace, passage.values, int(first), int(min(last, end)), passage.noise_w(trace))
-    # Both levels are readings too: means over long windows, each with its own uncertainty.
-    before, after = passage.before, passage.after
-    spans_s = (_span_s(before, trace), _span_s(after, trace))
-    deviations_w = (_deviation_w(before, trace), _deviation_w(after, trace))
-    rows = Rows(
-        np.append(rows.end_s, (passage.sent_s, passage.ends_s)),
-        np.append(rows.width_s, spans_s),
-        np.append(rows.value, (before.mean_w, after.mean_w)),
-        np.append(rows.deviation, deviations_w),
-    )
-    start = Course(low_s - 0.1 * length_s, length_s / 1.5, 0.3, before.mean_w, after.mean_w)
-    return fit(rows, start, trace.jitter_s), rows
-
-
-def _deviation_w(side: Level, trace: Trace) -> float:
+def _level_deviation_w(side: Level, trace: Trace) -> float:
     """Uncertainty of a level; with less noise than resolution, rounding does not average away."""
     rounding_w = rectangular(0.5 * trace.resolution_w)
     alone = side.deviation_w < rounding_w
     return math.hypot(side.standard_w, rounding_w if alone else 0.1 * rounding_w)
 
 
+# --- by a fitted curve --------------------------------------------------------------------------
+
+
+def _by_fit(
+    trace: Trace,
+    passages: Sequence[Passage],
+    sketches: Sequence[_Sketch],
+    definitions: Definitions,
+) -> _Guess | None:
+    """Curves through the values from before the departure to well after the response."""
+    places = [n for n, sketch in enumerate(sketches) if sketch.on_the_way >= _FEW_ROWS]
+    if not places:
+        return None
+    some = [passages[place] for place in places]
+    spans, starts = _spans(trace, some, [sketches[place] for place in places])
+    kept: list[int] = []
+    timings: list[Timing] = []
+    courses: list[Courses] = []
+    for alike_ones in alike(spans.size, -(-spans.rows // _ROWS_APART)):
+        part = [some[n] for n in alike_ones.tolist()]
+        rows = _rows(trace, part, _Spans(*(column[alike_ones] for column in spans)))
+        fits = fit(rows, starts.of(alike_ones), trace.jitter_s)
+        change_w = _column(part, lambda one: one.change_w)
+        excess = _excess_w(trace, part, fits, rows) / np.abs(change_w)
+        told = _timings(trace, part, fits, excess, definitions)
+        good = np.flatnonzero(excess <= _MISFIT_SHARE)
+        kept += [places[n] for n in alike_ones[good].tolist()]
+        timings += [told[n] for n in good.tolist()]
+        courses.append(fits.courses.of(good))
+    if not kept:
+        return None
+    joined = Courses(*(np.concatenate(columns) for columns in zip(*courses, strict=True)))
+    return _Guess(kept, timings, joined, _FITTED_MISSES)
+
+
+def _column(passages: Sequence[Passage], of: Callable[[Passage], float]) -> Array:
+    return np.array([of(passage) for passage in passages])
+
+
+class _Spans(NamedTuple):
+    """Which values of the trace are the rows of a fit, (n,) each."""
+
+    first: Indices
+    size: Indices
+    """How many values are joined to a row."""
+    rows: Indices
+    """How many rows there are."""
+
+
+def _spans(
+    trace: Trace, passages: Sequence[Passage], sketches: Sequence[_Sketch]
+) -> tuple[_Spans, Courses]:
+    """The values of each fit, and where it starts from."""
+    t = trace.values.t
+    begins = np.array([passage.told.begins for passage in passages])
+    low_s = t[begins + [sketch.low for sketch in sketches]]
+    high_s = t[begins + [sketch.high for sketch in sketches]]
+    length_s = np.maximum(high_s - low_s, trace.cadence_s)
+    reach_s = 3.0 * trace.cadence_s
+    first = np.maximum(np.searchsorted(t, low_s - 0.6 * length_s - reach_s), begins)
+    last = np.minimum(
+        np.searchsorted(t, high_s + 1.5 * length_s + reach_s),
+        begins + [len(passage.values.t) for passage in passages],
+    )
+    size = np.maximum(-(-(last - first) // _MOST_ROWS), 1)
+    return _Spans(first, size, (last - first) // size), _starts(trace, passages, sketches)
+
+
+def _starts(trace: Trace, passages: Sequence[Passage], sketches: Sequence[_Sketch]) -> Courses:
+    """Courses to start from, through the instants at which the values cross some shares."""
+    t, power_w = trace.values
+    begins = [passage.told.begins for passage in passages]
+    at = np.array([sketch.crosses for sketch in sketches]) + np.array(begins)[:, None]
+    before_w = _column(passages, lambda one: one.before.mean_w)
+    after_w = _column(passages, lambda one: one.after.mean_w)
+    # On a straight line between the first value beyond a share and the one before it.
+    here = (power_w[at] - before_w[:, None]) / (after_w - before_w)[:, None]
+    rise = here - (power_w[at - 1] - before_w[:, None]) / (after_w - before_w)[:, None]
+    part = np.clip((here - _SHARES) / np.where(rise > 0.0, rise, np.inf), 0.0, 1.0)
+    crossed_s = t[at] - part * (t[at] - t[at - 1]) - 0.5 * trace.averaging_s
+    low_s, middle_s, high_s = crossed_s.T
+    length_s = np.maximum(high_s - low_s, trace.cadence_s)
+    way = passes(np.array(_SHARES)[:, None], np.array(_SHAPES))
+    halfway = (way[1] - way[0]) / (way[2] - way[0])
+    part = (middle_s - low_s) / length_s
+    q = np.interp(part, halfway, _SHAPES)
+    low, high = passes(_SHARES[0], q), passes(_SHARES[2], q)
+    length_s = length_s / (high - low)
+    return Courses(
+        low_s - length_s * low,
+        length_s,
+        q,
+        before_w,
+        after_w,
+    )
+
+
+def _rows(trace: Trace, passages: Sequence[Passage], spans: _Spans) -> Rows:
+    """Values as rows of fits; many are joined to means of equal numbers of them.
+
+    The number of rows is rounded up, so that no fit depends on the number of another.
+    """
+    size, most = int(spans.size[0]), -(-int(spans.rows[0]) // _ROWS_APART) * _ROWS_APART
+    number = np.arange(1, most + 1)
+    counts = number <= spans.rows[:, None]
+    ends = spans.first[:, None] + size * np.minimum(number, spans.rows[:, None])
+    values = trace.values
+    value = values.power_w[ends[:, :, None] - np.arange(size, 0, -1)].mean(axis=2)
+    end_s = values.t[ends - 1]
+    width_s = end_s - values.t[ends - size] + trace.averaging_s
+    # Windows that overlap repeat part of the noise, so there is less news in each value.
+    overlap = max(trace.averaging_s / trace.cadence_s, 1.0)
+    share = math.sqrt(overlap / size)
+    deviation = np.maximum(_column(passages, lambda one: one.noise_w(trace) * share), 1e-9)
+    # Both levels are readings too: means over long windows, each with its own uncertainty.
+    levels = [(one.before, one.after) for one in passages]
+    sides = [
+        [(one.sent_s, one.ends_s) for one in passages],
+        [(_span_s(before, trace), _span_s(after, trace)) for before, after in levels],
+        [(before.mean_w, after.mean_w) for before, after in levels],
+        [(_level_deviation_w(b, trace), _level_deviation_w(a, trace)) for b, a in levels],
+    ]
+    found = (end_s, width_s, value, np.where(counts, deviation[:, None], np.inf))
+    return Rows(*(np.hstack(pair) for pair in zip(found, sides, strict=True)))
+
+
 def _span_s(side: Level, trace: Trace) -> float:
     return (side.number - 1) * trace.cadence_s + trace.averaging_s
 
 
-def _excess_w(trace: Trace, passage: Passage, fitted: Fit, rows: Rows) -> float:
-    """By how much a curve misses the values beyond noise and jitter of the meter's refreshes."""
-    values = len(rows.value)
-    by_chance = 3.0 * math.sqrt(0.5 / values + 0.5 / (passage.before.number + passage.after.number))
-    noise = rows.deviation**2 + (fitted.slope * trace.jitter_s) ** 2
-    expected = (1.0 + by_chance) ** 2 * float(noise.mean())
-    return math.sqrt(max(float(np.mean(fitted.residual**2)) - expected, 0.0))
+def _excess_w(trace: Trace, passages: Sequence[Passage], fits: Fits, rows: Rows) -> Array:
+    """By how much curves miss the values beyond noise and jitter of the meter's refreshes."""
+    counts = rows.counts
+    number = np.count_nonzero(counts, axis=1)
+    of_levels = _column(passages, lambda one: one.before.number + one.after.number)
+    by_chance = 3.0 * np.sqrt(0.5 / number + 0.5 / of_levels)
+    noise = np.where(counts, rows.deviation, 0.0) ** 2 + (fits.slope * trace.jitter_s) ** 2
+    expected = (1.0 + by_chance) ** 2 * noise.sum(axis=1) / number
+    missed = np.sum(fits.residual**2, axis=1) / number
+    excess_w: Array = np.sqrt(np.maximum(missed - expected, 0.0))
+    return excess_w
 
 
-def _timing(
-    trace: Trace, passage: Passage, fitted: Fit, excess: float, definitions: Definitions
-) -> Timing:
-    """Instants of a fitted course; the settling band lies about its mean in the steady window."""
-    course, change_w = fitted.course, passage.change_w
-    span_s = _span_s(passage.after, trace)
+def _timings(
+    trace: Trace,
+    passages: Sequence[Passage],
+    fits: Fits,
+    excess: Array,
+    definitions: Definitions,
+) -> list[Timing]:
+    """Instants of fitted courses; a settling band lies about the mean in the steady window."""
+    courses = fits.courses
+    ends_s = _column(passages, lambda one: one.ends_s)
+    span_s = _column(passages, lambda one: _span_s(one.after, trace))
+    band_w = _column(passages, lambda one: math.copysign(one.settle_band_w, one.change_w))
 
-    def ramp_s(course: Course) -> float:
-        steady_w = course.mean(passage.ends_s - span_s, passage.ends_s)
-        entry_w = steady_w - math.copysign(passage.settle_band_w, change_w)
-        share = (entry_w - course.before) / (course.after - course.before)
-        return course.reaches_s(share) - course.departed_s
+    def ramps_s(courses: Courses) -> Array:
+        steady_w = courses.means(ends_s[:, None], span_s[:, None])[:, 0]
+        share = (steady_w - band_w - courses.before) / (courses.after - courses.before)
+        return courses.reaches_s(share) - courses.departed_s
 
-    scale = max(fitted.misfit, 1.0) * student(fitted.freedom)
-    covariance = fitted.covariance * scale**2
-    slope = _slope(ramp_s, course)
-    fit_s = math.sqrt(max(float(slope @ covariance @ slope), 0.0))
-    shape_s = _SHAPE_GAIN * excess * course.length_s
-    ramp = ramp_s(course)
-    return Timing(
-        departed_s=course.departed_s,
-        departed_standard_s=math.hypot(math.sqrt(float(covariance[0, 0])), shape_s),
-        low_s=course.reaches_s(definitions.ramp_low),
-        high_s=course.reaches_s(definitions.ramp_high),
-        settled_s=course.departed_s + ramp,
-        ramp_standard_s=root_sum((fit_s, shape_s, _band_s(passage, course, definitions))),
+    scale = np.maximum(fits.misfit, 1.0) * [student(freedom) for freedom in fits.freedom.tolist()]
+    slope = _slope(ramps_s, courses)
+    variance = np.einsum("ni,nij,nj->n", slope, fits.covariance, slope)
+    shape_s = _SHAPE_GAIN * excess * courses.length_s
+    departed_standard_s = np.hypot(scale * np.sqrt(fits.covariance[:, 0, 0]), shape_s)
+    ramp_s = ramps_s(courses)
+    blurred_s = np.hypot(shape_s, _band_s(passages, courses, definitions))
+    ramp_standard_s = np.hypot(scale * np.sqrt(np.maximum(variance, 0.0)), blurred_s)
+    columns = (
+        courses.departed_s,
+        departed_standard_s,
+        courses.reaches_s(definitions.ramp_low),
+        courses.reaches_s(definitions.ramp_high),
+        courses.departed_s + ramp_s,
+        ramp_standard_s,
     )
+    return [Timing(*told) for told in zip(*(one.tolist() for one in columns), strict=True)]
 
 
-def _slope(function: Callable[[Course], float], course: Course) -> Array:
-    """Derivatives of a function of a course by the parameters of :class:`Fit`'s covariance."""
-    small, small_w = 1e-4, 1e-4 * (course.after - course.before)
+def _slope(function: Callable[[Courses], Array], courses: Courses) -> Array:
+    """(n, 5): derivatives by the parameters that a covariance of :class:`Fits` is of."""
+    small, small_w = 1e-4, 1e-4 * (courses.after - courses.before)
     moved = (
-        (course._replace(departed_s=course.departed_s + small), small),
-        (course._replace(length_s=course.length_s * math.exp(small)), small),
-        (course._replace(q=course.q + small), small),
-        (course._replace(before=course.before + small_w), small_w),
-        (course._replace(after=course.after + small_w), small_w),
+        (courses._replace(departed_s=courses.departed_s + small), small),
+        (courses._replace(length_s=courses.length_s * math.exp(small)), small),
+        (courses._replace(q=courses.q + small), small),
+        (courses._replace(before=courses.before + small_w), small_w),
+        (courses._replace(after=courses.after + small_w), small_w),
     )
-    here = function(course)
-    return np.array([(function(other) - here) / by for other, by in moved])
+    here = function(courses)
+    return np.column_stack([(function(other) - here) / by for other, by in moved])
 
 
-def _band_s(passage: Passage, course: Course, definitions: Definitions) -> float:
+def _band_s(passages: Sequence[Passage], courses: Courses, definitions: Definitions) -> Array:
     """How far the settling moves because a band set by the noise was estimated from few values."""
-    if passage.settle_band_w > definitions.settle_sigmas * passage.after.noise_w:
-        return 0.0
-    left = passage.settle_band_w / abs(course.after - course.before)
-    per_share_s = course.length_s * left**course.q
+    band_w = _column(passages, lambda one: one.settle_band_w)
+    noise_w = _column(passages, lambda one: one.after.noise_w)
+    independent = _column(passages, lambda one: one.after.independent)
+    per_share_s = courses.length_s * (band_w / np.abs(courses.after - courses.before)) ** courses.q
     # A deviation by differences of n values has a relative one of sqrt(3 / 4 n) itself.
-    return float(per_share_s * math.sqrt(0.75 / max(passage.after.independent - 1.0, 1.0)))
+    moves_s = per_share_s * np.sqrt(0.75 / np.maximum(independent - 1.0, 1.0))
+    by_noise = band_w <= definitions.settle_sigmas * noise_w
+    found: Array = np.where(by_noise, moves_s, 0.0)
+    return found
 
 
 # --- with few values ----------------------------------------------------------------------------
@@ -219,14 +363,25 @@ def _band_s(passage: Passage, course: Course, definitions: Definitions) -> float
 
 def _by_weighing(
     trace: Trace,
-    passage: Passage,
-    progress: Array,
-    margin: float,
-    rough: tuple[int, int],
+    passages: Sequence[Passage],
+    sketches: Sequence[_Sketch],
     definitions: Definitions,
-) -> tuple[Timing, Course]:
-    """Instants of a response that is hardly slower than the meter, and the likeliest course."""
-    values, (first, last) = passage.values, rough
+) -> _Guess | None:
+    """Responses that are hardly slower than the meter."""
+    places = [n for n, sketch in enumerate(sketches) if sketch.on_the_way < _FEW_ROWS]
+    if not places:
+        return None
+    found = [_weighed(trace, passages[n], sketches[n], definitions) for n in places]
+    courses = Courses(*np.array([course for _, course in found]).T)
+    return _Guess(places, [timing for timing, _ in found], courses, _WEIGHED_MISSES)
+
+
+def _weighed(
+    trace: Trace, passage: Passage, sketch: _Sketch, definitions: Definitions
+) -> tuple[Timing, tuple[float, ...]]:
+    """Instants of a response, and the parameters of its likeliest course."""
+    values, progress, margin = passage.values, passage.progress(), sketch.margin
+    first, last = sketch.low, sketch.high
     while first > 0 and progress[first] > margin:
         first -= 1
     while last < len(progress) - 1 and progress[last] < 1.0 - margin:
@@ -236,11 +391,10 @@ def _by_weighing(
     earliest_s = float(values.t[first]) - 0.3 * float(values.t[last] - values.t[first])
     # A lag's tail drowns in noise before it ends: look further than where it seems to be over.
     end = int(np.searchsorted(values.t, passage.ends_s)) - 1
-    rows = _rows(trace, values, first, min(2 * last - first + 2, end) + 1, passage.noise_w(trace))
+    shown = _shown(trace, passage, first, min(2 * last - first + 2, end) + 1)
     settled = 1.0 - passage.settle_band_w / abs(passage.change_w)
     weighed = weigh(
-        rows,
-        (passage.before.mean_w, passage.after.mean_w),
+        shown,
         (earliest_s, float(values.t[latest])),
         (definitions.ramp_low, definitions.ramp_high, settled),
         rectangular(0.5 * trace.bracket_s),
@@ -258,4 +412,19 @@ def _by_weighing(
         settled_s=settled_s,
         ramp_standard_s=max(math.sqrt(max(ramp, 0.0)), least_s),
     )
-    return timing, weighed.course
+    return timing, (*weighed.likeliest, passage.before.mean_w, passage.after.mean_w)
+
+
+def _shown(trace: Trace, passage: Passage, first: int, last: int) -> Shown:
+    """Values from ``first`` to ``last`` as shares of the way; many are joined."""
+    size = max((last - first) // _MOST_ROWS, 1)
+    starts = np.arange(first, last - size + 1, size)
+    end_s = passage.values.t[starts + size - 1]
+    overlap = max(trace.averaging_s / trace.cadence_s, 1.0)
+    noise = passage.noise_w(trace) * math.sqrt(overlap / size) / abs(passage.change_w)
+    return Shown(
+        end_s,
+        end_s - passage.values.t[starts] + trace.averaging_s,
+        passage.progress()[starts[:, None] + np.arange(size)].mean(axis=1),
+        np.full(len(starts), noise),
+    )

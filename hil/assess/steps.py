@@ -7,7 +7,7 @@ vehicle is unplugged or charging is stopped, or until the run closes.
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -151,6 +151,7 @@ def cut(record: Record, evse: str, record_ends_s: float) -> list[Step]:
     others = _other_ends(record, evse, record_ends_s)
     ends = sorted([*((chain.sent.t, "setpoint") for chain in chains), *others])
     edges = list(_edges(record, evse))
+    edges_s = [edge.t for edge in edges]
     switches = list(_switches(record, evse))
     steps: list[Step] = []
     in_force: Setpoint | None = None
@@ -172,7 +173,7 @@ def cut(record: Record, evse: str, record_ends_s: float) -> list[Step]:
                 answered=_answered(answer),
                 ends_s=ends_s,
                 ended_by=ended_by,
-                edges=tuple(edge for edge in edges if event.t <= edge.t < ends_s),
+                edges=tuple(edges[bisect_left(edges_s, event.t) : bisect_left(edges_s, ends_s)]),
                 plugged=_plugged(switches, event.t),
                 since_s=event.t - before_s,
             )
@@ -307,9 +308,9 @@ def _switches(record: Record, evse: str) -> Iterator[tuple[float, bool]]:
 
 def _plugged(switches: Sequence[tuple[float, bool]], t: float) -> bool:
     """The last word before ``t``; the opposite of the first word if there is none before."""
-    before = [there for at_s, there in switches if at_s <= t]
+    before = bisect_right(switches, t, key=lambda switch: switch[0])
     if before:
-        return before[-1]
+        return switches[before - 1][1]
     return not switches[0][1] if switches else True
 
 

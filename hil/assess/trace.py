@@ -44,6 +44,16 @@ _POLL_JITTER = 0.05
 """How unevenly a meter may be polled, as a share of the poll period."""
 
 
+class Values(NamedTuple):
+    """One value for each refresh: the mean power over ``averaging_s`` before ``t``."""
+
+    t: Array
+    power_w: Array
+
+
+_NOTHING = Values(np.empty(0), np.empty(0))
+
+
 class Trace(NamedTuple):
     """Total active power of one meter, in order of time, without repeats of an instant."""
 
@@ -73,6 +83,8 @@ class Trace(NamedTuple):
     """(n, 2): from and to of each gap, and of each stretch in which it repeated a stale value."""
     reference: Reference = UNKNOWN
     """What is known of the meter's own errors; its corrections are in ``power_w``."""
+    values: Values = _NOTHING
+    """All of it with one value for each refresh."""
 
     @property
     def cadence_s(self) -> float:
@@ -96,13 +108,6 @@ class Trace(NamedTuple):
     def bracket_s(self) -> float:
         """Width of the interval in which the refresh behind a sample must lie."""
         return min(self.poll_s, self.refresh_s)
-
-
-class Values(NamedTuple):
-    """One value for each refresh: the mean power over ``averaging_s`` before ``t``."""
-
-    t: Array
-    power_w: Array
 
 
 def trace_of(record: Record, evse: str) -> tuple[Trace | None, list[tuple[str, Oddity]]]:
@@ -178,7 +183,8 @@ def _trace(record: Record, meter: str) -> tuple[Trace | None, list[Oddity]]:
     )
     trace = trace._replace(jitter_s=_jitter_s(trace))
     holes, odd_holes = _holes(record, trace, series)
-    return trace._replace(holes=holes), [*odd, *odd_habits, *odd_holes]
+    trace = trace._replace(holes=holes, values=_values(trace, t, power_w))
+    return trace, [*odd, *odd_habits, *odd_holes]
 
 
 def _in_its_trip(series: Series) -> NDArray[np.bool_]:
@@ -272,26 +278,33 @@ def holed(trace: Trace, start_s: float, end_s: float) -> float:
 
 
 def refreshed(trace: Trace, start_s: float, end_s: float) -> Values:
-    """The meter's values whose refresh lies within a window, each once.
+    """The meter's values whose refresh lies within a window, each once."""
+    t, power_w = trace.values
+    inside = slice(*np.searchsorted(t, (start_s, end_s)))
+    return Values(t[inside], power_w[inside])
+
+
+def _values(trace: Trace, t: Array, power_w: Array) -> Values:
+    """One value for each refresh behind some samples.
 
     A new value in the sample at t_j was refreshed after the sample before it and not longer than
     one refresh time before t_j; the middle of that bracket is taken, so the mean age of a sample,
     min(poll, refresh) / 2, is corrected. Where a value stays although the meter refreshed (there
-    is no noise), the refreshes between two changes are put in at equal distances.
+    is no noise), the refreshes between two changes are put in at equal distances; none are put
+    into a gap.
     """
-    first = int(np.searchsorted(trace.t, start_s - trace.cadence_s))
-    last = int(np.searchsorted(trace.t, end_s + trace.cadence_s + trace.poll_s))
-    t, power_w = trace.t[first:last], trace.power_w[first:last]
     if trace.refresh_s <= 0.5 * trace.poll_s or len(t) < 2:
-        values = Values(t - 0.5 * trace.refresh_s, power_w)
-    else:
-        values = _collapsed(trace, t, power_w)
-    inside = slice(*np.searchsorted(values.t, (start_s, end_s)))
-    return Values(values.t[inside], values.power_w[inside])
+        return Values(t - 0.5 * trace.refresh_s, power_w)
+    return _collapsed(trace, t, power_w)
 
 
 def _collapsed(trace: Trace, t: Array, power_w: Array) -> Values:
-    new = np.flatnonzero(power_w[1:] != power_w[:-1]) + 1
+    changed = power_w[1:] != power_w[:-1]
+    gap = np.diff(t) > max(_GAP_PERIODS * trace.poll_s, 2.0 * trace.cadence_s)
+    # What stands on either side of a gap counts as news, so that no refreshes spread over it.
+    changed |= gap
+    changed[:-1] |= gap[1:]
+    new = np.flatnonzero(changed) + 1
     if len(new) == 0:
         count = max(min(int((t[-1] - t[0]) / trace.cadence_s), len(t)), 1)
         at_s = t[-1] - trace.cadence_s * np.arange(count)[::-1]
@@ -316,10 +329,13 @@ def _collapsed(trace: Trace, t: Array, power_w: Array) -> Values:
         parts[parts < 3] = 1
     if lead == 0:
         known_s, shown_w, spacing_s, parts = known_s[1:], shown_w[1:], spacing_s[1:], parts[1:]
-    index = np.repeat(np.arange(len(parts)), parts)
-    place = np.arange(len(index)) - np.repeat(np.cumsum(parts) - parts, parts)
-    at_s = known_s[index] + spacing_s[index] * place / parts[index]
-    values_w = shown_w[index]
+    many = np.flatnonzero(parts > 1)
+    more = parts[many] - 1
+    index = np.repeat(many, more)
+    place = 1 + np.arange(len(index)) - np.repeat(np.cumsum(more) - more, more)
+    between_s = known_s[index] + spacing_s[index] * place / parts[index]
+    at_s = np.insert(known_s[:-1], index + 1, between_s)
+    values_w = np.insert(shown_w[:-1], index + 1, shown_w[index])
     if tail:
         return Values(np.append(at_s, known_s[-1]), np.append(values_w, shown_w[-1]))
     return Values(at_s, values_w)

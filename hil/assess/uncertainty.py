@@ -85,19 +85,17 @@ def expanded(terms: Sequence[Term]) -> float:
     The largest rectangular term is convolved exactly with a normal distribution that stands for
     all others, widened by Student's t for their effective degrees of freedom (GUM, annex G).
     """
-    largest = max((t.standard for t in terms if t.rectangular), default=0.0)
-    square, quartic = 0.0, 0.0
-    found = largest == 0.0
-    for term in terms:
-        if not found and term.rectangular and term.standard == largest:
-            found = True
-            continue
-        square += term.standard**2
-        if term.freedom != math.inf:
-            quartic += term.standard**4 / term.freedom
+    square, quartic, largest = 0.0, 0.0, 0.0
+    for _, standard, _, freedom, even, _ in terms:
+        if even and standard > largest:
+            # The one that was the largest so far is one of the others.
+            standard, largest = largest, standard
+        square += standard * standard
+        if freedom != math.inf:
+            quartic += standard**4 / freedom
     if quartic > 0.0:
         square *= student(square**2 / quartic) ** 2
-    total = math.sqrt(square + largest**2)
+    total = math.sqrt(square + largest * largest)
     return total * coverage_factor(largest / total) if total > 0.0 else 0.0
 
 
@@ -251,8 +249,9 @@ def summarise(estimates: Sequence[Estimate], statistic: str) -> Estimate:
     magnitude = np.abs(values) if statistic == "worst" else values
     chosen = int(np.argmax(magnitude))
     value = float(np.quantile(values, 0.95)) if statistic == "p95" else float(values[chosen])
-    terms = _terms(estimates, lambda name: _of(estimates[chosen], name))
-    own = np.array([root_sum(t.standard for t in e.terms if not t.shared) for e in estimates])
+    squares = _squares(estimates)
+    terms = _terms(estimates, squares, lambda square: math.sqrt(square[chosen]))
+    own = np.sqrt(_unshared(estimates))
     reached = abs(value) if statistic == "worst" else value
     rivals = magnitude >= reached - 3.0 * np.hypot(own, own[chosen])
     needed = largest_of(int(rivals.sum())) / NORMAL_95 * float(own[rivals].max())
@@ -269,7 +268,8 @@ def _central(
     if statistic == "median" and number > 2:
         factor *= _MEDIAN_TO_MEAN
     value = float(values.mean() if statistic == "mean" else np.median(values))
-    terms = _terms(estimates, lambda name: factor * _rms(estimates, name))
+    squares = _squares(estimates)
+    terms = _terms(estimates, squares, lambda square: factor * math.sqrt(float(square.mean())))
     if number < 2:
         return Estimate(value, terms)
     scatter = factor * float(values.std(ddof=1))
@@ -279,29 +279,46 @@ def _central(
     return Estimate(value, (*terms, repeats))
 
 
-def _terms(estimates: Sequence[Estimate], own: Callable[[str], float]) -> tuple[Term, ...]:
-    """Every term that occurs: the largest of each shared one, ``own(name)`` of the others.
+def _squares(estimates: Sequence[Estimate]) -> dict[str, NDArray[np.float64]]:
+    """Variance of every step, by the name of the term."""
+    number = len(estimates)
+    found: dict[str, list[float]] = {}
+    for place, estimate in enumerate(estimates):
+        for name, standard, *_ in estimate.terms:
+            column = found.get(name)
+            if column is None:
+                column = found[name] = [0.0] * number
+            column[place] += standard * standard
+    return {name: np.array(column) for name, column in found.items()}
+
+
+def _unshared(estimates: Sequence[Estimate]) -> NDArray[np.float64]:
+    """Variance of every step by the terms that are its own."""
+    return np.array([sum(t.standard**2 for t in e.terms if not t.shared) for e in estimates])
+
+
+def _terms(
+    estimates: Sequence[Estimate],
+    squares: dict[str, NDArray[np.float64]],
+    own: Callable[[NDArray[np.float64]], float],
+) -> tuple[Term, ...]:
+    """Every term that occurs: the largest of each shared one, ``own(its variances)`` of the others.
 
     Degrees of freedom are the fewest of any step; a mean of several rectangular terms is normal.
     """
     found: dict[tuple[str, bool], Term] = {}
     for estimate in estimates:
         for term in estimate.terms:
-            other = found.setdefault((term.name, term.shared), term)
-            if term.freedom < other.freedom:
-                found[term.name, term.shared] = other._replace(freedom=term.freedom)
+            key = (term.name, term.shared)
+            other = found.get(key)
+            if other is None:
+                found[key] = term
+            elif term.freedom < other.freedom:
+                found[key] = other._replace(freedom=term.freedom)
     combined = []
     for (name, shared), term in found.items():
-        largest = max(_of(e, name) for e in estimates)
-        standard = largest if shared else own(name)
+        largest = math.sqrt(float(squares[name].max()))
+        standard = largest if shared else own(squares[name])
         even = term.rectangular and (shared or standard >= 0.99 * largest)
         combined.append(term._replace(standard=standard, rectangular=even))
     return tuple(combined)
-
-
-def _of(estimate: Estimate, name: str) -> float:
-    return root_sum(term.standard for term in estimate.terms if term.name == name)
-
-
-def _rms(estimates: Sequence[Estimate], name: str) -> float:
-    return root_sum(_of(estimate, name) for estimate in estimates) / math.sqrt(len(estimates))

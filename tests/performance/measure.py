@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 import tempfile
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pymodbus.client import AsyncModbusTcpClient
 
+from hil.assess.evaluate import evaluate
 from hil.clock import Clock, ClockKind, run_on
 from hil.config.bench import MeterConfig
 from hil.config.library import Kind, find
@@ -29,11 +33,15 @@ from hil.registers import compile_map
 from hil.run import execute
 from hil.virtual.lab import VirtualLab
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from long_run import long_run
+
 Entry = dict[str, Any]
 
 METERS = 32
 READS = 1500
 SETPOINTS = 100
+STEPS, SAMPLES = 1000, 10_000_000
 
 
 def warp_speedup(folder: Path) -> Entry:
@@ -145,10 +153,40 @@ def setpoint_release_lateness(folder: Path) -> Entry:
     }
 
 
+def evaluate_over_sum(_: Path) -> Entry:
+    """Attributes of a long record in memory to ``numpy.sum`` over as many samples."""
+    record, limits = long_run(STEPS, SAMPLES)
+    samples = np.concatenate([series.value for series in record.all_series.values()])
+    evaluate_s = _best_of(3, lambda: evaluate(record, limits))
+    sum_s = _best_of(9, samples.sum)
+    tracemalloc.start()
+    evaluate(record, limits)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return {
+        "ratio": evaluate_s / sum_s,
+        "of": evaluate_s,
+        "to": sum_s,
+        "what": f"seconds to evaluate {len(samples) / 1e6:.1f} M samples and {STEPS} steps to "
+        f"those of numpy.sum, best of 3; at most {peak_bytes / 1e6:.0f} MB beside the record",
+    }
+
+
+def _best_of(times: int, action: Callable[[], object]) -> float:
+    """Seconds of the fastest of several goes."""
+    taken_s = []
+    for _ in range(times):
+        before = time.perf_counter()
+        action()
+        taken_s.append(time.perf_counter() - before)
+    return min(taken_s)
+
+
 MEASUREMENTS: dict[str, Callable[[Path], Entry]] = {
     "warp_speedup": warp_speedup,
     "meter_poll_overhead": meter_poll_overhead,
     "setpoint_release_lateness_p99_s": setpoint_release_lateness,
+    "evaluate_over_sum": evaluate_over_sum,
 }
 
 

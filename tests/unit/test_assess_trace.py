@@ -164,6 +164,17 @@ def test_a_jump_of_the_clock_fills_no_memory(noise_w: float) -> None:
     assert len(refreshed(found, 0.0, 2e9).t) < 2000
 
 
+@pytest.mark.parametrize("refresh_s", [0.1, 0.5])
+def test_a_gap_in_a_still_power_is_not_filled_and_thins_nothing_out(refresh_s: float) -> None:
+    """Noiseless power: refreshes are put in where there were samples, at their own distances."""
+    found, odd = trace(stepped(made(0.1, refresh_s, 0.0).record, 20.0, 1000.0))
+    assert "meter_gaps" in odd
+    for from_s, to_s in ((14.0, 19.0), (1021.0, 1026.0)):
+        spacing_s = np.diff(refreshed(found, from_s, to_s).t)
+        assert spacing_s == pytest.approx(max(refresh_s, 0.1), rel=0.25)
+    assert len(refreshed(found, 21.0, 1019.0).t) == 0
+
+
 def test_instants_that_are_not_numbers_are_left_out() -> None:
     record = made(0.1, 0.1).record
     for key, series in record.all_series.items():

@@ -1,0 +1,113 @@
+"""What too few values leave open: every ramp and lag, weighed by how well it fits the values.
+
+For responses about as fast as the meter, of which it shows a few values on the way.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from hil.assess.shape import LAG_Q, RAMP_Q, Array, passes
+
+_STARTS, _LENGTHS = 48, 32
+"""How many departures and lengths are tried."""
+_TOLERANCE = 0.01
+"""Share of the step to which the grid resolves a value."""
+_NEARLY = 0.98
+"""Lengths mean the time to this share of the way, so that ramps and lags are spread alike."""
+
+
+class Shown(NamedTuple):
+    """What the meter said of one response: means over windows, as shares of its way, (m,)."""
+
+    end_s: Array
+    width_s: Array
+    share: Array
+    deviation: Array
+    """Standard deviation of each share."""
+
+
+class Weighed(NamedTuple):
+    """Means and covariance of (departed, low, high, settled) over all courses that fit."""
+
+    instants_s: Array
+    covariance: Array
+    likeliest: tuple[float, float, float]
+    """Departure, length and q of the likeliest course."""
+
+
+def weigh(
+    shown: Shown,
+    departs_s: tuple[float, float],
+    shares: tuple[float, float, float],
+    jitter_s: float,
+) -> Weighed:
+    """Instants over every ramp and lag.
+
+    Any length, up to the span of the values, and any departure within ``departs_s`` counts as
+    equally likely beforehand. ``shares`` are the progress at low, high and settled; ``jitter_s`` is
+    the standard uncertainty of each ``end_s``.
+    """
+    starts_s = np.linspace(*departs_s, _STARTS)
+    # Closer together where short; each counts for the width it stands for.
+    place = (np.arange(_LENGTHS) + 0.5) / _LENGTHS
+    lengths_s = place**2 * float(shown.end_s[-1] - departs_s[0])
+    since_s = _since(shown, starts_s, jitter_s)
+    likely, instants = [], []
+    for q in (RAMP_Q, LAG_Q):
+        scale_s = lengths_s / passes(_NEARLY, q)
+        likely.append(_likelihood(shown, since_s, scale_s, q) + np.log(place))
+        way = passes(np.array((0.0, *shares)), q)
+        instants.append(starts_s[:, None, None] + scale_s[None, :, None] * way)
+    weight = np.concatenate([one.ravel() for one in likely])
+    shape, start, length = np.unravel_index(int(weight.argmax()), (2, _STARTS, _LENGTHS))
+    q = (RAMP_Q, LAG_Q)[shape]
+    likeliest = (float(starts_s[start]), float(lengths_s[length] / passes(_NEARLY, q)), q)
+    weight = np.exp(weight - weight.max())
+    weight /= weight.sum()
+    reached_s = np.concatenate([one.reshape(-1, 4) for one in instants])
+    mean_s = weight @ reached_s
+    away_s = reached_s - mean_s
+    covariance = (away_s * weight[:, None]).T @ away_s + _pitch(starts_s, lengths_s, mean_s)
+    return Weighed(mean_s, covariance, likeliest)
+
+
+def _pitch(starts_s: Array, lengths_s: Array, instants_s: Array) -> Array:
+    """Covariance of instants because no course between two on the grid was tried."""
+    length_s = float(instants_s[3] - instants_s[0])
+    longer = min(max(int(np.searchsorted(lengths_s, length_s)), 1), len(lengths_s) - 1)
+    of_length_s = float(lengths_s[longer] - lengths_s[longer - 1])
+    per_length = (instants_s - instants_s[0]) / max(length_s, 1e-9)
+    start_s = float(starts_s[1] - starts_s[0])
+    covariance: Array = (start_s**2 + np.outer(per_length, per_length) * of_length_s**2) / 12.0
+    return covariance
+
+
+def _since(shown: Shown, starts_s: Array, jitter_s: float) -> Array:
+    """(4, starts, 1, m): from each departure to the edges of the windows, at least nothing.
+
+    The ends and beginnings of windows that are early by ``jitter_s``, then of those that are late.
+    """
+    edges_s = [
+        edge_s + by_s
+        for by_s in (-jitter_s, jitter_s)
+        for edge_s in (shown.end_s, shown.end_s - shown.width_s)
+    ]
+    return np.maximum(np.array(edges_s)[:, None, None, :] - starts_s[:, None, None], 0.0)
+
+
+def _likelihood(shown: Shown, since_s: Array, lengths_s: Array, q: float) -> Array:
+    """Logarithm of how likely the values are, for every start (rows) and length (columns)."""
+    length_s = lengths_s[:, None]
+    if q == RAMP_Q:
+        moving_s = np.minimum(since_s, length_s)
+        passed_s = since_s - moving_s * (1.0 - moving_s / (2.0 * length_s))
+    else:
+        passed_s = since_s + length_s * np.expm1(-since_s / length_s)
+    early, late = (passed_s[0::2] - passed_s[1::2]) / shown.width_s
+    square = shown.deviation**2 + _TOLERANCE**2 + (0.5 * (late - early)) ** 2
+    away = shown.share - 0.5 * (early + late)
+    summed: Array = -0.5 * (away**2 / square + np.log(square)).sum(axis=2)
+    return summed
