@@ -17,6 +17,7 @@ from hil.assess.outcome import (
     INTERRUPTED,
     NO_ANSWER,
     NO_RESPONSE,
+    NOT_RESOLVED,
     REJECTED,
     Measured,
 )
@@ -48,9 +49,9 @@ def counts_for_times(one: Measured) -> bool:
         return True
     if not one.step.plugged or one.starts:
         return False
-    unclear = one.step.previous is None or (one.outcome == NO_RESPONSE and not one.resolvable)
+    unclear = one.step.previous is None or one.outcome == NOT_RESOLVED
     if unclear and one.activation is None:
-        return one.outcome == NO_RESPONSE and bool(over_w(one))
+        return one.outcome in (NO_RESPONSE, NOT_RESOLVED) and bool(over_w(one))
     return one.direction != "none"
 
 
@@ -81,9 +82,10 @@ def _why(one: Measured) -> str:
         return "were rejected or not answered"
     if one.late:
         return "have a response that belongs to an earlier setpoint"
-    if one.outcome == NO_RESPONSE and one.timing is None and one.accuracy is None:
+    silent = one.outcome in (NO_RESPONSE, NOT_RESOLVED)
+    if silent and one.timing is None and one.accuracy is None:
         return "brought no response, and no steady power"
-    if one.outcome == NO_RESPONSE:
+    if silent:
         return "brought no change of the power"
     if one.outcome == INTERRUPTED:
         return "had not settled at the end of their hold"
@@ -173,5 +175,5 @@ def exceeds(
 
 
 def _stays_over(one: Measured) -> bool:
-    known = one.late or (one.outcome == NO_RESPONSE and one.resolvable)
+    known = one.late or one.outcome == NO_RESPONSE
     return known and (over_w(one) or 0.0) > 0.0

@@ -131,6 +131,7 @@ def _meter(trace: Trace) -> dict[str, Any]:
     return {
         "device": trace.device,
         "refresh_s": trace.refresh_s,
+        "refresh_seen_s": trace.refresh_seen_s,
         "averaging_s": trace.averaging_s,
         "lag_s": trace.lag_s,
         "calibration": trace.reference.calibration or None,
@@ -238,7 +239,7 @@ def _remarks_on(evse: str, one: Measured) -> Findings:
         remarks.append(
             _finding(step.sent_s, evse, "late_response", "warning", f"{what}: {one.reason}")
         )
-    elif one.outcome == NO_RESPONSE and one.resolvable:
+    elif one.outcome == NO_RESPONSE:
         text = f"{what} was acknowledged and not followed: {one.reason}"
         remarks.append(_finding(step.sent_s, evse, "not_followed", "warning", text))
     why = answered_late(one)

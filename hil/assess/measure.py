@@ -17,6 +17,7 @@ from hil.assess.outcome import (
     NO_ANSWER,
     NO_RESPONSE,
     NOT_MEASURED,
+    NOT_RESOLVED,
     REJECTED,
     Bench,
     Measured,
@@ -243,7 +244,8 @@ def _complete(
     departs = leaves(told, before.mean_w, band_w, sign, hold_s)
     if abs(change_w) <= band_w or departs is None:
         text = f"the power changed by {change_w:.0f} W; less than {band_w:.0f} W cannot be told"
-        return _Known(known._replace(outcome=NO_RESPONSE, reason=text))
+        outcome = NO_RESPONSE if known.resolvable else NOT_RESOLVED
+        return _Known(known._replace(outcome=outcome, reason=text))
     if commanded and sign != commanded and not _towards(known, levels):
         text = f"the power changed by {change_w:.0f} W, the other way than commanded"
         return _Known(known._replace(outcome=NO_RESPONSE, reason=text))

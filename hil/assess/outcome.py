@@ -27,6 +27,8 @@ from hil.config.limits import Definitions
 
 FOLLOWED, NO_RESPONSE, REJECTED = "followed", "no_response", "rejected"
 NO_ANSWER, INTERRUPTED, NOT_MEASURED = "no_answer", "interrupted", "not_measured"
+NOT_RESOLVED = "not_resolved"
+"""The power changed by less than noise and band leave to be told, and so did the setpoint."""
 
 _ANSWER = Term("stamp of the answer", rectangular(0.5 * 1e-3), rectangular=True)
 """An answer may be stamped late by one turn of a busy event loop, 1 ms; bench convention."""
@@ -36,6 +38,11 @@ _CYCLE = Term("mains cycle", rectangular(0.5 * 0.02), rectangular=True)
 """A power is a mean over a mains cycle, 20 ms, at least, so no instant of it is sharper."""
 _CYCLES = _CYCLE._replace(standard=math.sqrt(2.0) * _CYCLE.standard)
 """Both ends of a ramp are blurred by a cycle; what the meter adds is the same at both."""
+
+
+_CLOCK_RATE = 100e-6
+"""By how much a computer's clock may go wrong, as a share of the time: a quartz that nothing
+disciplines (bench convention)."""
 
 
 class Bench(NamedTuple):
@@ -165,14 +172,16 @@ def with_times(
         return known._replace(outcome=NOT_MEASURED, reason=text)
     shape = Term("noise and shape of the response", timing.departed_standard_s, kind="A")
     ramp_s = timing.settled_s - timing.departed_s if timing.settled_s is not None else 0.0
-    terms = (*_meter_terms(trace, ramp_s), _CYCLE, shape)
+    span_s = timing.departed_s + ramp_s - step.sent_s
+    clock = Term("clock", rectangular(_CLOCK_RATE * span_s), shared=True, rectangular=True)
+    terms = (*_meter_terms(trace, ramp_s), _CYCLE, clock, shape)
     ev_dead = ramp = total = None
     if known.pilot_s is not None:
         ev_dead = Estimate(timing.departed_s - known.pilot_s, (*terms, _EDGE))
     if timing.settled_s is not None:
         shape_of_ramp = Term("noise and shape of the response", timing.ramp_standard_s, kind="A")
         window = _even("averaging of the meter", trace.averaging_standard_of(ramp_s))
-        ramp = Estimate(ramp_s, (_CYCLES, window, shape_of_ramp))
+        ramp = Estimate(ramp_s, (_CYCLES, window, clock, shape_of_ramp))
         of_both = Term("settling", timing.ramp_standard_s, kind="A")
         total = Estimate(timing.settled_s - step.sent_s, (*terms, of_both))
     rise, settling = _within_ramp(timing, ramp)

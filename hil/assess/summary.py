@@ -191,7 +191,8 @@ def _time(
     ]
     counted = [one for one in concerned if timed.estimate(one) is not None or counts_for_times(one)]
     found = [timed.estimate(one) for one in counted]
-    figure = figure_of(found, limit.statistic if limit else "median", len(counted))
+    repeats = [(step.step.previous, step.step.setpoint) for step in counted]
+    figure = figure_of(found, limit.statistic if limit else "median", len(counted), repeats)
     one = entry(timed.name, target, "s", timed.definition, figure, timed.group)
     bound = Bound(limit.at_most, limit.source) if limit else Bound()
     doubts: list[str] = without_figure(counted, found, metered) if limit else []

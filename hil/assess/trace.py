@@ -40,6 +40,9 @@ on top of each other. A late reply makes three periods of four."""
 _OVERLAP_S = 1e-3
 """By how much a request may come before the reply to the last: one turn of the event loop."""
 
+_TWICE_APART_S = 10.0
+"""Instants that come again are one stretch if they lie closer together."""
+
 _POLL_JITTER = 0.05
 """How unevenly a meter may be polled, as a share of the poll period."""
 
@@ -64,6 +67,9 @@ class Trace(NamedTuple):
     poll_s: float
     refresh_s: float
     """How often the meter's own value changes; never less than can be told by polling it."""
+    refresh_seen_s: float | None
+    """Usual interval between two changes of its value, whatever is stated; ``None`` if they are too
+    few. Polling hides a refresh that is faster, a power that stands still one that is slower."""
     averaging_s: float
     """Window over which the meter averages; at least a millisecond, to keep formulas simple."""
     averaging_standard_s: float
@@ -163,6 +169,7 @@ def _trace(record: Record, meter: str) -> tuple[Trace | None, list[Oddity]]:
         since_s = series.t[~usable & np.isfinite(series.t)]
         at_s = float(since_s[0]) if len(since_s) else 0.0
         odd.append(Oddity(at_s, "readings_left_out", "warning", text))
+    twice = _twice(series.t)
     power_w = value[usable]
     series = series._replace(**{name: column[usable] for name, column in series._asdict().items()})
     t = series.t
@@ -182,7 +189,7 @@ def _trace(record: Record, meter: str) -> tuple[Trace | None, list[Oddity]]:
         **habits._asdict(),
     )
     trace = trace._replace(jitter_s=_jitter_s(trace))
-    holes, odd_holes = _holes(record, trace, series)
+    holes, odd_holes = _holes(record, trace, series, twice)
     trace = trace._replace(holes=holes, values=_values(trace, t, power_w))
     return trace, [*odd, *odd_habits, *odd_holes]
 
@@ -210,11 +217,24 @@ def _jitter_s(trace: Trace) -> float:
     return min(float(steps_s.std()) / math.sqrt(2.0), trace.bracket_s / math.sqrt(12.0))
 
 
-def _holes(record: Record, trace: Trace, series: Series) -> tuple[Array, list[Oddity]]:
+def _twice(t: Array) -> Array:
+    """Stretches of instants that were there already, as when a clock was set back."""
+    again_s = t[1:][t[1:] <= t[:-1]]
+    if not len(again_s):
+        return np.empty((0, 2))
+    heads = np.flatnonzero(np.diff(again_s, prepend=-np.inf) > _TWICE_APART_S)
+    tails = np.append(heads[1:], len(again_s)) - 1
+    return np.column_stack((again_s[heads], again_s[tails]))
+
+
+def _holes(
+    record: Record, trace: Trace, series: Series, twice: Array
+) -> tuple[Array, list[Oddity]]:
     """Where the trace is no record of the power: gaps, values repeated, instants twice over."""
     late = np.flatnonzero(np.diff(trace.t) > _GAP_PERIODS * trace.poll_s)
     gaps = np.column_stack((trace.t[late], trace.t[late + 1]))
-    stale, doubled = _stale(record, trace), _doubled(trace, series)
+    stale = _stale(record, trace)
+    doubled = np.concatenate((_doubled(trace, series), twice))
     odd = []
     for holes, code, what in (
         (gaps, "meter_gaps", "left gaps between its samples"),

@@ -12,7 +12,7 @@ away.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -227,16 +227,19 @@ def distribution(values: NDArray[np.float64]) -> Distribution:
     )
 
 
-def summarise(estimates: Sequence[Estimate], statistic: str) -> Estimate:
+def summarise(
+    estimates: Sequence[Estimate], statistic: str, groups: Sequence[Hashable] = ()
+) -> Estimate:
     """A figure over all steps, with its terms.
 
     ``statistic`` is ``median``, ``mean``, ``p95``, ``max``, or ``worst`` (the signed value of the
     largest magnitude). Shared terms enter with their largest value.
 
     ``mean`` and ``median`` are estimates of what the equipment does in the long run: the scatter of
-    the steps enters as repeatability, with n - 1 degrees of freedom, divided by the root of n (for
-    the median times 1.25, the ratio for normal errors), as far as the steps' own uncertainties,
-    which average alike, do not explain it.
+    repeats (of steps of the same group; of all steps, where nothing was repeated) enters as
+    repeatability, with its degrees of freedom, divided by the root of n (for the median times 1.25,
+    the ratio for normal errors), as far as the steps' own uncertainties, which average alike, do
+    not explain it.
 
     The others describe the steps that were played; nothing is added for steps that might have
     been. An extreme is picked from figures that each have an error, so it tends to be too extreme:
@@ -245,7 +248,7 @@ def summarise(estimates: Sequence[Estimate], statistic: str) -> Estimate:
     """
     values = np.array([estimate.value for estimate in estimates])
     if statistic in ("mean", "median"):
-        return _central(estimates, values, statistic)
+        return _central(estimates, values, statistic, groups)
     magnitude = np.abs(values) if statistic == "worst" else values
     chosen = int(np.argmax(magnitude))
     value = float(np.quantile(values, 0.95)) if statistic == "p95" else float(values[chosen])
@@ -259,8 +262,27 @@ def summarise(estimates: Sequence[Estimate], statistic: str) -> Estimate:
     return Estimate(value, (*terms, Term("most extreme of several steps", extra)))
 
 
+def scatter_of(values: NDArray[np.float64], groups: Sequence[Hashable]) -> tuple[float, float]:
+    """Standard deviation of repeats, pooled over groups, and its degrees of freedom.
+
+    Without groups, or where no group has two values, that of all values about their mean.
+    """
+    members: dict[Hashable, list[float]] = {}
+    for value, group in zip(values.tolist(), groups, strict=False):
+        members.setdefault(group, []).append(value)
+    repeated = [np.array(some) for some in members.values() if len(some) > 1]
+    freedom = sum(len(some) - 1 for some in repeated)
+    if not freedom:
+        return float(values.std(ddof=1)), len(values) - 1.0
+    square = sum(float(((some - some.mean()) ** 2).sum()) for some in repeated)
+    return math.sqrt(square / freedom), float(freedom)
+
+
 def _central(
-    estimates: Sequence[Estimate], values: NDArray[np.float64], statistic: str
+    estimates: Sequence[Estimate],
+    values: NDArray[np.float64],
+    statistic: str,
+    groups: Sequence[Hashable],
 ) -> Estimate:
     """Mean or median, with the repeatability of the steps."""
     number = len(values)
@@ -272,10 +294,11 @@ def _central(
     terms = _terms(estimates, squares, lambda square: factor * math.sqrt(float(square.mean())))
     if number < 2:
         return Estimate(value, terms)
-    scatter = factor * float(values.std(ddof=1))
+    deviation, freedom = scatter_of(values, groups)
+    scatter = factor * deviation
     own = root_sum(term.standard for term in terms if not term.shared)
     unexplained = math.sqrt(max(scatter**2 - own**2, 0.0))
-    repeats = Term("repeatability", unexplained, freedom=number - 1.0, kind="A")
+    repeats = Term("repeatability", unexplained, freedom=freedom, kind="A")
     return Estimate(value, (*terms, repeats))
 
 

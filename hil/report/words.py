@@ -72,6 +72,7 @@ _ROLES = {"evse": "EVSE"}
 _OUTCOMES = {
     "followed": "followed",
     "no_response": "no response",
+    "not_resolved": "not resolved",
     "rejected": "rejected by the EVSE",
     "no_answer": "no answer from the EVSE",
     "interrupted": "interrupted",
