@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import require_tool
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from report_contract import (
     BLOCKED,
@@ -212,6 +212,8 @@ def test_a_figure_without_value_has_a_budget_of_words_alone(run: Run) -> None:
 
 
 @given(st.floats(1e-9, 1e9), st.floats(1e-9, 1e9))
+@example(1.0, 0.0996)
+@example(1.0, 99.6)
 def test_u_is_rounded_alike_in_table_and_budget(value: float, expanded: float) -> None:
     assert rounding.significant(expanded) == rounding.rounded(value, expanded).uncertainty
 
@@ -367,6 +369,9 @@ def test_the_bar_shows_each_link_to_scale_and_names_it(run: Run) -> None:
     medians = [median for *_, median, _ in LINKS[:-1]]
     scale = sum(widths) / sum(medians)
     assert widths == pytest.approx([scale * median for median in medians], abs=0.06)
+    starts = [float(box["x"]) for box in rectangles(picture)]
+    ends = [start + width for start, width in zip(starts, widths, strict=True)]
+    assert starts[1:] == pytest.approx(ends[:-1], abs=0.11), "each begins where the last one ends"
     root = ET.fromstring(picture)
     words = [text.text or "" for text in root.iter(f"{SVG}text")]
     for name in ("network 0.061 s (3 %)", "EVSE 0.61 s (25 %)", "EV dead time 1.17 s (49 %)"):
