@@ -11,12 +11,15 @@ import numpy as np
 
 from hil.assess.shape import LAG_Q, RAMP_Q, Array, passes
 
-_STARTS, _LENGTHS = 48, 32
+_STARTS, _LENGTHS = 36, 24
 """How many departures and lengths are tried."""
 _TOLERANCE = 0.01
 """Share of the step to which the grid resolves a value."""
 _NEARLY = 0.98
 """Lengths mean the time to this share of the way, so that ramps and lags are spread alike."""
+_SHAPES = (RAMP_Q, LAG_Q)
+_NEARLY_AT = tuple(float(passes(_NEARLY, q)) for q in _SHAPES)
+"""The x at which that is."""
 
 
 class Shown(NamedTuple):
@@ -56,15 +59,15 @@ def weigh(
     lengths_s = place**2 * float(shown.end_s[-1] - departs_s[0])
     since_s = _since(shown, starts_s, jitter_s)
     likely, instants = [], []
-    for q in (RAMP_Q, LAG_Q):
-        scale_s = lengths_s / passes(_NEARLY, q)
+    for q, nearly in zip(_SHAPES, _NEARLY_AT, strict=True):
+        scale_s = lengths_s / nearly
         likely.append(_likelihood(shown, since_s, scale_s, q) + np.log(place))
         way = passes(np.array((0.0, *shares)), q)
         instants.append(starts_s[:, None, None] + scale_s[None, :, None] * way)
     weight = np.concatenate([one.ravel() for one in likely])
     shape, start, length = np.unravel_index(int(weight.argmax()), (2, _STARTS, _LENGTHS))
-    q = (RAMP_Q, LAG_Q)[shape]
-    likeliest = (float(starts_s[start]), float(lengths_s[length] / passes(_NEARLY, q)), q)
+    scale = float(lengths_s[length] / _NEARLY_AT[shape])
+    likeliest = (float(starts_s[start]), scale, _SHAPES[shape])
     weight = np.exp(weight - weight.max())
     weight /= weight.sum()
     reached_s = np.concatenate([one.reshape(-1, 4) for one in instants])
