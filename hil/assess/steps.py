@@ -150,6 +150,7 @@ def cut(record: Record, evse: str, record_ends_s: float) -> list[Step]:
     chains = [chain for chain in _chains(record, evse) if chain.sent.t <= closes_s]
     others = _other_ends(record, evse, record_ends_s)
     ends = sorted([*((chain.sent.t, "setpoint") for chain in chains), *others])
+    instants_s = [end_s for end_s, _ in ends]
     edges = list(_edges(record, evse))
     edges_s = [edge.t for edge in edges]
     switches = list(_switches(record, evse))
@@ -160,7 +161,9 @@ def cut(record: Record, evse: str, record_ends_s: float) -> list[Step]:
         number, setpoint = _command(event)
         answer = answers[0] if answers else None
         acknowledged = answer is not None and answer.kind is EventKind.SETPOINT_ACKNOWLEDGED
-        ends_s, ended_by = _first_after(ends, event.t, record_ends_s)
+        after = bisect_right(instants_s, event.t)
+        last = (max(record_ends_s, event.t), "end")
+        ends_s, ended_by = ends[after] if after < len(ends) else last
         steps.append(
             Step(
                 number=number,
@@ -268,14 +271,6 @@ def _answered(answer: Event | None) -> bool:
         return told is not False
     reason = str(answer.data.get("reason", "")).lower()
     return not any(word in reason for word in _NO_ANSWER)
-
-
-def _first_after(
-    ends: Sequence[tuple[float, str]], sent_s: float, record_ends_s: float
-) -> tuple[float, str]:
-    """The first end after an instant."""
-    at = bisect_right(ends, sent_s, key=lambda end: end[0])
-    return ends[at] if at < len(ends) else (max(record_ends_s, sent_s), "end")
 
 
 def _other_ends(record: Record, evse: str, record_ends_s: float) -> Iterator[tuple[float, str]]:

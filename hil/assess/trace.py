@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hil.record.run_folder import Record
 
 Array = NDArray[np.float64]
+Indices = NDArray[np.intp]
 
 _GAP_PERIODS = 3.0
 """A longer pause between two samples, in poll periods, is a gap."""
@@ -42,6 +43,8 @@ _OVERLAP_S = 1e-3
 
 _TWICE_APART_S = 10.0
 """Instants that come again are one stretch if they lie closer together."""
+
+_NOWHERE = np.empty((0, 2))
 
 _POLL_JITTER = 0.05
 """How unevenly a meter may be polled, as a share of the poll period."""
@@ -162,17 +165,18 @@ def _trace(record: Record, meter: str) -> tuple[Trace | None, list[Oddity]]:
     odd: list[Oddity] = []
     usable = np.isfinite(value) & np.isfinite(series.t) & series.good & _in_its_trip(series)
     usable[1:] &= series.t[1:] > series.t[:-1]
+    twice = _NOWHERE
     if not usable.all():
+        twice = _twice(series.t)
         text = f"{np.count_nonzero(~usable)} of {len(value)} power readings of {meter} were left "
         text += "out: not a number, of doubtful quality, of an instant that was there already, or "
         text += "not between their request and their reply"
         since_s = series.t[~usable & np.isfinite(series.t)]
         at_s = float(since_s[0]) if len(since_s) else 0.0
         odd.append(Oddity(at_s, "readings_left_out", "warning", text))
-    twice = _twice(series.t)
-    power_w = value[usable]
-    series = series._replace(**{name: column[usable] for name, column in series._asdict().items()})
-    t = series.t
+        value = value[usable]
+        series = series._replace(**{k: column[usable] for k, column in series._asdict().items()})
+    t, power_w = series.t, value
     if len(t) < 3:
         return None, [*odd, Oddity(0.0, "no_power_readings", "warning", f"{meter} gave no power")]
     trips_s = (series.t_reply - series.t_request)[:LOOKED_AT]
@@ -329,33 +333,38 @@ def _collapsed(trace: Trace, t: Array, power_w: Array) -> Values:
         count = max(min(int((t[-1] - t[0]) / trace.cadence_s), len(t)), 1)
         at_s = t[-1] - trace.cadence_s * np.arange(count)[::-1]
         return Values(at_s - 0.5 * trace.bracket_s, np.full(count, power_w[0]))
-    earliest_s = np.maximum(t[new - 1], t[new] - trace.refresh_s)
-    known_s = 0.5 * (earliest_s + t[new])
+    at_s = t[new]
+    known_s = 0.5 * (np.maximum(t[new - 1], at_s - trace.refresh_s) + at_s)
     lead = min(int((known_s[0] - t[0]) / trace.cadence_s), int(new[0]))
     tail = min(int((t[-1] - known_s[-1]) / trace.cadence_s), len(t) - int(new[-1]))
     known_s = np.concatenate(
         ([known_s[0] - lead * trace.cadence_s], known_s, [known_s[-1] + tail * trace.cadence_s])
     )
     shown_w = np.concatenate(([power_w[0]], power_w[new], [power_w[-1]]))
-    spacing_s = np.diff(known_s)
-    # Two changes a spacing apart lie more than that, less one poll, of refreshes apart.
-    least = (spacing_s - trace.poll_s) / trace.cadence_s
+    many, parts = _repeats(trace, known_s, np.concatenate(([0], new, [len(t)])))
+    index = np.repeat(many, parts - 1)
+    place = 1 + np.arange(len(index)) - np.repeat(np.cumsum(parts - 1) - (parts - 1), parts - 1)
+    spacing_s = known_s[index + 1] - known_s[index]
+    between_s = known_s[index] + spacing_s * place / np.repeat(parts, parts - 1)
+    last = len(known_s) if tail else len(known_s) - 1
+    first = 0 if lead else 1
+    at_s = np.insert(known_s[first:last], index + 1 - first, between_s)
+    return Values(at_s, np.insert(shown_w[first:last], index + 1 - first, shown_w[index]))
+
+
+def _repeats(trace: Trace, known_s: Array, sample: Indices) -> tuple[Indices, Indices]:
+    """The spacings between changes in which values were refreshed and stayed, and their parts.
+
+    ``sample`` is the first that shows each change.
+    """
     slack = _POLL_JITTER * trace.bracket_s / trace.cadence_s
+    spacing_s = np.diff(known_s)
+    wide = np.flatnonzero(spacing_s >= trace.poll_s + (1.0 - slack) * trace.cadence_s)
+    # Two changes a spacing apart lie more than that, less one poll, of refreshes apart.
+    least = (spacing_s[wide] - trace.poll_s) / trace.cadence_s
     # Nothing was refreshed while nothing was sampled, however long a gap is.
-    samples = np.diff(np.concatenate(([0], new, [len(t)])))
-    parts = np.maximum(np.minimum(np.floor(least + slack) + 1.0, samples), 1.0).astype(int)
-    if trace.lively:
-        # Its noise changes every value: one repeated for a while is a refresh missed, not a repeat.
-        parts[parts < 3] = 1
-    if lead == 0:
-        known_s, shown_w, spacing_s, parts = known_s[1:], shown_w[1:], spacing_s[1:], parts[1:]
-    many = np.flatnonzero(parts > 1)
-    more = parts[many] - 1
-    index = np.repeat(many, more)
-    place = 1 + np.arange(len(index)) - np.repeat(np.cumsum(more) - more, more)
-    between_s = known_s[index] + spacing_s[index] * place / parts[index]
-    at_s = np.insert(known_s[:-1], index + 1, between_s)
-    values_w = np.insert(shown_w[:-1], index + 1, shown_w[index])
-    if tail:
-        return Values(np.append(at_s, known_s[-1]), np.append(values_w, shown_w[-1]))
-    return Values(at_s, values_w)
+    samples = sample[wide + 1] - sample[wide]
+    parts = np.minimum(np.floor(least + slack) + 1.0, samples).astype(np.intp)
+    # A lively meter's noise changes every value: one repeated for a while is a refresh missed.
+    many = parts > (2 if trace.lively else 1)
+    return wide[many], parts[many]
