@@ -187,10 +187,10 @@ def _within_ramp(timing: Timing, ramp: Estimate | None) -> tuple[Estimate | None
     """Rise time and settling; parts of a ramp are as uncertain as the whole, at most."""
     if ramp is None or timing.high_s is None or timing.settled_s is None:
         return None, None
-    settling = ramp._replace(value=timing.settled_s - timing.high_s)
+    settling = Estimate(timing.settled_s - timing.high_s, ramp.terms)
     if timing.low_s is None:
         return None, settling
-    return ramp._replace(value=timing.high_s - timing.low_s), settling
+    return Estimate(timing.high_s - timing.low_s, ramp.terms), settling
 
 
 def with_tracking(known: Measured, bench: Bench) -> Measured:
