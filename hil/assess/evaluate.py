@@ -15,13 +15,17 @@ from hil.assess.doubts import answered_late, phases_changed
 from hil.assess.measure import measure_all
 from hil.assess.outcome import NO_RESPONSE, Bench, Measured
 from hil.assess.plausibility import plausible
+from hil.assess.services import services
 from hil.assess.steps import broken_chains, cut
 from hil.assess.summary import attributes
 from hil.assess.trace import Trace, trace_of
 from hil.assess.tracking import supply_of
 from hil.assess.uncertainty import Estimate
 from hil.assess.verdict import Ruling, Verdict, in_words, of_run, risk_of
+from hil.config.library import Kind
 from hil.config.limits import LimitsConfig
+from hil.config.load import load
+from hil.config.services import ServicesConfig
 from hil.quantities import EventKind
 
 if TYPE_CHECKING:
@@ -33,21 +37,27 @@ _MEASURED = frozenset({"events.jsonl", "samples.parquet", "limits.yaml"})
 """Files that the figures and verdicts are made from."""
 
 
-def evaluate(record: Record, limits: LimitsConfig) -> dict[str, Any]:
+def evaluate(
+    record: Record, limits: LimitsConfig, asked: ServicesConfig | None = None
+) -> dict[str, Any]:
     """The content of ``result.json``: SI units, unrounded, ``None`` where a thing is not known.
 
-    Raises RecordError if the record lacks what every record has.
+    ``asked`` are the services to hold it against; by default those that the limits name. Raises
+    RecordError if the record lacks what every record has.
     """
+    if asked is None:
+        asked = load(Kind.SERVICES, limits.services).model
     manifest = record.manifest
     findings = _recorded(record) + _altered(record) + _clock(record)
     entries: list[dict[str, Any]] = []
     steps: list[dict[str, Any]] = []
     meters: dict[str, dict[str, Any]] = {}
     chains: list[dict[str, Any]] = []
+    table: list[dict[str, Any]] = []
     subjects = [_measure(record, evse, limits, findings) for evse in devices_of(record, "evse")]
     blocked = obstacles(record, [subject.trace for subject in subjects], limits)
     ruling = Ruling(limits.decision_rule, blocked)
-    for evse, rating, trace, measured in subjects:
+    for evse, rating, trace, measured, bench in subjects:
         if trace is not None:
             meters[evse] = _meter(trace)
         bounds = limits.attributes
@@ -57,6 +67,7 @@ def evaluate(record: Record, limits: LimitsConfig) -> dict[str, Any]:
         )
         piloted = bool(pilots_of(record, evse))
         chains.extend(chain(evse, measured, limits.definitions, has_meter, piloted))
+        table.extend(services(record, evse, measured, bench, rating, asked, ruling))
         steps.extend(_step(one) for one in measured)
     verdicts = {f"{e['name']} of {e['target']}": Verdict(e["verdict"]) for e in entries}
     verdict, reason = of_run(verdicts, manifest.get("state", "open"), record.incomplete, blocked)
@@ -96,6 +107,7 @@ def evaluate(record: Record, limits: LimitsConfig) -> dict[str, Any]:
         "attributes": entries,
         "meters": meters,
         "chain": chains,
+        "services": table,
         "steps": steps,
         "findings": findings,
     }
@@ -148,6 +160,7 @@ class Subject(NamedTuple):
     rating: Rating
     trace: Trace | None
     measured: list[Measured]
+    bench: Bench | None
 
 
 def _measure(record: Record, evse: str, limits: LimitsConfig, findings: Findings) -> Subject:
@@ -176,7 +189,7 @@ def _measure(record: Record, evse: str, limits: LimitsConfig, findings: Findings
     for t, text in broken_chains(record, evse):
         findings.append(_finding(t, evse, "event_chain", "error", text))
     findings.extend(_remarks(evse, measured))
-    return Subject(evse, rating, trace, measured)
+    return Subject(evse, rating, trace, measured, bench)
 
 
 def _recorded(record: Record) -> Findings:

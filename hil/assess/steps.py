@@ -325,3 +325,8 @@ def _offered_a(data: Mapping[str, Any], key: str) -> float:
     if not isinstance(duty_percent, (int, float)) or not 0.0 <= duty_percent <= 100.0:
         return 0.0
     return offer(float(duty_percent)).current_a or 0.0
+
+
+def pilot_edges(record: Record, evse: str) -> list[PilotEdge]:
+    """Every change of the duty cycle that the pilot emulators of an EVSE saw, in order of time."""
+    return list(_edges(record, evse))

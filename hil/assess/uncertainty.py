@@ -191,6 +191,7 @@ def _normal_below(z: float) -> float:
     return 0.5 * math.erfc(-z / math.sqrt(2.0))
 
 
+@lru_cache(maxsize=512)
 def largest_of(count: int) -> float:
     """What the largest of ``count`` equal figures, each with a normal error, exceeds in 2.5 %.
 
