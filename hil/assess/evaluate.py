@@ -22,9 +22,7 @@ from hil.assess.trace import Trace, trace_of
 from hil.assess.tracking import supply_of
 from hil.assess.uncertainty import Estimate
 from hil.assess.verdict import Ruling, Verdict, in_words, of_run, risk_of
-from hil.config.library import Kind
 from hil.config.limits import LimitsConfig
-from hil.config.load import load
 from hil.config.services import ServicesConfig
 from hil.quantities import EventKind
 
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
 
 Findings = list[dict[str, Any]]
 
-_MEASURED = frozenset({"events.jsonl", "samples.parquet", "limits.yaml"})
+_MEASURED = frozenset({"events.jsonl", "samples.parquet", "limits.yaml", "services.yaml"})
 """Files that the figures and verdicts are made from."""
 
 
@@ -42,11 +40,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """The content of ``result.json``: SI units, unrounded, ``None`` where a thing is not known.
 
-    ``asked`` are the services to hold it against; by default those that the limits name. Raises
-    RecordError if the record lacks what every record has.
+    ``asked`` are the services to hold it against; without any, the table of services is empty.
+    Raises RecordError if the record lacks what every record has.
     """
-    if asked is None:
-        asked = load(Kind.SERVICES, limits.services).model
     manifest = record.manifest
     findings = _recorded(record) + _altered(record) + _clock(record)
     entries: list[dict[str, Any]] = []
@@ -67,7 +63,8 @@ def evaluate(
         )
         piloted = bool(pilots_of(record, evse))
         chains.extend(chain(evse, measured, limits.definitions, has_meter, piloted))
-        table.extend(services(record, evse, measured, bench, rating, asked, ruling))
+        if asked is not None:
+            table.extend(services(record, evse, measured, bench, rating, asked, ruling))
         steps.extend(_step(one) for one in measured)
     verdicts = {f"{e['name']} of {e['target']}": Verdict(e["verdict"]) for e in entries}
     verdict, reason = of_run(verdicts, manifest.get("state", "open"), record.incomplete, blocked)
@@ -92,6 +89,7 @@ def evaluate(
         "limits": {
             "name": limits.limits,
             "description": limits.description,
+            "services": asked.services if asked else None,
             "definitions": limits.definitions.model_dump(mode="json"),
         },
         "verdict": verdict.value,
