@@ -28,8 +28,9 @@ class Curve(NamedTuple):
     """Integral from the first value on, W s."""
     moment: Array
     """Integral of ``area``, W s^2."""
-    jump_w: Array
-    """Size of the change from each value to the next."""
+    open_ws: Array
+    """What may lie between the windows of a value and the next: half the time between them times
+    the change, W s."""
 
     @property
     def reach_s(self) -> float:
@@ -45,11 +46,6 @@ class Curve(NamedTuple):
     def value_s(self) -> float:
         """How much time a value stands for."""
         return max(self.trace.averaging_s, self.trace.cadence_s)
-
-    @property
-    def between_s(self) -> float:
-        """Half the time between two windows that no value tells of."""
-        return 0.5 * max(self.trace.cadence_s - self.trace.averaging_s, 0.0)
 
     def integrals(self, at_s: Array) -> tuple[Array, Array]:
         """``area`` and ``moment`` at any instants."""
@@ -74,5 +70,6 @@ def curve_of(trace: Trace) -> Curve | None:
     area = np.concatenate(([0.0], np.cumsum(pieces)))
     rise = (power_w[1:] + 2.0 * power_w[:-1]) * step_s**2 / 6.0
     moment = np.concatenate(([0.0], np.cumsum(area[:-1] * step_s + rise)))
-    jump_w = np.abs(np.diff(power_w, append=power_w[-1]))
-    return Curve(trace, t, power_w, area, moment, jump_w)
+    between_s = np.maximum(step_s - trace.averaging_s, 0.0)
+    open_ws = np.append(0.5 * between_s * np.abs(np.diff(power_w)), 0.0)
+    return Curve(trace, t, power_w, area, moment, open_ws)

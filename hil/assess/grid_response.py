@@ -152,18 +152,18 @@ def _voltage_w(one: Measured) -> float:
 def shares(curve: Curve, changes: Changes, at_s: Array, demand: Demand) -> Figures:
     """P: share of the requested change delivered ``at_s`` (n,) after the demand's clock starts."""
     late_s = np.maximum(at_s - demand.trigger_s, 0.0)
-    jump = _largest_jump(curve, changes, late_s)
+    open_s = _open_s(curve, changes, late_s)
     turn, ramp_s = _turn(curve, changes, late_s), demand.ramp_s
     if ramp_s == 0.0:
         slope, shape = turn / (2.0 * curve.reach_s), 0.5 * turn
-        effect = Effect(slope, jump, shape, 1.0 / curve.value_s, 1.0)
+        effect = Effect(slope, open_s, shape, 1.0 / curve.value_s, 1.0)
         return _figures(curve, changes, _progress(curve, changes, late_s), effect)
     early_s = np.maximum(late_s - ramp_s, 0.0)
     area = _area(curve, changes, late_s) - _area(curve, changes, early_s)
     rise = _progress(curve, changes, late_s) - _progress(curve, changes, early_s)
     turn += _turn(curve, changes, early_s)
     shape = _EDGE_GAIN * curve.smear_s * turn / ramp_s
-    effect = Effect(np.abs(rise) / ramp_s, jump, shape, 1.0 / max(ramp_s, curve.value_s), 1.0)
+    effect = Effect(np.abs(rise) / ramp_s, open_s, shape, 1.0 / max(ramp_s, curve.value_s), 1.0)
     return _figures(curve, changes, area / ramp_s, effect)
 
 
@@ -171,11 +171,11 @@ def energies(curve: Curve, changes: Changes, until_s: float, demand: Demand) -> 
     """E: energy delivered ``until_s`` after the demand's clock starts, over the change, s."""
     span_s, ramp_s = max(until_s - demand.trigger_s, 0.0), demand.ramp_s
     late_s = np.full(len(changes.sent_s), span_s)
-    jump, turn = _largest_jump(curve, changes, late_s), _turn(curve, changes, late_s)
+    open_s, turn = _open_s(curve, changes, late_s), _turn(curve, changes, late_s)
     area = _area(curve, changes, late_s)
     if ramp_s == 0.0:
         slope = np.abs(_progress(curve, changes, late_s))
-        effect = Effect(slope, jump, _EDGE_GAIN * curve.smear_s * turn, span_s, span_s)
+        effect = Effect(slope, open_s, _EDGE_GAIN * curve.smear_s * turn, span_s, span_s)
         return _figures(curve, changes, area, effect)
     early_s = np.maximum(late_s - ramp_s, 0.0)
     moment = _moment(curve, changes, late_s) - _moment(curve, changes, early_s)
@@ -184,7 +184,7 @@ def energies(curve: Curve, changes: Changes, until_s: float, demand: Demand) -> 
     # The weights are 1 until a ramp before the end, and fall in a straight line from there on.
     squares_s = max(span_s - 2.0 / 3.0 * ramp_s, span_s / 3.0)
     shape = 0.5 * curve.smear_s**2 * turn / ramp_s
-    effect = Effect(slope, jump, shape, squares_s, max(span_s - 0.5 * ramp_s, 0.5 * span_s))
+    effect = Effect(slope, open_s, shape, squares_s, max(span_s - 0.5 * ramp_s, 0.5 * span_s))
     return _figures(curve, changes, moment / ramp_s, effect)
 
 
@@ -207,8 +207,8 @@ class Effect(NamedTuple):
 
     slope: Array
     """By how much it falls if the response comes a second later."""
-    jump: Array
-    """Largest share of the change between two values."""
+    open_s: Array
+    """By how much the response may be off because of what lies between two values, either way."""
     shape: Array
     """Half width of what the meter smears."""
     squares: Array | float
@@ -228,14 +228,13 @@ def _figures(curve: Curve, changes: Changes, value: Array, effect: Effect) -> Fi
     def by_chance(name: str) -> Term:
         return Term(name, 0.0, kind="A")
 
-    between_s = rectangular(curve.between_s) * effect.jump
     resolution = effect.reach * rectangular(0.5 * trace.resolution_w) / size_w
     parts = (
         (even("meter sampling and refresh", True), rectangular(0.5 * trace.bracket_s) * slope),
         (even("averaging of the meter", True), trace.averaging_standard_s * slope),
         (even("meter round trip", True), rectangular(0.5 * trace.round_trip_s) * slope),
         (even("mains cycle", False), rectangular(0.5 * _CYCLE_S) * slope),
-        (even("between the meter's windows", False), between_s * slope),
+        (even("between the meter's windows", False), rectangular(1.0) * effect.open_s * slope),
         (even("shape between the meter's values", False), effect.shape / math.sqrt(3.0)),
         (by_chance("noise of the power"), np.sqrt(changes.density * effect.squares) / size_w),
         (by_chance("noise of the level before"), effect.reach * changes.level_w / size_w),
@@ -265,26 +264,29 @@ def _turn(curve: Curve, changes: Changes, after_s: Array) -> Array:
 
 
 def _area(curve: Curve, changes: Changes, after_s: Array) -> Array:
-    """H1: integral of h from sending to ``after_s`` later."""
-    start, end = curve.integrals(changes.sent_s), curve.integrals(changes.sent_s + after_s)
-    area: Array = (end[0] - start[0] - changes.before_w * after_s) / changes.requested_w
-    return area
+    """H1: integral of h from sending to ``after_s`` later.
+
+    It begins as much earlier as values reach, so that nothing is lost of what they smear.
+    """
+    from_s, long_s = changes.sent_s - curve.reach_s, after_s + curve.reach_s
+    start, end = curve.integrals(from_s), curve.integrals(from_s + long_s)
+    area: Array = (end[0] - start[0] - changes.before_w * long_s) / changes.requested_w
+    return np.where(after_s > 0.0, area, 0.0)
 
 
 def _moment(curve: Curve, changes: Changes, after_s: Array) -> Array:
     """H2: integral of H1."""
-    start, end = curve.integrals(changes.sent_s), curve.integrals(changes.sent_s + after_s)
-    moment_w = end[1] - start[1] - start[0] * after_s - 0.5 * changes.before_w * after_s**2
+    from_s, long_s = changes.sent_s - curve.reach_s, after_s + curve.reach_s
+    start, end = curve.integrals(from_s), curve.integrals(from_s + long_s)
+    moment_w = end[1] - start[1] - start[0] * long_s - 0.5 * changes.before_w * long_s**2
     moment: Array = moment_w / changes.requested_w
-    return moment
+    return np.where(after_s > 0.0, moment, 0.0)
 
 
-def _largest_jump(curve: Curve, changes: Changes, within_s: Array) -> Array:
-    """Largest change between two neighbouring values soon after sending, as a share, at most 1."""
-    number = len(changes.sent_s)
-    if not number or curve.between_s == 0.0:
-        return np.zeros(number)
-    places = np.column_stack((changes.sent_s, changes.sent_s + within_s + curve.reach_s))
+def _open_s(curve: Curve, changes: Changes, within_s: Array) -> Array:
+    """The most that may lie between two neighbouring values soon after sending, over the change."""
+    places = np.column_stack((changes.sent_s, changes.sent_s + within_s))
+    places += (-curve.reach_s, curve.reach_s)
     edges = np.minimum(np.searchsorted(curve.t, places), len(curve.t) - 1)
-    largest_w = np.maximum.reduceat(curve.jump_w, edges.ravel())[::2]
-    return np.minimum(largest_w / np.abs(changes.requested_w), 1.0)
+    largest_ws = np.maximum.reduceat(curve.open_ws, edges.ravel())[::2]
+    return largest_ws / np.abs(changes.requested_w)

@@ -28,7 +28,7 @@ from hil.assess.outcome import Measured
 from hil.assess.requirement import Bounds, Told, extreme_of, untold
 from hil.assess.step_groups import Evidence
 from hil.assess.trace import Trace, holed
-from hil.assess.uncertainty import Estimate, Term, rectangular, root_sum
+from hil.assess.uncertainty import NORMAL_95, Estimate, Term, rectangular, root_sum
 from hil.assess.verdict import Verdict
 from hil.config.services import PerformanceScore, ScoreTerm
 from hil.quantities import Setpoint
@@ -148,7 +148,11 @@ def _longest_run(close: Sequence[bool]) -> tuple[int, int]:
 def _scored(
     curve: Curve, signal: Signal, asked: PerformanceScore, first: int, span: int
 ) -> tuple[Estimate, Score] | None:
-    """The score of one span with its uncertainty; ``None`` if the signal asks for nothing."""
+    """The score of one span with its uncertainty; ``None`` if the signal asks for nothing.
+
+    Each term is what the score changes by if its cause is off by 1.96 standard uncertainties, over
+    1.96: a score bends where misses change their sign. Noise is put on with alternating signs.
+    """
     starts_s = float(signal.at_s[0]) + asked.sample * first
     edges_s: Array = starts_s + asked.sample * np.arange(span + 1.0)
     wanted_w = _means(edges_s, signal)
@@ -172,8 +176,8 @@ def _scored(
     found = scored(wanted_w, delivered_w)
 
     def off(change: Callable[[float], Score]) -> float:
-        here = found.total(asked.terms)
-        return max(abs(change(sign).total(asked.terms) - here) for sign in (1.0, -1.0))
+        here, ends = found.total(asked.terms), (NORMAL_95, -NORMAL_95)
+        return max(abs(change(by).total(asked.terms) - here) for by in ends) / NORMAL_95
 
     trace, turns = curve.trace, np.where(np.arange(len(delivered_w)) % 2, -1.0, 1.0)
     power, voltage = trace.reference.power, trace.reference.voltage
@@ -181,21 +185,21 @@ def _scored(
     noise_w = signal.noise_w * math.sqrt(curve.value_s / asked.sample)
     terms = (
         power.term(0.0, "power")._replace(
-            standard=off(lambda sign: scored(wanted_w, delivered_w * (1.0 + sign * power.share)))
+            standard=off(lambda by: scored(wanted_w, delivered_w * (1.0 + by * power.share)))
         ),
         voltage.term(0.0, "voltage")._replace(
-            standard=off(lambda sign: scored(wanted_w * (1.0 + sign * voltage.share), delivered_w))
+            standard=off(lambda by: scored(wanted_w * (1.0 + by * voltage.share), delivered_w))
             if signal.in_amperes
             else 0.0
         ),
         Term(
             "instants of the meter",
-            off(lambda sign: scored(wanted_w, response_w(sign * timing_s))),
+            off(lambda by: scored(wanted_w, response_w(by * timing_s))),
             shared=True,
         ),
         Term(
             "noise of the power",
-            off(lambda sign: scored(wanted_w, delivered_w + sign * noise_w * turns)),
+            off(lambda by: scored(wanted_w, delivered_w + by * noise_w * turns)),
             kind="A",
         ),
     )
@@ -213,7 +217,7 @@ def score(wanted_w: Array, delivered_w: Array, size_w: float, asked: Performance
         pairs = min(number, len(delivered_w) - places)
         if pairs < max(number / 2, 2):
             break
-        alike = _alike(wanted_w[:pairs], delivered_w[places : places + pairs], size_w)
+        alike = _alike(wanted_w[:pairs], delivered_w[places : places + pairs], size_w, number)
         shift_s = places * asked.sample
         delay = 1.0 - max(shift_s - asked.allowance, 0.0) / asked.longest_shift
         if alike + delay > best[0]:
@@ -223,12 +227,12 @@ def score(wanted_w: Array, delivered_w: Array, size_w: float, asked: Performance
     return Score(accuracy, delay, 1.0 - missed_w / size_w, shift_s)
 
 
-def _alike(wanted_w: Array, delivered_w: Array, size_w: float) -> float:
-    """Correlation of two signals of one length; by their slopes if the first is flat."""
+def _alike(wanted_w: Array, delivered_w: Array, size_w: float, number: int) -> float:
+    """Correlation of two signals of one length; if the first is flat, by slopes over ``number``."""
     flat_w = _FLAT * size_w
     if float(np.ptp(wanted_w)) <= flat_w:
-        place = np.linspace(-0.5, 0.5, len(wanted_w))
-        slope_w = float(place @ (delivered_w - wanted_w)) / float(place @ place)
+        place = np.arange(len(wanted_w)) - 0.5 * (len(wanted_w) - 1)
+        slope_w = number * float(place @ (delivered_w - wanted_w)) / float(place @ place)
         return 1.0 - abs(slope_w) / size_w
     if float(np.ptp(delivered_w)) <= flat_w:
         return 0.0

@@ -51,7 +51,7 @@ _PLAIN_WORDS = {
     "greater_than_equal": "must be at least {ge}",
     "greater_than": "must be more than {gt}",
     "less_than_equal": "must be at most {le}",
-    "union_tag_not_found": "needs the key {discriminator} with one of {expected_tags}",
+    "union_tag_not_found": "needs the key {discriminator}, which says what it is",
 }
 
 
