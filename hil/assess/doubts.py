@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from hil.assess.devices import Rating
 from hil.assess.outcome import (
     FOLLOWED,
     INTERRUPTED,
@@ -58,6 +59,20 @@ def counts_for_times(one: Measured) -> bool:
 def counts_for_levels(one: Measured) -> bool:
     """Whether a step should tell a steady power."""
     return one.step.plugged or refused(one)
+
+
+def allowing(steps: Sequence[Measured], rating: Rating, within_s: float) -> list[Measured]:
+    """Setpoints that let a car charge and should tell a steady power.
+
+    One that came, or was overtaken, within ``within_s`` counts if it told one all the same.
+    """
+    return [
+        one
+        for one in steps
+        if rating.allows_charging(one.step.setpoint)
+        and counts_for_levels(one)
+        and (refused(one) or one.accuracy is not None or not one.step.rapid(within_s))
+    ]
 
 
 def without_figure(

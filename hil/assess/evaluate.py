@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hil.assess.attribution import attributed
 from hil.assess.certifying import obstacles, stepped_s
 from hil.assess.chain import chain
+from hil.assess.character import character
 from hil.assess.devices import Rating, devices_of, metered, needed, pilots_of, rating_of
 from hil.assess.doubts import answered_late, phases_changed
 from hil.assess.measure import measure_all
@@ -53,7 +54,9 @@ def evaluate(
     subjects = [_measure(record, evse, limits, findings) for evse in devices_of(record, "evse")]
     blocked = obstacles(record, [subject.trace for subject in subjects], limits)
     ruling = Ruling(limits.decision_rule, blocked)
-    for evse, rating, trace, measured, bench in subjects:
+    for subject in subjects:
+        evse, rating, bench, measured = subject
+        trace = subject.trace
         if trace is not None:
             meters[evse] = _meter(trace)
         bounds = limits.attributes
@@ -61,6 +64,9 @@ def evaluate(
         entries.extend(
             attributes(evse, measured, trace, rating, bounds, limits.definitions, has_meter, ruling)
         )
+        more, remarks = character(record, evse, measured, bench, rating, limits, has_meter, ruling)
+        entries.extend(more)
+        findings.extend(remarks)
         piloted = bool(pilots_of(record, evse))
         chains.extend(chain(evse, measured, limits.definitions, has_meter, piloted))
         if asked is not None:
@@ -156,9 +162,13 @@ class Subject(NamedTuple):
 
     evse: str
     rating: Rating
-    trace: Trace | None
-    measured: list[Measured]
     bench: Bench | None
+    measured: list[Measured]
+
+    @property
+    def trace(self) -> Trace | None:
+        """What the reference meter said."""
+        return self.bench.trace if self.bench is not None else None
 
 
 def _measure(record: Record, evse: str, limits: LimitsConfig, findings: Findings) -> Subject:
@@ -187,7 +197,7 @@ def _measure(record: Record, evse: str, limits: LimitsConfig, findings: Findings
     for t, text in broken_chains(record, evse):
         findings.append(_finding(t, evse, "event_chain", "error", text))
     findings.extend(_remarks(evse, measured))
-    return Subject(evse, rating, trace, measured, bench)
+    return Subject(evse, rating, bench, measured)
 
 
 def _recorded(record: Record) -> Findings:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from hil.assess.devices import SAME_A, Rating, needed, needed_number, pilots_of
@@ -28,6 +29,9 @@ _ROUNDING_A = 1.0
 """An EVSE may offer a setpoint rounded to whole amperes."""
 _SUPPLY_SHARE = 0.1
 """A setpoint in watts becomes amperes by a voltage that may be off the rated one by 10 %."""
+
+_STAMP_S = 5e-3
+"""How far the instant of a pilot edge may be off; bench convention."""
 
 
 class PilotEdge(NamedTuple):
@@ -153,7 +157,7 @@ def cut(record: Record, evse: str, record_ends_s: float) -> list[Step]:
     others = _other_ends(record, evse, record_ends_s)
     ends = sorted([*((chain.sent.t, "setpoint") for chain in chains), *others])
     instants_s = [end_s for end_s, _ in ends]
-    edges = list(_edges(record, evse))
+    edges = pilot_edges(record, evse)
     edges_s = [edge.t for edge in edges]
     switches = list(_switches(record, evse))
     steps: list[Step] = []
@@ -311,12 +315,29 @@ def _plugged(switches: Sequence[tuple[float, bool]], t: float) -> bool:
     return not switches[0][1] if switches else True
 
 
-def _edges(record: Record, evse: str) -> Iterator[PilotEdge]:
+def pilot_edges(record: Record, evse: str) -> list[PilotEdge]:
+    """Every change of the duty cycle that a pilot emulator of an EVSE saw, in order of time."""
     pilots = pilots_of(record, evse)
-    for event in _of(record, EventKind.PILOT_EDGE):
-        if event.device in pilots:
-            before_a = _offered_a(event.data, "previous_percent")
-            yield PilotEdge(event.t, before_a, _offered_a(event.data, "duty_percent"))
+    return [
+        PilotEdge(
+            event.t,
+            _offered_a(event.data, "previous_percent"),
+            _offered_a(event.data, "duty_percent"),
+        )
+        for event in _of(record, EventKind.PILOT_EDGE)
+        if event.device in pilots
+    ]
+
+
+def pilot_in_force_a(edges: Sequence[PilotEdge], from_s: float, to_s: float) -> float | None:
+    """Current that the pilot offered throughout a window, A; 0 where its duty names none.
+
+    ``None`` if it changed, or no edge before tells. ``edges`` in order of time.
+    """
+    last = bisect_left(edges, to_s - _STAMP_S, key=lambda edge: edge.t)
+    if last == 0 or edges[last - 1].t > from_s:
+        return None
+    return edges[last - 1].offered_a
 
 
 def _offered_a(data: Mapping[str, Any], key: str) -> float:
@@ -324,9 +345,9 @@ def _offered_a(data: Mapping[str, Any], key: str) -> float:
     duty_percent = data.get(key)
     if not isinstance(duty_percent, (int, float)) or not 0.0 <= duty_percent <= 100.0:
         return 0.0
-    return offer(float(duty_percent)).current_a or 0.0
+    return _offer_a(float(duty_percent))
 
 
-def pilot_edges(record: Record, evse: str) -> list[PilotEdge]:
-    """Every change of the duty cycle that the pilot emulators of an EVSE saw, in order of time."""
-    return list(_edges(record, evse))
+@lru_cache(maxsize=1024)
+def _offer_a(duty_percent: float) -> float:
+    return offer(duty_percent).current_a or 0.0

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from hil.assess.devices import Rating
 from hil.assess.doubts import (
-    counts_for_levels,
+    allowing,
     counts_for_times,
     exceeds,
     late_answers,
@@ -150,14 +150,8 @@ def attributes(
     """
     within_s = definitions.rapid_within
     isolated = [one for one in steps if refused(one) or not one.step.rapid(within_s)]
-    allowing = [
-        one
-        for one in steps
-        if rating.allows_charging(one.step.setpoint)
-        and counts_for_levels(one)
-        and (refused(one) or one.accuracy is not None or not one.step.rapid(within_s))
-    ]
-    kept = {id(one) for one in allowing}
+    charging = allowing(steps, rating, within_s)
+    kept = {id(one) for one in charging}
     delivering = [one for one in steps if id(one) in kept or one.pause_ignored]
 
     def time(timed: Timed) -> dict[str, Any]:
@@ -166,10 +160,10 @@ def attributes(
     return [
         *map(time, TIMES),
         _accuracy(target, delivering, metered, rating, limits.accuracy, ruling),
-        _precision(target, allowing, trace, metered, rating, limits.precision, ruling),
+        _precision(target, charging, trace, metered, rating, limits.precision, ruling),
         *map(time, MORE_TIMES),
         *ramp_rates(target, isolated, trace, metered),
-        _accuracy_current(target, allowing, metered, limits.accuracy_current, ruling),
+        _accuracy_current(target, charging, metered, limits.accuracy_current, ruling),
     ]
 
 
