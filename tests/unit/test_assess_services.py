@@ -101,6 +101,13 @@ def test_power_and_energy_of_the_ramp_are_those_of_the_closed_forms(
         assert within(row(rows, DYNAMIC, ENERGY, way), 7.5 - RAMP_S / 2 - late_s)
 
 
+def test_nothing_is_lost_of_a_response_that_begins_within_the_meters_window() -> None:
+    """A value of 2 s that holds the beginning stands for an instant before it was sent."""
+    meter = Meter(poll_s=0.05, refresh_s=2.0, averaging_s=2.0, noise_w=1.0, phase=0.78)
+    rows = table(make(UP_AND_DOWN, Car(dead_s=-0.2, length_s=0.9), meter).record, pre_window="10 s")
+    assert within(row(rows, DYNAMIC, ENERGY), 7.5 - RAMP_S / 2 - 0.3 - 0.45)
+
+
 def test_four_seconds_of_local_control_fail_however_large_the_bid() -> None:
     rows = table(make(UP_AND_DOWN, car(4.0, "ramp", 3.0)).record)
     energy = row(rows, DYNAMIC, ENERGY)
@@ -417,6 +424,7 @@ def test_every_requirement_has_its_row_its_source_and_its_age() -> None:
         assert one["confidence"] in ("sourced", "derived", "from memory")
         assert (one["measured"] is None) == (one["expanded_uncertainty"] is None)
         assert one["target"] == "dut"
+    assert row(rows, "Nordic FFR, full by 0.7 s", "overshoot")["limit"] == 0.35
     json.dumps(rows, allow_nan=False)
 
 
