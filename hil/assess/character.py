@@ -199,6 +199,9 @@ def _entry(kind: _Kind, subject: _Subject, found: Found, ruling: Ruling) -> dict
     """One attribute, judged where the limits name it."""
     limit = getattr(subject.limits.attributes, kind.name, None)
     figure, rating = found.figure, subject.rating
+    if found.missing == NO_METER and subject.metered:
+        # A meter that is there and told nothing excuses nothing.
+        figure = figure._replace(of=max(figure.of, len(subject.steps)))
     one = entry(kind.name, subject.evse, kind.unit, kind.definition, figure, "character")
     one.update(found.extra)
     if kind.unit == "W" and figure.estimate is not None:
@@ -287,11 +290,18 @@ def _stairs(subject: _Subject) -> dict[str, Found]:
     stairs: list[Staircase] = []
     if bench is not None:
         stairs = list(staircases(subject.steps, bench.trace, subject.rating))
-    return {
-        "granularity": granularity(stairs, metered),
-        "dead_band_up": dead_band(stairs, metered, rises=True),
-        "dead_band_down": dead_band(stairs, metered, rises=False),
+    missing = [
+        one
+        for one in subject.steps
+        if refused(one) and subject.rating.allows_charging(one.step.setpoint)
+    ]
+    doubts = without_figure(missing, [None] * len(missing), metered)
+    found = {
+        "granularity": granularity(stairs, bench is not None),
+        "dead_band_up": dead_band(stairs, bench is not None, rises=True),
+        "dead_band_down": dead_band(stairs, bench is not None, rises=False),
     }
+    return {name: one._replace(doubts=doubts) for name, one in found.items()}
 
 
 def _delays(subject: _Subject) -> dict[str, Found]:

@@ -31,7 +31,7 @@ class Point(NamedTuple):
     """One steady step; ``asked`` and ``shown`` in W, or in A per phase."""
 
     setpoint_a: float
-    """The setpoint as amperes; steps of one setpoint repeat each other."""
+    """The setpoint, or the offered current; steps of one setpoint repeat each other."""
     rises: bool | None
     """Whether the setpoint before was lower; ``None`` if it was the same or there was none."""
     asked: float
@@ -118,7 +118,7 @@ def lines(
 ) -> Lines:
     """Gain, offset and non-linearity; ``of`` steps should have told a point.
 
-    ``setpoints_a`` beside the latter are the setpoints that it rests on.
+    ``setpoints_a`` beside the latter are the setpoints, or offered currents, that it rests on.
     """
     setpoints_a = list(by_setpoint(points))
     line = straight_line(points)

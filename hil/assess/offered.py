@@ -107,7 +107,7 @@ def current_points(
             continue
         if offered is not None and offered > 0.0:
             yield Point(
-                rating.amperes(one.step.setpoint),
+                round(offered, 2),
                 rises_of(one, rating),
                 offered,
                 at.current_a,

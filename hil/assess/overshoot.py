@@ -8,6 +8,7 @@ is no overshoot. A peak shorter than the meter's averaging window is flattened b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from hil.assess.doubts import counts_for_times, without_figure
 from hil.assess.entry import Figure
 from hil.assess.found import NO_METER, Found
 from hil.assess.outcome import FOLLOWED, Measured
+from hil.assess.passage import Level
 from hil.assess.trace import Trace
 from hil.assess.uncertainty import Estimate, Term, largest_of, rectangular, summarise
 from hil.assess.windows import extremes
@@ -43,9 +45,8 @@ class _Peaks(NamedTuple):
 def overshoot(isolated: Sequence[Measured], trace: Trace | None, metered: bool) -> Found:
     """Largest overshoot of all isolated changes, as a share of the change."""
     changes = [one for one in isolated if one.transition == "change"]
-    if trace is None or not changes:
-        missing = "no setpoint changed between two levels at which a car charges"
-        return Found(Figure("max", None), missing if metered else NO_METER)
+    if trace is None:
+        return Found(Figure("max", None), NO_METER)
     timed = [one for one in changes if one.outcome == FOLLOWED and _high_s(one) is not None]
     peaks = _peaks(timed, trace)
     telling = peaks.hidden <= _TOLD_SHARE
@@ -55,7 +56,9 @@ def overshoot(isolated: Sequence[Measured], trace: Trace | None, metered: bool) 
     peaks = _Peaks(*(column[telling] for column in peaks))
     shares = np.where(peaks.share > peaks.hidden, peaks.share, 0.0)
     figure = Figure("max", _largest(peaks), shares.tolist(), len(counted))
-    missing = "no change was so much more than the noise that a peak could be told"
+    missing = "no setpoint changed between two levels at which a car charges"
+    if timed:
+        missing = "no change was so much more than the noise that a peak could be told"
     doubts = without_figure(without, [None] * len(without), metered)
     return Found(figure, missing, doubts)
 
@@ -74,17 +77,22 @@ def _peaks(timed: Sequence[Measured], trace: Trace) -> _Peaks:
         found = extremes(trace.values.power_w, first[told], last[told])
         least_w[told], most_w[told] = found
     levels = [
-        (one.before.mean_w, one.after.mean_w, one.after.noise_w, one.after.standard_w)
+        (one.before.mean_w, one.after.mean_w, one.after.standard_w, _noise_w(one.after))
         for one in timed
         if one.before is not None and one.after is not None
     ]
-    before_w, after_w, noise_w, level_w = np.array(levels).reshape(-1, 4).T
+    before_w, after_w, level_w, noise_w = np.array(levels).reshape(-1, 4).T
     change_w = np.abs(after_w - before_w)
     beyond_w = np.where(after_w > before_w, most_w - after_w, after_w - least_w)
     # Beyond this none of all values comes by noise.
     sigmas = largest_of(max(int((last - first)[told].sum()), 1))
     hidden = np.where(told, (sigmas * noise_w + 0.5 * trace.resolution_w) / change_w, np.inf)
     return _Peaks(beyond_w / change_w, hidden, noise_w / change_w, level_w / change_w)
+
+
+def _noise_w(after: Level) -> float:
+    """Deviation of a value, no less than the few values that told it allow in 97.5 %."""
+    return after.noise_w * (1.0 + math.sqrt(2.0 / after.independent))
 
 
 def _largest(peaks: _Peaks) -> Estimate | None:

@@ -63,6 +63,8 @@ _STATISTICS = {
     "p95": "95th percentile",
     "worst": "worst step",
     "pooled": "all steps",
+    "fit": "least squares",
+    "sum": "sum of steps",
 }
 
 _SPREAD = {"min": "minimum", "max": "maximum"}
@@ -87,10 +89,27 @@ _ATTRIBUTES = {
     "accuracy_current": "Accuracy, current",
     "energy_accuracy": "Accuracy, energy register",
     "non_linearity": "Non-linearity",
+    "gain_current": "Gain, current",
+    "offset_current": "Offset, current",
+    "non_linearity_current": "Non-linearity, current",
+    "dead_band_up": "Dead band, up",
+    "dead_band_down": "Dead band, down",
+    "over_limit_energy": "Energy over the limit",
+    "under_use_energy": "Energy not used",
     "power_at_zero": "Power at 0 A",
 }
 
-_SIGNED = frozenset({"energy_accuracy", "bias", "offset", "gain_error"})
+_SIGNED = frozenset(
+    {
+        "energy_accuracy",
+        "offset",
+        "offset_current",
+        "non_linearity",
+        "non_linearity_current",
+        "hysteresis",
+        "pilot_error",
+    }
+)
 """Figures, beside every kind of accuracy, whose sign says something."""
 
 _GROUPS = {"practical": "Practical attributes", "chain": "Delays"}
