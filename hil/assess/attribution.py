@@ -33,7 +33,8 @@ def _earlier(one: Measured, served: bool) -> str:
         return ""
     if one.pilot_s is not None and one.ev_dead is not None:
         first_s = min(edge.t for edge in one.step.edges)
-        if one.timing.departed_s + 2.0 * one.ev_dead.expanded < first_s:
+        early_s = first_s - one.timing.departed_s
+        if early_s > 0.0 and early_s > 2.0 * one.ev_dead.expanded:
             return "the power departed before the pilot changed"
     if not served and _fits_previous(one, one.step.previous):
         return "the power went to what the setpoint before asks for"

@@ -36,6 +36,11 @@ class Rating(NamedTuple):
         return self.amperes(setpoint) >= MINIMUM_CURRENT_A - SAME_A
 
 
+def idle_below_w(rating: Rating) -> float:
+    """Power below which no car charges: half the least charging current on one phase."""
+    return 0.5 * MINIMUM_CURRENT_A * rating.voltage_v
+
+
 def needed(facts: Mapping[str, Any], key: str, where: str) -> Any:
     """An entry that every record has. Raises RecordError naming it if it is not there."""
     if not isinstance(facts, Mapping) or facts.get(key) is None:

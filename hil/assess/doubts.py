@@ -12,11 +12,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from hil.assess.devices import Rating
 from hil.assess.outcome import (
     FOLLOWED,
     INTERRUPTED,
     NO_ANSWER,
     NO_RESPONSE,
+    NOT_RESOLVED,
     REJECTED,
     Measured,
 )
@@ -48,15 +50,29 @@ def counts_for_times(one: Measured) -> bool:
         return True
     if not one.step.plugged or one.starts:
         return False
-    unclear = one.step.previous is None or (one.outcome == NO_RESPONSE and not one.resolvable)
+    unclear = one.step.previous is None or one.outcome == NOT_RESOLVED
     if unclear and one.activation is None:
-        return one.outcome == NO_RESPONSE and bool(over_w(one))
+        return one.outcome in (NO_RESPONSE, NOT_RESOLVED) and bool(over_w(one))
     return one.direction != "none"
 
 
 def counts_for_levels(one: Measured) -> bool:
     """Whether a step should tell a steady power."""
     return one.step.plugged or refused(one)
+
+
+def allowing(steps: Sequence[Measured], rating: Rating, within_s: float) -> list[Measured]:
+    """Setpoints that let a car charge and should tell a steady power.
+
+    One that came, or was overtaken, within ``within_s`` counts if it told one all the same.
+    """
+    return [
+        one
+        for one in steps
+        if rating.allows_charging(one.step.setpoint)
+        and counts_for_levels(one)
+        and (refused(one) or one.accuracy is not None or not one.step.rapid(within_s))
+    ]
 
 
 def without_figure(
@@ -81,9 +97,10 @@ def _why(one: Measured) -> str:
         return "were rejected or not answered"
     if one.late:
         return "have a response that belongs to an earlier setpoint"
-    if one.outcome == NO_RESPONSE and one.timing is None and one.accuracy is None:
+    silent = one.outcome in (NO_RESPONSE, NOT_RESOLVED)
+    if silent and one.timing is None and one.accuracy is None:
         return "brought no response, and no steady power"
-    if one.outcome == NO_RESPONSE:
+    if silent:
         return "brought no change of the power"
     if one.outcome == INTERRUPTED:
         return "had not settled at the end of their hold"
@@ -107,8 +124,9 @@ def answered_late(one: Measured) -> str:
         return ""
     if step.ended_by == "setpoint" and step.acknowledged_s > step.ends_s:
         return "after the next setpoint was sent"
-    if one.activation and one.activation.value + one.activation.expanded < 0.0:
-        return f"{-one.activation.value:.3g} s after the power had departed"
+    late_s = -one.activation.value if one.activation else 0.0
+    if one.activation and late_s > 0.0 and late_s > one.activation.expanded:
+        return f"{late_s:.3g} s after the power had departed"
     return ""
 
 
@@ -172,5 +190,5 @@ def exceeds(
 
 
 def _stays_over(one: Measured) -> bool:
-    known = one.late or (one.outcome == NO_RESPONSE and one.resolvable)
+    known = one.late or one.outcome == NO_RESPONSE
     return known and (over_w(one) or 0.0) > 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -34,10 +34,16 @@ class Bound(NamedTuple):
     source: str | None = None
 
 
-def figure_of(found: Sequence[Estimate | None], statistic: str, of: int) -> Figure:
-    """The figure of all steps that told one."""
+def figure_of(
+    found: Sequence[Estimate | None],
+    statistic: str,
+    of: int,
+    groups: Sequence[Hashable] = (),
+) -> Figure:
+    """The figure of all steps that told one; steps of one group repeat each other."""
     estimates = [estimate for estimate in found if estimate is not None]
-    estimate = summarise(estimates, statistic) if estimates else None
+    told = [group for one, group in zip(found, groups, strict=False) if one is not None]
+    estimate = summarise(estimates, statistic, told) if estimates else None
     return Figure(statistic, estimate, [one.value for one in estimates], of)
 
 

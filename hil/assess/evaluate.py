@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hil.assess.attribution import attributed
 from hil.assess.certifying import obstacles, stepped_s
 from hil.assess.chain import chain
+from hil.assess.character import character
 from hil.assess.devices import Rating, devices_of, metered, needed, pilots_of, rating_of
 from hil.assess.doubts import answered_late, phases_changed
-from hil.assess.outcome import NO_RESPONSE, Bench, Measured, measure
+from hil.assess.measure import measure_all
+from hil.assess.outcome import NO_RESPONSE, Bench, Measured
 from hil.assess.plausibility import plausible
 from hil.assess.services import services
 from hil.assess.steps import broken_chains, cut
@@ -21,9 +23,7 @@ from hil.assess.trace import Trace, trace_of
 from hil.assess.tracking import supply_of
 from hil.assess.uncertainty import Estimate
 from hil.assess.verdict import Ruling, Verdict, in_words, of_run, risk_of
-from hil.config.library import Kind
 from hil.config.limits import LimitsConfig
-from hil.config.load import load
 from hil.config.services import ServicesConfig
 from hil.quantities import EventKind
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Findings = list[dict[str, Any]]
 
-_MEASURED = frozenset({"events.jsonl", "samples.parquet", "limits.yaml"})
+_MEASURED = frozenset({"events.jsonl", "samples.parquet", "limits.yaml", "services.yaml"})
 """Files that the figures and verdicts are made from."""
 
 
@@ -41,11 +41,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """The content of ``result.json``: SI units, unrounded, ``None`` where a thing is not known.
 
-    ``asked`` are the services to hold it against; by default those that the limits name. Raises
-    RecordError if the record lacks what every record has.
+    ``asked`` are the services to hold it against; without any, the table of services is empty.
+    Raises RecordError if the record lacks what every record has.
     """
-    if asked is None:
-        asked = load(Kind.SERVICES, limits.services).model
     manifest = record.manifest
     findings = _recorded(record) + _altered(record) + _clock(record)
     entries: list[dict[str, Any]] = []
@@ -56,7 +54,9 @@ def evaluate(
     subjects = [_measure(record, evse, limits, findings) for evse in devices_of(record, "evse")]
     blocked = obstacles(record, [subject.trace for subject in subjects], limits)
     ruling = Ruling(limits.decision_rule, blocked)
-    for evse, rating, trace, measured, bench in subjects:
+    for subject in subjects:
+        evse, rating, bench, measured = subject
+        trace = subject.trace
         if trace is not None:
             meters[evse] = _meter(trace)
         bounds = limits.attributes
@@ -64,9 +64,13 @@ def evaluate(
         entries.extend(
             attributes(evse, measured, trace, rating, bounds, limits.definitions, has_meter, ruling)
         )
+        more, remarks = character(record, evse, measured, bench, rating, limits, has_meter, ruling)
+        entries.extend(more)
+        findings.extend(remarks)
         piloted = bool(pilots_of(record, evse))
         chains.extend(chain(evse, measured, limits.definitions, has_meter, piloted))
-        table.extend(services(record, evse, measured, bench, rating, asked, ruling))
+        if asked is not None:
+            table.extend(services(record, evse, measured, bench, rating, asked, ruling))
         steps.extend(_step(one) for one in measured)
     verdicts = {f"{e['name']} of {e['target']}": Verdict(e["verdict"]) for e in entries}
     verdict, reason = of_run(verdicts, manifest.get("state", "open"), record.incomplete, blocked)
@@ -91,6 +95,7 @@ def evaluate(
         "limits": {
             "name": limits.limits,
             "description": limits.description,
+            "services": asked.services if asked else None,
             "definitions": limits.definitions.model_dump(mode="json"),
         },
         "verdict": verdict.value,
@@ -142,6 +147,7 @@ def _meter(trace: Trace) -> dict[str, Any]:
     return {
         "device": trace.device,
         "refresh_s": trace.refresh_s,
+        "refresh_seen_s": trace.refresh_seen_s,
         "averaging_s": trace.averaging_s,
         "lag_s": trace.lag_s,
         "calibration": trace.reference.calibration or None,
@@ -156,9 +162,13 @@ class Subject(NamedTuple):
 
     evse: str
     rating: Rating
-    trace: Trace | None
-    measured: list[Measured]
     bench: Bench | None
+    measured: list[Measured]
+
+    @property
+    def trace(self) -> Trace | None:
+        """What the reference meter said."""
+        return self.bench.trace if self.bench is not None else None
 
 
 def _measure(record: Record, evse: str, limits: LimitsConfig, findings: Findings) -> Subject:
@@ -183,12 +193,11 @@ def _measure(record: Record, evse: str, limits: LimitsConfig, findings: Findings
         supply = supply_of(record, trace.device, trace.reference)
         bench = Bench(trace, supply, rating, limits.definitions, ends_s)
     steps = cut(record, evse, ends_s)
-    measured = attributed([measure(step, bench, rating) for step in steps], rating)
-    measured = plausible(measured, rating)
+    measured = plausible(attributed(measure_all(steps, bench, rating), rating), rating)
     for t, text in broken_chains(record, evse):
         findings.append(_finding(t, evse, "event_chain", "error", text))
     findings.extend(_remarks(evse, measured))
-    return Subject(evse, rating, trace, measured, bench)
+    return Subject(evse, rating, bench, measured)
 
 
 def _recorded(record: Record) -> Findings:
@@ -251,7 +260,7 @@ def _remarks_on(evse: str, one: Measured) -> Findings:
         remarks.append(
             _finding(step.sent_s, evse, "late_response", "warning", f"{what}: {one.reason}")
         )
-    elif one.outcome == NO_RESPONSE and one.resolvable:
+    elif one.outcome == NO_RESPONSE:
         text = f"{what} was acknowledged and not followed: {one.reason}"
         remarks.append(_finding(step.sent_s, evse, "not_followed", "warning", text))
     why = answered_late(one)

@@ -48,6 +48,7 @@ class Habits(NamedTuple):
 
     poll_s: float
     refresh_s: float
+    refresh_seen_s: float | None
     resolution_w: float
     lively: bool
     repeats: float
@@ -80,7 +81,16 @@ def habits_of(
     moving = np.count_nonzero(power_w[1:]) * poll_s / max(poll_s, refresh_s)
     repeats = min(max(1.0 - len(changed) / max(moving, 1.0), 0.0), 0.9)
     width_s, width_standard_s, odd_width = _averaging(meter, stated["averaging_s"], refresh_s)
-    habits = Habits(poll_s, refresh_s, resolution_w, lively, repeats, width_s, width_standard_s)
+    habits = Habits(
+        poll_s,
+        refresh_s,
+        seen_s if told else None,
+        resolution_w,
+        lively,
+        repeats,
+        width_s,
+        width_standard_s,
+    )
     return habits, [*odd, *odd_refresh, *odd_width]
 
 

@@ -13,6 +13,7 @@ the band it is judged by.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from hil.assess.trace import Trace, Values
 from hil.assess.uncertainty import rectangular
+from hil.assess.windows import alike, chunks, rows
 from hil.config.limits import Definitions
 
 Array = NDArray[np.float64]
@@ -63,10 +65,20 @@ class Level(NamedTuple):
         return abs(self.drift_w) > max(tolerance_w, halves_w)
 
 
-class Passage(NamedTuple):
-    """The material of one response: what the meter said from before it to the end of the hold."""
+class Told(NamedTuple):
+    """What the meter said from before a setpoint to the end of its hold."""
 
     values: Values
+    begins: int
+    """Index of the first of them among all values of the trace."""
+    sent: int
+    """Index of the first of them after the setpoint was sent."""
+
+
+class Passage(NamedTuple):
+    """The material of one response."""
+
+    told: Told
     before: Level
     after: Level
     sent_s: float
@@ -74,6 +86,11 @@ class Passage(NamedTuple):
     settle_band_w: float
     departs: int
     """Index of the first value outside the departure band."""
+
+    @property
+    def values(self) -> Values:
+        """What the meter said from before it to the end of the hold."""
+        return self.told.values
 
     @property
     def change_w(self) -> float:
@@ -119,49 +136,64 @@ class Timing(NamedTuple):
     """Of settled - departed."""
 
 
-def level(values: Values, width_s: float, start_s: float, end_s: float) -> Level | None:
-    """The level over a window, from values that average over nothing outside it.
+def levels(values: Values, averaging_s: float, start_s: Array, end_s: Array) -> list[Level | None]:
+    """Levels over windows (n,); ``None`` for those with less than two values.
 
-    ``width_s`` is the meter's averaging window. ``None`` if there are fewer than two values.
+    Only values whose averaging lies within the window count.
     """
-    first, last = np.searchsorted(values.t, (start_s + width_s, end_s + 1e-9))
-    power_w = values.power_w[first:last]
-    number = len(power_w)
-    if number < 2:
-        return None
+    first = np.searchsorted(values.t, start_s + averaging_s)
+    last = np.searchsorted(values.t, end_s + 1e-9)
+    number = last - first
+    told = np.flatnonzero(number > 1)
+    first, number = first[told], number[told]
+    spacing_s = (values.t[first + number - 1] - values.t[first]) / (number - 1)
+    apart = np.clip(np.rint(averaging_s / spacing_s), 1, number - 1).astype(np.intp)
+    longest = ((end_s - start_s)[told] / (2.0 * averaging_s)).astype(np.intp)
+    blocks = np.minimum(np.minimum(_BLOCKS, number), np.maximum(longest, 2))
+    found: list[Level | None] = [None] * len(start_s)
+    for same in alike(number, apart, blocks):
+        count = int(number[same[0]])
+        for part in chunks(same, count):
+            power_w = rows(values.power_w, first[part], count)
+            columns = _statistics(power_w, int(apart[same[0]]), int(blocks[same[0]]))
+            for place, one in zip(told[part].tolist(), columns, strict=True):
+                found[place] = one
+    return found
+
+
+def _statistics(power_w: Array, apart: int, blocks: int) -> Iterator[Level]:
+    """The level of each row; values ``apart`` from each other have windows of their own."""
+    number = power_w.shape[1]
     half = number // 2
-    spacing_s = float(values.t[last - 1] - values.t[first]) / (number - 1)
-    apart = min(max(round(width_s / spacing_s), 1), number - 1)
-    longest = max(int((end_s - start_s) / (2.0 * width_s)), 2)
-    blocks = min(_BLOCKS, number, longest)
-    edges = np.linspace(0, number, blocks + 1).astype(int)
-    means_w = np.add.reduceat(power_w, edges[:-1]) / np.diff(edges)
-    differences_w = np.abs(power_w[apart:] - power_w[:-apart]) / math.sqrt(2.0)
-    noise_w = float(np.sqrt(np.mean(differences_w**2)))
-    calm_w = min(noise_w, _MEDIAN_ALLOWS * float(np.median(differences_w)))
-    return Level(
-        mean_w=float(power_w.mean()),
-        standard_w=float(means_w.std(ddof=1)) / math.sqrt(blocks),
-        deviation_w=float(power_w.std(ddof=1)),
-        drift_w=float(power_w[half:].mean() - power_w[:half].mean()),
-        noise_w=noise_w,
-        calm_w=calm_w,
-        rough_w=min(calm_w, _rough_w(power_w, apart)),
-        number=number,
-        independent=max(number / apart, 1.0),
-        freedom=blocks - 1.0,
+    edges = np.linspace(0, number, blocks + 1).astype(np.intp)
+    means_w = np.add.reduceat(power_w, edges[:-1], axis=1) / np.diff(edges)
+    differences_w = np.abs(power_w[:, apart:] - power_w[:, :-apart]) / math.sqrt(2.0)
+    noise_w = np.sqrt(np.mean(differences_w**2, axis=1))
+    calm_w = np.minimum(noise_w, _MEDIAN_ALLOWS * np.median(differences_w, axis=1))
+    columns = (
+        power_w.mean(axis=1),
+        means_w.std(axis=1, ddof=1) / math.sqrt(blocks),
+        power_w.std(axis=1, ddof=1),
+        power_w[:, half:].mean(axis=1) - power_w[:, :half].mean(axis=1),
+        noise_w,
+        calm_w,
+        np.minimum(calm_w, _rough_w(power_w, apart)),
     )
+    counted = (number, max(number / apart, 1.0), blocks - 1.0)
+    for told in zip(*(column.tolist() for column in columns), strict=True):
+        yield Level(*(*told, *counted))
 
 
-def _rough_w(power_w: Array, apart: int) -> float:
+def _rough_w(power_w: Array, apart: int) -> Array | float:
     """Deviation by third differences of values so far apart; infinite if there are few."""
-    if len(power_w) < _ENOUGH_FOR_THIRDS * apart:
+    if power_w.shape[1] < _ENOUGH_FOR_THIRDS * apart:
         return math.inf
     third_w = power_w
     for _ in range(3):
-        third_w = third_w[apart:] - third_w[:-apart]
+        third_w = third_w[:, apart:] - third_w[:, :-apart]
     # 1, 3, 3, 1 times independent errors: their squares add to 20.
-    return math.sqrt(float(np.mean(third_w**2)) / 20.0)
+    rough_w: Array = np.sqrt(np.mean(third_w**2, axis=1) / 20.0)
+    return rough_w
 
 
 def depart_band_w(
@@ -185,21 +217,25 @@ def settle_band_w(
     )
 
 
-def leaves(
-    values: Values, from_s: float, before_w: float, band_w: float, sign: int, hold_s: float
-) -> int | None:
-    """Index of the first value after ``from_s`` that leaves the band on one side, for ``hold_s``.
+def leaves(told: Told, before_w: float, band_w: float, sign: int, hold_s: float) -> int | None:
+    """Index of the first value after sending that leaves the band on one side, for ``hold_s``.
 
     ``None`` if there is none, or the values end before it has held.
     """
-    start = int(np.searchsorted(values.t, from_s, side="right"))
-    outside = np.flatnonzero(sign * (values.power_w[start:] - before_w) > band_w)
-    if not len(outside):
-        return None
-    # The first of each run of neighbours, and the first value after that run.
-    heads = np.flatnonzero(np.diff(outside, prepend=-2) > 1)
-    after = start + np.append(outside[heads[1:] - 1], outside[-1]) + 1
-    first = start + outside[heads]
-    until_s = np.append(values.t, values.t[-1])[after]
-    held = np.flatnonzero(until_s - values.t[first] >= hold_s)
-    return int(first[held[0]]) if len(held) else None
+    edge_w = before_w + sign * band_w
+    values, start = told.values, told.sent
+    power_w = values.power_w[start:]
+    outside = power_w > edge_w if sign > 0 else power_w < edge_w
+    at, number = 0, len(outside)
+    while at < number:
+        at += int(outside[at:].argmax())
+        if not outside[at]:
+            break
+        length = int(outside[at:].argmin())
+        if outside[at + length]:
+            length = number - at
+        until_s = values.t[min(start + at + length, len(values.t) - 1)]
+        if until_s - values.t[start + at] >= hold_s:
+            return start + at
+        at += length
+    return None

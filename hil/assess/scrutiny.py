@@ -9,17 +9,16 @@ once in a thousand steps.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hil.assess.passage import Passage, Timing
-from hil.assess.shape import Course, mean_progress
+from hil.assess.shape import Array, Courses
 from hil.assess.trace import Trace
 from hil.assess.uncertainty import student
-
-Array = NDArray[np.float64]
+from hil.assess.windows import Padded, extremes, padded
 
 _JOINED = (1, 4, 16)
 """Of how many values means are taken."""
@@ -31,67 +30,106 @@ _BLUR_S = 0.02
 """A power is a mean over a mains cycle at least."""
 
 
-def clear_s(trace: Trace, timing: Timing) -> float:
-    """From when on no value should have anything of a response in it that settled when it says."""
-    assert timing.settled_s is not None
-    blur_s = trace.averaging_s + trace.cadence_s + 2.0 * timing.ramp_standard_s
-    return timing.settled_s + blur_s
-
-
 def described(
-    trace: Trace, passage: Passage, timing: Timing, course: Course, tolerance: float
-) -> bool:
-    """Whether the values, from the setpoint until they are clear of the response, are a course's.
+    trace: Trace,
+    passages: Sequence[Passage],
+    timings: Sequence[Timing],
+    courses: Courses,
+    tolerance: float,
+) -> list[bool]:
+    """Whether the values, from the setpoint until they are clear of a response, are its course's.
 
     Each may be off by ``tolerance`` (a share of the step), by noise, and by what the meter's
     refresh leaves open of its instant.
     """
-    t, spread = passage.values.t, _spread(trace, passage)
     slack_s = 0.5 * (trace.bracket_s + trace.round_trip_s) + _BLUR_S
-    departs_s = float(t[passage.departs])
-    if course.departed_s > departs_s + slack_s + 2.0 * timing.departed_standard_s:
-        return False
-    until_s = min(clear_s(trace, timing), passage.ends_s)
-    first, last = np.searchsorted(t, (passage.sent_s, until_s))
-    end_s, progress = t[first:last], passage.progress()[first:last]
-    width_s = np.full(len(end_s), trace.averaging_s)
-    change = (course.after - course.before) / passage.change_w
-    start = (course.before - passage.before.mean_w) / passage.change_w
-    early, late = (
-        start + change * mean_progress(at_s, width_s, course.departed_s, course.length_s, course.q)
-        for at_s in (end_s - slack_s, end_s + slack_s)
+    departs_s = np.array([one.values.t[one.departs] for one in passages])
+    standard_s = np.array([timing.departed_standard_s for timing in timings])
+    holds = courses.departed_s <= departs_s + slack_s + 2.0 * standard_s
+    first = np.searchsorted(trace.values.t, [passage.sent_s for passage in passages])
+    last = _clear(trace, passages, timings)
+    allowed_w = np.array([tolerance * abs(passage.change_w) for passage in passages])
+    spread_w = _spread_w(trace, passages)
+    for some in padded(first, last):
+        places = some.places
+        end_s, power_w = some.of(trace.values.t), some.of(trace.values.power_w)
+        width_s = np.full_like(end_s, trace.averaging_s)
+        early_w, late_w = (
+            courses.of(places).means(end_s + by_s, width_s) for by_s in (-slack_s, slack_s)
+        )
+        low_w, high_w = np.minimum(early_w, late_w), np.maximum(early_w, late_w)
+        away_w = power_w - np.clip(power_w, low_w, high_w)
+        for far in _far(trace, some, away_w, allowed_w, _STRAYS * spread_w):
+            holds[places] &= ~far.any(axis=1)
+    told: list[bool] = holds.tolist()
+    return told
+
+
+def relapsed_s(
+    trace: Trace, passages: Sequence[Passage], timings: Sequence[Timing]
+) -> list[float | None]:
+    """Until when at least each power was outside its settling band once more; ``None`` if never."""
+    found: list[float | None] = [None] * len(passages)
+    first = _clear(trace, passages, timings)
+    last = np.array([one.told.begins + len(one.values.t) for one in passages])
+    after_w = np.array([passage.after.mean_w for passage in passages])
+    band_w = np.array([passage.settle_band_w for passage in passages])
+    spread_w = _spread_w(trace, passages)
+    # No mean is further away than the furthest value, so most need no closer look.
+    held = np.flatnonzero(last > first)
+    lowest_w, highest_w = extremes(trace.values.power_w, first[held], last[held])
+    furthest_w = np.maximum(highest_w - after_w[held], after_w[held] - lowest_w)
+    least_w = band_w[held] + _BEYOND * spread_w[held] * _share(trace, _JOINED[-1])
+    calm = held[furthest_w <= least_w]
+    last[calm] = first[calm]
+    for some in padded(first, last):
+        away_w = some.of(trace.values.power_w) - after_w[some.places, None]
+        for far in _far(trace, some, away_w, band_w, _BEYOND * spread_w):
+            for row in np.flatnonzero(far.any(axis=1)).tolist():
+                place = int(some.places[row])
+                final = int(some.first[row] + np.flatnonzero(far[row])[-1])
+                found[place] = max(float(trace.values.t[final]), found[place] or -math.inf)
+    return found
+
+
+def _clear(
+    trace: Trace, passages: Sequence[Passage], timings: Sequence[Timing]
+) -> NDArray[np.intp]:
+    """Index of the first value that should have nothing of a response in it, or of the hold's end.
+
+    That is one that averages over nothing before it settled, as far as that is known.
+    """
+    blur_s = trace.averaging_s + trace.cadence_s
+    clear_s = [(one.settled_s or 0.0) + blur_s + 2.0 * one.ramp_standard_s for one in timings]
+    ends = [passage.told.begins + len(passage.values.t) for passage in passages]
+    return np.minimum(np.searchsorted(trace.values.t, clear_s), ends)
+
+
+def _spread_w(trace: Trace, passages: Sequence[Passage]) -> Array:
+    """Deviation of a value by noise, widened where few values told it."""
+    return np.array(
+        [
+            one.calm_w(trace) * student(one.before.independent + one.after.independent - 2.0)
+            for one in passages
+        ]
     )
-    away = progress - np.clip(progress, np.minimum(early, late), np.maximum(early, late))
-    return all(
-        bool(np.all(np.abs(means) <= tolerance + _STRAYS * spread * share))
-        for means, share in _joined(trace, away)
-    )
 
 
-def relapsed_s(trace: Trace, passage: Passage, timing: Timing) -> float | None:
-    """Until when at least the power was outside its settling band once more; ``None`` if never."""
-    t, spread = passage.values.t, _spread(trace, passage)
-    first, last = np.searchsorted(t, (clear_s(trace, timing), passage.ends_s + 1e-9))
-    away = passage.progress()[first:last] - 1.0
-    band = passage.settle_band_w / abs(passage.change_w)
-    found = [
-        float(t[first + outside[-1]])
-        for means, share in _joined(trace, away)
-        if len(outside := np.flatnonzero(np.abs(means) > band + _BEYOND * spread * share))
-    ]
-    return max(found, default=None)
-
-
-def _spread(trace: Trace, passage: Passage) -> float:
-    """Deviation of a value as a share of the step, widened where few values told it."""
-    freedom = passage.before.independent + passage.after.independent - 2.0
-    return passage.calm_w(trace) * student(freedom) / abs(passage.change_w)
-
-
-def _joined(trace: Trace, away: Array) -> Iterator[tuple[Array, float]]:
-    """Sliding means and by how much noise is less in them than in a value."""
+def _share(trace: Trace, size: int) -> float:
+    """How much of a value's noise is left in a mean of so many."""
     overlap = max(trace.averaging_s / trace.cadence_s, 1.0)
+    return math.sqrt(min(overlap / size, 1.0))
+
+
+def _far(
+    trace: Trace, some: Padded, away_w: Array, allowed_w: Array, noise_w: Array
+) -> Iterator[NDArray[np.bool_]]:
+    """Where values, and means of several, are further away than is allowed and noise explains."""
+    summed_w = np.zeros((len(away_w), away_w.shape[1] + 1))
+    np.cumsum(away_w, axis=1, out=summed_w[:, 1:])
     for size in _JOINED:
-        if size <= len(away):
-            means = np.convolve(away, np.full(size, 1.0 / size), mode="valid")
-            yield means, math.sqrt(min(overlap / size, 1.0))
+        if size > away_w.shape[1]:
+            return
+        most_w = allowed_w[some.places] + _share(trace, size) * noise_w[some.places]
+        sum_w = away_w if size == 1 else summed_w[:, size:] - summed_w[:, :-size]
+        yield (np.abs(sum_w) > size * most_w[:, None]) & some.inside[:, size - 1 :]

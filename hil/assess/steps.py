@@ -7,8 +7,9 @@ vehicle is unplugged or charging is stopped, or until the run closes.
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from hil.assess.devices import SAME_A, Rating, needed, needed_number, pilots_of
@@ -28,6 +29,9 @@ _ROUNDING_A = 1.0
 """An EVSE may offer a setpoint rounded to whole amperes."""
 _SUPPLY_SHARE = 0.1
 """A setpoint in watts becomes amperes by a voltage that may be off the rated one by 10 %."""
+
+_STAMP_S = 5e-3
+"""How far the instant of a pilot edge may be off; bench convention."""
 
 
 class PilotEdge(NamedTuple):
@@ -109,16 +113,18 @@ class Step(NamedTuple):
         previous = self.previous
         if previous is None:
             return None
-        own_s = self.pilot_s(rating)
         late = (
             edge.t
             for edge in self.edges
-            if (own_s is None or edge.t < own_s)
-            and _offers(edge.offered_a, previous, rating)
+            if _offers(edge.offered_a, previous, rating)
             and not _offers(edge.offered_a, self.setpoint, rating)
             and not _offers(edge.before_a, previous, rating)
         )
-        return next(late, None)
+        late_s = next(late, None)
+        if late_s is None:
+            return None
+        own_s = self.pilot_s(rating)
+        return late_s if own_s is None or late_s < own_s else None
 
 
 def _offers(offered_a: float, setpoint: Setpoint, rating: Rating) -> bool:
@@ -150,7 +156,9 @@ def cut(record: Record, evse: str, record_ends_s: float) -> list[Step]:
     chains = [chain for chain in _chains(record, evse) if chain.sent.t <= closes_s]
     others = _other_ends(record, evse, record_ends_s)
     ends = sorted([*((chain.sent.t, "setpoint") for chain in chains), *others])
-    edges = list(_edges(record, evse))
+    instants_s = [end_s for end_s, _ in ends]
+    edges = pilot_edges(record, evse)
+    edges_s = [edge.t for edge in edges]
     switches = list(_switches(record, evse))
     steps: list[Step] = []
     in_force: Setpoint | None = None
@@ -159,7 +167,9 @@ def cut(record: Record, evse: str, record_ends_s: float) -> list[Step]:
         number, setpoint = _command(event)
         answer = answers[0] if answers else None
         acknowledged = answer is not None and answer.kind is EventKind.SETPOINT_ACKNOWLEDGED
-        ends_s, ended_by = _first_after(ends, event.t, record_ends_s)
+        after = bisect_right(instants_s, event.t)
+        last = (max(record_ends_s, event.t), "end")
+        ends_s, ended_by = ends[after] if after < len(ends) else last
         steps.append(
             Step(
                 number=number,
@@ -172,7 +182,7 @@ def cut(record: Record, evse: str, record_ends_s: float) -> list[Step]:
                 answered=_answered(answer),
                 ends_s=ends_s,
                 ended_by=ended_by,
-                edges=tuple(edge for edge in edges if event.t <= edge.t < ends_s),
+                edges=tuple(edges[bisect_left(edges_s, event.t) : bisect_left(edges_s, ends_s)]),
                 plugged=_plugged(switches, event.t),
                 since_s=event.t - before_s,
             )
@@ -269,14 +279,6 @@ def _answered(answer: Event | None) -> bool:
     return not any(word in reason for word in _NO_ANSWER)
 
 
-def _first_after(
-    ends: Sequence[tuple[float, str]], sent_s: float, record_ends_s: float
-) -> tuple[float, str]:
-    """The first end after an instant."""
-    at = bisect_right(ends, sent_s, key=lambda end: end[0])
-    return ends[at] if at < len(ends) else (max(record_ends_s, sent_s), "end")
-
-
 def _other_ends(record: Record, evse: str, record_ends_s: float) -> Iterator[tuple[float, str]]:
     """Unplugging, stopping, the way to the safe state, the end of the run."""
     closing = "abort" if record.manifest.get("state") in ("aborted", "failed") else "end"
@@ -307,18 +309,35 @@ def _switches(record: Record, evse: str) -> Iterator[tuple[float, bool]]:
 
 def _plugged(switches: Sequence[tuple[float, bool]], t: float) -> bool:
     """The last word before ``t``; the opposite of the first word if there is none before."""
-    before = [there for at_s, there in switches if at_s <= t]
+    before = bisect_right(switches, t, key=lambda switch: switch[0])
     if before:
-        return before[-1]
+        return switches[before - 1][1]
     return not switches[0][1] if switches else True
 
 
-def _edges(record: Record, evse: str) -> Iterator[PilotEdge]:
+def pilot_edges(record: Record, evse: str) -> list[PilotEdge]:
+    """Every change of the duty cycle that a pilot emulator of an EVSE saw, in order of time."""
     pilots = pilots_of(record, evse)
-    for event in _of(record, EventKind.PILOT_EDGE):
-        if event.device in pilots:
-            before_a = _offered_a(event.data, "previous_percent")
-            yield PilotEdge(event.t, before_a, _offered_a(event.data, "duty_percent"))
+    return [
+        PilotEdge(
+            event.t,
+            _offered_a(event.data, "previous_percent"),
+            _offered_a(event.data, "duty_percent"),
+        )
+        for event in _of(record, EventKind.PILOT_EDGE)
+        if event.device in pilots
+    ]
+
+
+def pilot_in_force_a(edges: Sequence[PilotEdge], from_s: float, to_s: float) -> float | None:
+    """Current that the pilot offered throughout a window, A; 0 where its duty names none.
+
+    ``None`` if it changed, or no edge before tells. ``edges`` in order of time.
+    """
+    last = bisect_left(edges, to_s - _STAMP_S, key=lambda edge: edge.t)
+    if last == 0 or edges[last - 1].t > from_s:
+        return None
+    return edges[last - 1].offered_a
 
 
 def _offered_a(data: Mapping[str, Any], key: str) -> float:
@@ -326,9 +345,9 @@ def _offered_a(data: Mapping[str, Any], key: str) -> float:
     duty_percent = data.get(key)
     if not isinstance(duty_percent, (int, float)) or not 0.0 <= duty_percent <= 100.0:
         return 0.0
-    return offer(float(duty_percent)).current_a or 0.0
+    return _offer_a(float(duty_percent))
 
 
-def pilot_edges(record: Record, evse: str) -> list[PilotEdge]:
-    """Every change of the duty cycle that the pilot emulators of an EVSE saw, in order of time."""
-    return list(_edges(record, evse))
+@lru_cache(maxsize=1024)
+def _offer_a(duty_percent: float) -> float:
+    return offer(duty_percent).current_a or 0.0

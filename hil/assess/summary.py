@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from hil.assess.devices import Rating
 from hil.assess.doubts import (
-    counts_for_levels,
+    allowing,
     counts_for_times,
     exceeds,
     late_answers,
@@ -150,14 +150,8 @@ def attributes(
     """
     within_s = definitions.rapid_within
     isolated = [one for one in steps if refused(one) or not one.step.rapid(within_s)]
-    allowing = [
-        one
-        for one in steps
-        if rating.allows_charging(one.step.setpoint)
-        and counts_for_levels(one)
-        and (refused(one) or one.accuracy is not None or not one.step.rapid(within_s))
-    ]
-    kept = {id(one) for one in allowing}
+    charging = allowing(steps, rating, within_s)
+    kept = {id(one) for one in charging}
     delivering = [one for one in steps if id(one) in kept or one.pause_ignored]
 
     def time(timed: Timed) -> dict[str, Any]:
@@ -166,10 +160,10 @@ def attributes(
     return [
         *map(time, TIMES),
         _accuracy(target, delivering, metered, rating, limits.accuracy, ruling),
-        _precision(target, allowing, trace, metered, rating, limits.precision, ruling),
+        _precision(target, charging, trace, metered, rating, limits.precision, ruling),
         *map(time, MORE_TIMES),
         *ramp_rates(target, isolated, trace, metered),
-        _accuracy_current(target, allowing, metered, limits.accuracy_current, ruling),
+        _accuracy_current(target, charging, metered, limits.accuracy_current, ruling),
     ]
 
 
@@ -191,7 +185,8 @@ def _time(
     ]
     counted = [one for one in concerned if timed.estimate(one) is not None or counts_for_times(one)]
     found = [timed.estimate(one) for one in counted]
-    figure = figure_of(found, limit.statistic if limit else "median", len(counted))
+    repeats = [(step.step.previous, step.step.setpoint) for step in counted]
+    figure = figure_of(found, limit.statistic if limit else "median", len(counted), repeats)
     one = entry(timed.name, target, "s", timed.definition, figure, timed.group)
     bound = Bound(limit.at_most, limit.source) if limit else Bound()
     doubts: list[str] = without_figure(counted, found, metered) if limit else []

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hil.record.run_folder import Record
 
 Array = NDArray[np.float64]
+Indices = NDArray[np.intp]
 
 _GAP_PERIODS = 3.0
 """A longer pause between two samples, in poll periods, is a gap."""
@@ -40,8 +41,23 @@ on top of each other. A late reply makes three periods of four."""
 _OVERLAP_S = 1e-3
 """By how much a request may come before the reply to the last: one turn of the event loop."""
 
+_TWICE_APART_S = 10.0
+"""Instants that come again are one stretch if they lie closer together."""
+
+_NOWHERE = np.empty((0, 2))
+
 _POLL_JITTER = 0.05
 """How unevenly a meter may be polled, as a share of the poll period."""
+
+
+class Values(NamedTuple):
+    """One value for each refresh: the mean power over ``averaging_s`` before ``t``."""
+
+    t: Array
+    power_w: Array
+
+
+_NOTHING = Values(np.empty(0), np.empty(0))
 
 
 class Trace(NamedTuple):
@@ -54,6 +70,9 @@ class Trace(NamedTuple):
     poll_s: float
     refresh_s: float
     """How often the meter's own value changes; never less than can be told by polling it."""
+    refresh_seen_s: float | None
+    """Usual interval between two changes of its value, whatever is stated; ``None`` if they are too
+    few. Polling hides a refresh that is faster, a power that stands still one that is slower."""
     averaging_s: float
     """Window over which the meter averages; at least a millisecond, to keep formulas simple."""
     averaging_standard_s: float
@@ -73,6 +92,8 @@ class Trace(NamedTuple):
     """(n, 2): from and to of each gap, and of each stretch in which it repeated a stale value."""
     reference: Reference = UNKNOWN
     """What is known of the meter's own errors; its corrections are in ``power_w``."""
+    values: Values = _NOTHING
+    """All of it with one value for each refresh."""
 
     @property
     def cadence_s(self) -> float:
@@ -96,13 +117,6 @@ class Trace(NamedTuple):
     def bracket_s(self) -> float:
         """Width of the interval in which the refresh behind a sample must lie."""
         return min(self.poll_s, self.refresh_s)
-
-
-class Values(NamedTuple):
-    """One value for each refresh: the mean power over ``averaging_s`` before ``t``."""
-
-    t: Array
-    power_w: Array
 
 
 def trace_of(record: Record, evse: str) -> tuple[Trace | None, list[tuple[str, Oddity]]]:
@@ -151,16 +165,18 @@ def _trace(record: Record, meter: str) -> tuple[Trace | None, list[Oddity]]:
     odd: list[Oddity] = []
     usable = np.isfinite(value) & np.isfinite(series.t) & series.good & _in_its_trip(series)
     usable[1:] &= series.t[1:] > series.t[:-1]
+    twice = _NOWHERE
     if not usable.all():
+        twice = _twice(series.t)
         text = f"{np.count_nonzero(~usable)} of {len(value)} power readings of {meter} were left "
         text += "out: not a number, of doubtful quality, of an instant that was there already, or "
         text += "not between their request and their reply"
         since_s = series.t[~usable & np.isfinite(series.t)]
         at_s = float(since_s[0]) if len(since_s) else 0.0
         odd.append(Oddity(at_s, "readings_left_out", "warning", text))
-    power_w = value[usable]
-    series = series._replace(**{name: column[usable] for name, column in series._asdict().items()})
-    t = series.t
+        value = value[usable]
+        series = series._replace(**{k: column[usable] for k, column in series._asdict().items()})
+    t, power_w = series.t, value
     if len(t) < 3:
         return None, [*odd, Oddity(0.0, "no_power_readings", "warning", f"{meter} gave no power")]
     trips_s = (series.t_reply - series.t_request)[:LOOKED_AT]
@@ -177,8 +193,9 @@ def _trace(record: Record, meter: str) -> tuple[Trace | None, list[Oddity]]:
         **habits._asdict(),
     )
     trace = trace._replace(jitter_s=_jitter_s(trace))
-    holes, odd_holes = _holes(record, trace, series)
-    return trace._replace(holes=holes), [*odd, *odd_habits, *odd_holes]
+    holes, odd_holes = _holes(record, trace, series, twice)
+    trace = trace._replace(holes=holes, values=_values(trace, t, power_w))
+    return trace, [*odd, *odd_habits, *odd_holes]
 
 
 def _in_its_trip(series: Series) -> NDArray[np.bool_]:
@@ -204,11 +221,24 @@ def _jitter_s(trace: Trace) -> float:
     return min(float(steps_s.std()) / math.sqrt(2.0), trace.bracket_s / math.sqrt(12.0))
 
 
-def _holes(record: Record, trace: Trace, series: Series) -> tuple[Array, list[Oddity]]:
+def _twice(t: Array) -> Array:
+    """Stretches of instants that were there already, as when a clock was set back."""
+    again_s = t[1:][t[1:] <= t[:-1]]
+    if not len(again_s):
+        return np.empty((0, 2))
+    heads = np.flatnonzero(np.diff(again_s, prepend=-np.inf) > _TWICE_APART_S)
+    tails = np.append(heads[1:], len(again_s)) - 1
+    return np.column_stack((again_s[heads], again_s[tails]))
+
+
+def _holes(
+    record: Record, trace: Trace, series: Series, twice: Array
+) -> tuple[Array, list[Oddity]]:
     """Where the trace is no record of the power: gaps, values repeated, instants twice over."""
     late = np.flatnonzero(np.diff(trace.t) > _GAP_PERIODS * trace.poll_s)
     gaps = np.column_stack((trace.t[late], trace.t[late + 1]))
-    stale, doubled = _stale(record, trace), _doubled(trace, series)
+    stale = _stale(record, trace)
+    doubled = np.concatenate((_doubled(trace, series), twice))
     odd = []
     for holes, code, what in (
         (gaps, "meter_gaps", "left gaps between its samples"),
@@ -245,8 +275,10 @@ def _stale(record: Record, trace: Trace) -> Array:
     """Stretches of a repeated value other than nothing, while the voltage stood still as well."""
     if not trace.lively:
         return np.empty((0, 2))
-    edges = np.concatenate(([0], np.flatnonzero(np.diff(trace.power_w)) + 1, [len(trace.t)]))
-    first, last = edges[:-1], edges[1:] - 1
+    changes = np.flatnonzero(trace.power_w[1:] != trace.power_w[:-1]) + 1
+    edges = np.concatenate(([0], changes, [len(trace.t)]))
+    repeated = np.flatnonzero(np.diff(edges) > 1)
+    first, last = edges[repeated], edges[repeated + 1] - 1
     most = float(_STALE_REPEATS)
     if trace.repeats > 0.0:
         most = max(most, math.log(_CHANCE / len(trace.t)) / math.log(trace.repeats))
@@ -272,54 +304,71 @@ def holed(trace: Trace, start_s: float, end_s: float) -> float:
 
 
 def refreshed(trace: Trace, start_s: float, end_s: float) -> Values:
-    """The meter's values whose refresh lies within a window, each once.
+    """The meter's values whose refresh lies within a window, each once."""
+    t, power_w = trace.values
+    inside = slice(*np.searchsorted(t, (start_s, end_s)))
+    return Values(t[inside], power_w[inside])
+
+
+def _values(trace: Trace, t: Array, power_w: Array) -> Values:
+    """One value for each refresh behind some samples.
 
     A new value in the sample at t_j was refreshed after the sample before it and not longer than
     one refresh time before t_j; the middle of that bracket is taken, so the mean age of a sample,
     min(poll, refresh) / 2, is corrected. Where a value stays although the meter refreshed (there
-    is no noise), the refreshes between two changes are put in at equal distances.
+    is no noise), the refreshes between two changes are put in at equal distances; none are put
+    into a gap.
     """
-    first = int(np.searchsorted(trace.t, start_s - trace.cadence_s))
-    last = int(np.searchsorted(trace.t, end_s + trace.cadence_s + trace.poll_s))
-    t, power_w = trace.t[first:last], trace.power_w[first:last]
     if trace.refresh_s <= 0.5 * trace.poll_s or len(t) < 2:
-        values = Values(t - 0.5 * trace.refresh_s, power_w)
-    else:
-        values = _collapsed(trace, t, power_w)
-    inside = slice(*np.searchsorted(values.t, (start_s, end_s)))
-    return Values(values.t[inside], values.power_w[inside])
+        return Values(t - 0.5 * trace.refresh_s, power_w)
+    return _collapsed(trace, t, power_w)
 
 
 def _collapsed(trace: Trace, t: Array, power_w: Array) -> Values:
-    new = np.flatnonzero(power_w[1:] != power_w[:-1]) + 1
+    changed = power_w[1:] != power_w[:-1]
+    gap = np.diff(t) > max(_GAP_PERIODS * trace.poll_s, 2.0 * trace.cadence_s)
+    # What stands on either side of a gap counts as news, so that no refreshes spread over it.
+    changed |= gap
+    changed[:-1] |= gap[1:]
+    new = np.flatnonzero(changed) + 1
     if len(new) == 0:
         count = max(min(int((t[-1] - t[0]) / trace.cadence_s), len(t)), 1)
         at_s = t[-1] - trace.cadence_s * np.arange(count)[::-1]
         return Values(at_s - 0.5 * trace.bracket_s, np.full(count, power_w[0]))
-    earliest_s = np.maximum(t[new - 1], t[new] - trace.refresh_s)
-    known_s = 0.5 * (earliest_s + t[new])
+    at_s = t[new]
+    known_s = 0.5 * (np.maximum(t[new - 1], at_s - trace.refresh_s) + at_s)
     lead = min(int((known_s[0] - t[0]) / trace.cadence_s), int(new[0]))
     tail = min(int((t[-1] - known_s[-1]) / trace.cadence_s), len(t) - int(new[-1]))
     known_s = np.concatenate(
         ([known_s[0] - lead * trace.cadence_s], known_s, [known_s[-1] + tail * trace.cadence_s])
     )
     shown_w = np.concatenate(([power_w[0]], power_w[new], [power_w[-1]]))
-    spacing_s = np.diff(known_s)
-    # Two changes a spacing apart lie more than that, less one poll, of refreshes apart.
-    least = (spacing_s - trace.poll_s) / trace.cadence_s
+    many, parts = _repeats(trace, known_s, np.concatenate(([0], new, [len(t)])))
+    index = np.repeat(many, parts - 1)
+    place = 1 + np.arange(len(index)) - np.repeat(np.cumsum(parts - 1) - (parts - 1), parts - 1)
+    spacing_s = known_s[index + 1] - known_s[index]
+    between_s = known_s[index] + spacing_s * place / np.repeat(parts, parts - 1)
+    last = len(known_s) if tail else len(known_s) - 1
+    first = 0 if lead else 1
+    at_s = np.insert(known_s[first:last], index + 1 - first, between_s)
+    return Values(at_s, np.insert(shown_w[first:last], index + 1 - first, shown_w[index]))
+
+
+def _repeats(trace: Trace, known_s: Array, sample: Indices) -> tuple[Indices, Indices]:
+    """The spacings between changes in which values were refreshed and stayed, and their parts.
+
+    ``sample`` is the first that shows each change.
+    """
     slack = _POLL_JITTER * trace.bracket_s / trace.cadence_s
+    spacing_s = np.diff(known_s)
+    wide = np.flatnonzero(spacing_s >= trace.poll_s + (1.0 - slack) * trace.cadence_s)
+    # Two changes a spacing apart lie more than that, less one poll, of refreshes apart.
+    least = (spacing_s[wide] - trace.poll_s) / trace.cadence_s
     # Nothing was refreshed while nothing was sampled, however long a gap is.
-    samples = np.diff(np.concatenate(([0], new, [len(t)])))
-    parts = np.maximum(np.minimum(np.floor(least + slack) + 1.0, samples), 1.0).astype(int)
-    if trace.lively:
-        # Its noise changes every value: one repeated for a while is a refresh missed, not a repeat.
-        parts[parts < 3] = 1
-    if lead == 0:
-        known_s, shown_w, spacing_s, parts = known_s[1:], shown_w[1:], spacing_s[1:], parts[1:]
-    index = np.repeat(np.arange(len(parts)), parts)
-    place = np.arange(len(index)) - np.repeat(np.cumsum(parts) - parts, parts)
-    at_s = known_s[index] + spacing_s[index] * place / parts[index]
-    values_w = shown_w[index]
-    if tail:
-        return Values(np.append(at_s, known_s[-1]), np.append(values_w, shown_w[-1]))
-    return Values(at_s, values_w)
+    samples = sample[wide + 1] - sample[wide]
+    # More than the nearest whole number could only come from uneven polling.
+    nearest = np.floor(spacing_s[wide] / trace.cadence_s + 0.5 + slack)
+    parts = np.minimum(np.minimum(np.floor(least + slack) + 1.0, nearest), samples).astype(np.intp)
+    # A lively meter's noise changes every value: one repeated for a while is a refresh missed.
+    many = parts > (2 if trace.lively else 1)
+    return wide[many], parts[many]

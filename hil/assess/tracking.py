@@ -10,10 +10,12 @@ between-repeat deviation, combined.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hil.assess.devices import Rating
 from hil.assess.habits import SINGLE_PRECISION
@@ -27,11 +29,14 @@ from hil.assess.uncertainty import (
     deviation_factor,
     rectangular,
 )
+from hil.assess.windows import Indices, alike, rows, same_length
 from hil.quantities import LINES, Quantity, Setpoint
 
 if TYPE_CHECKING:
     from hil.record.run_folder import Record
     from hil.record.samples import Series
+
+Array = NDArray[np.float64]
 
 _LEAST_CURRENT_A = 0.5
 _LEAST_SHARE = 0.1
@@ -63,11 +68,14 @@ class Conditions(NamedTuple):
 
 
 def supply_of(record: Record, meter: str, reference: Reference) -> Supply:
-    """Corrected series of a meter's voltages and currents; phases it does not tell are empty."""
+    """Corrected series of a meter's voltages and currents, without readings that are no numbers.
+
+    Phases that it does not tell are empty.
+    """
 
     def corrected(quantity: Quantity, error: MeterError) -> tuple[Series, ...]:
         series = (record.series(meter, quantity, line) for line in LINES)
-        return tuple(one._replace(value=error.corrected(one.value)) for one in series)
+        return tuple(_finite(one, error.corrected(one.value)) for one in series)
 
     return Supply(
         corrected(Quantity.VOLTAGE, reference.voltage),
@@ -75,56 +83,94 @@ def supply_of(record: Record, meter: str, reference: Reference) -> Supply:
     )
 
 
-def conditions(supply: Supply, rating: Rating, start_s: float, end_s: float) -> Conditions:
-    """Voltage, current and number of the phases that carry current, over a window."""
-    currents = [_mean(series, start_s, end_s) for series in supply.current]
-    known = [abs(mean) for mean, _ in currents if not math.isnan(mean)]
-    largest_a = max(known, default=0.0)
-    threshold_a = max(_LEAST_CURRENT_A, _LEAST_SHARE * largest_a)
-    active = [n for n, (mean, _) in enumerate(currents) if abs(mean) > threshold_a]
-    lines = active or list(range(rating.phases))
-    voltages = [_mean(supply.voltage[line], start_s, end_s) for line in lines]
-    voltage_measured = all(not math.isnan(mean) for mean, _ in voltages)
-    return Conditions(
-        voltage_v=(
-            float(np.mean([m for m, _ in voltages])) if voltage_measured else rating.voltage_v
-        ),
-        voltage_standard_v=_root_mean(voltages) if voltage_measured else 0.0,
-        phases=len(lines),
-        current_a=float(np.mean([currents[line][0] for line in active])) if active else None,
-        current_standard_a=_root_mean([currents[line] for line in active]) if active else 0.0,
-        current_resolution_a=max(
-            (_resolution(supply.current[line], start_s, end_s) for line in active), default=0.0
-        ),
-        voltage_measured=voltage_measured,
-        phases_measured=bool(active),
-    )
+def _finite(series: Series, value: Array) -> Series:
+    usable = np.isfinite(value)
+    series = series._replace(value=value)
+    if usable.all():
+        return series
+    return series._replace(**{name: one[usable] for name, one in series._asdict().items()})
 
 
-def _mean(series: Series, start_s: float, end_s: float) -> tuple[float, float]:
-    """Mean over a window and its standard uncertainty; not a number if nothing was read."""
-    first, last = np.searchsorted(series.t, (start_s, end_s))
-    value = series.value[first:last]
-    if len(value) and not np.isfinite(value).all():
-        value = value[np.isfinite(value)]
-    if not len(value):
-        return math.nan, 0.0
-    # A value that is repeated is no new one.
-    news = 1 + np.count_nonzero(np.diff(value))
-    return float(value.mean()), float(value.std()) / math.sqrt(news)
+class _Means(NamedTuple):
+    """One series over windows, (n,) each; means that are not a number where nothing was read."""
+
+    mean: Array
+    standard: Array
+    """Standard uncertainty of the mean."""
+    resolution: Array
+    """Smallest step between two readings."""
 
 
-def _resolution(series: Series, start_s: float, end_s: float) -> float:
-    first, last = np.searchsorted(series.t, (start_s, end_s))
-    change = np.abs(np.diff(series.value[first:last]))
-    change = change[change > 0.0]
-    finest = SINGLE_PRECISION * float(np.abs(series.value[first:last]).max(initial=0.0))
-    return max(float(change.min(initial=np.inf)) if len(change) else 0.0, finest)
+def conditions(supply: Supply, rating: Rating, start_s: Array, end_s: Array) -> list[Conditions]:
+    """Voltage, current and number of the phases that carry current, over windows (n,)."""
+    voltages = [_means(series, start_s, end_s, False) for series in supply.voltage]
+    currents = [_means(series, start_s, end_s, True) for series in supply.current]
+    size_a = np.abs([line.mean for line in currents])
+    largest_a = np.fmax.reduce(size_a, axis=0, initial=0.0)
+    carries = size_a > np.maximum(_LEAST_CURRENT_A, _LEAST_SHARE * largest_a)
+    found: list[Conditions | None] = [None] * len(start_s)
+    for places in alike(*carries.astype(np.intp)):
+        active = np.flatnonzero(carries[:, places[0]]).tolist()
+        columns = _over(
+            [_taken(voltages[line], places) for line in active or range(rating.phases)],
+            [_taken(currents[line], places) for line in active],
+            rating,
+        )
+        for place, one in zip(places.tolist(), columns, strict=True):
+            found[place] = one
+    return [one for one in found if one is not None]
 
 
-def _root_mean(means: Sequence[tuple[float, float]]) -> float:
+def _taken(means: _Means, places: Indices) -> _Means:
+    return _Means(*(column[places] for column in means))
+
+
+def _over(
+    voltages: Sequence[_Means], currents: Sequence[_Means], rating: Rating
+) -> Iterator[Conditions]:
+    """The supply in windows in which the same phases carry current, if any does."""
+    mean_v = np.mean([one.mean for one in voltages], axis=0)
+    told = np.isfinite(mean_v)
+    number = len(mean_v)
+    volts = (np.where(told, mean_v, rating.voltage_v), np.where(told, _root_mean(voltages), 0.0))
+    if currents:
+        amperes = (
+            np.mean([one.mean for one in currents], axis=0).tolist(),
+            _root_mean(currents).tolist(),
+            np.max([one.resolution for one in currents], axis=0).tolist(),
+        )
+    else:
+        amperes = ([None] * number, [0.0] * number, [0.0] * number)
+    columns = (*(column.tolist() for column in volts), *amperes, told.tolist())
+    phases, measured = len(voltages), bool(currents)
+    for volt, volt_u, ampere, ampere_u, ampere_step, known in zip(*columns, strict=True):
+        yield Conditions(volt, volt_u, phases, ampere, ampere_u, ampere_step, known, measured)
+
+
+def _means(series: Series, start_s: Array, end_s: Array, resolved: bool) -> _Means:
+    """Of a series over windows; its resolution only if that is asked for."""
+    number = len(start_s)
+    found = _Means(np.full(number, math.nan), np.zeros(number), np.zeros(number))
+    first, last = np.searchsorted(series.t, start_s), np.searchsorted(series.t, end_s)
+    for places, length in same_length(first, last):
+        readings = rows(series.value, first[places], length)
+        change = np.abs(readings[:, 1:] - readings[:, :-1])
+        # A value that is repeated is no new one.
+        news = 1 + np.count_nonzero(change, axis=1)
+        found.mean[places] = readings.mean(axis=1)
+        found.standard[places] = readings.std(axis=1) / np.sqrt(news)
+        if resolved:
+            change[change == 0.0] = np.inf
+            least = change.min(axis=1, initial=np.inf)
+            finest = SINGLE_PRECISION * np.abs(readings).max(axis=1)
+            found.resolution[places] = np.maximum(np.where(news > 1, least, 0.0), finest)
+    return found
+
+
+def _root_mean(means: Sequence[_Means]) -> Array:
     """Standard uncertainty of the mean of independent means."""
-    return math.sqrt(sum(standard**2 for _, standard in means)) / len(means)
+    summed: Array = np.sqrt(np.sum([one.standard**2 for one in means], axis=0)) / len(means)
+    return summed
 
 
 def requested_w(setpoint: Setpoint, at: Conditions) -> float:
@@ -161,6 +207,7 @@ def accuracy_w(setpoint: Setpoint, after: Level, at: Conditions, trace: Trace) -
     )
 
 
+@lru_cache(maxsize=256)
 def _resolution_term(standard: float) -> Term:
     return Term("meter resolution", standard, shared=True, rectangular=True)
 

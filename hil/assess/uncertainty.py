@@ -12,7 +12,7 @@ away.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -85,19 +85,17 @@ def expanded(terms: Sequence[Term]) -> float:
     The largest rectangular term is convolved exactly with a normal distribution that stands for
     all others, widened by Student's t for their effective degrees of freedom (GUM, annex G).
     """
-    largest = max((t.standard for t in terms if t.rectangular), default=0.0)
-    square, quartic = 0.0, 0.0
-    found = largest == 0.0
-    for term in terms:
-        if not found and term.rectangular and term.standard == largest:
-            found = True
-            continue
-        square += term.standard**2
-        if term.freedom != math.inf:
-            quartic += term.standard**4 / term.freedom
+    square, quartic, largest = 0.0, 0.0, 0.0
+    for _, standard, _, freedom, even, _ in terms:
+        if even and standard > largest:
+            # The one that was the largest so far is one of the others.
+            standard, largest = largest, standard
+        square += standard * standard
+        if freedom != math.inf:
+            quartic += standard**4 / freedom
     if quartic > 0.0:
         square *= student(square**2 / quartic) ** 2
-    total = math.sqrt(square + largest**2)
+    total = math.sqrt(square + largest * largest)
     return total * coverage_factor(largest / total) if total > 0.0 else 0.0
 
 
@@ -230,16 +228,19 @@ def distribution(values: NDArray[np.float64]) -> Distribution:
     )
 
 
-def summarise(estimates: Sequence[Estimate], statistic: str) -> Estimate:
+def summarise(
+    estimates: Sequence[Estimate], statistic: str, groups: Sequence[Hashable] = ()
+) -> Estimate:
     """A figure over all steps, with its terms.
 
     ``statistic`` is ``median``, ``mean``, ``p95``, ``max``, or ``worst`` (the signed value of the
     largest magnitude). Shared terms enter with their largest value.
 
     ``mean`` and ``median`` are estimates of what the equipment does in the long run: the scatter of
-    the steps enters as repeatability, with n - 1 degrees of freedom, divided by the root of n (for
-    the median times 1.25, the ratio for normal errors), as far as the steps' own uncertainties,
-    which average alike, do not explain it.
+    repeats (of steps of the same group; of all steps, where nothing was repeated) enters as
+    repeatability, with its degrees of freedom, divided by the root of n (for the median times 1.25,
+    the ratio for normal errors), as far as the steps' own uncertainties, which average alike, do
+    not explain it.
 
     The others describe the steps that were played; nothing is added for steps that might have
     been. An extreme is picked from figures that each have an error, so it tends to be too extreme:
@@ -248,12 +249,12 @@ def summarise(estimates: Sequence[Estimate], statistic: str) -> Estimate:
     """
     values = np.array([estimate.value for estimate in estimates])
     if statistic in ("mean", "median"):
-        return _central(estimates, values, statistic)
+        return _central(estimates, values, statistic, groups)
     magnitude = np.abs(values) if statistic == "worst" else values
     chosen = int(np.argmax(magnitude))
     value = float(np.quantile(values, 0.95)) if statistic == "p95" else float(values[chosen])
-    terms = _terms(estimates, lambda name: _of(estimates[chosen], name))
-    own = np.array([root_sum(t.standard for t in e.terms if not t.shared) for e in estimates])
+    terms = _terms(estimates, lambda square: math.sqrt(square[chosen]))
+    own = np.sqrt(_unshared(estimates))
     reached = abs(value) if statistic == "worst" else value
     rivals = magnitude >= reached - 3.0 * np.hypot(own, own[chosen])
     needed = largest_of(int(rivals.sum())) / NORMAL_95 * float(own[rivals].max())
@@ -261,8 +262,27 @@ def summarise(estimates: Sequence[Estimate], statistic: str) -> Estimate:
     return Estimate(value, (*terms, Term("most extreme of several steps", extra)))
 
 
+def scatter_of(values: NDArray[np.float64], groups: Sequence[Hashable]) -> tuple[float, float]:
+    """Standard deviation of repeats, pooled over groups, and its degrees of freedom.
+
+    Without groups, or where no group has two values, that of all values about their mean.
+    """
+    members: dict[Hashable, list[float]] = {}
+    for value, group in zip(values.tolist(), groups, strict=False):
+        members.setdefault(group, []).append(value)
+    repeated = [np.array(some) for some in members.values() if len(some) > 1]
+    freedom = sum(len(some) - 1 for some in repeated)
+    if not freedom:
+        return float(values.std(ddof=1)), len(values) - 1.0
+    square = sum(float(((some - some.mean()) ** 2).sum()) for some in repeated)
+    return math.sqrt(square / freedom), float(freedom)
+
+
 def _central(
-    estimates: Sequence[Estimate], values: NDArray[np.float64], statistic: str
+    estimates: Sequence[Estimate],
+    values: NDArray[np.float64],
+    statistic: str,
+    groups: Sequence[Hashable],
 ) -> Estimate:
     """Mean or median, with the repeatability of the steps."""
     number = len(values)
@@ -270,39 +290,49 @@ def _central(
     if statistic == "median" and number > 2:
         factor *= _MEDIAN_TO_MEAN
     value = float(values.mean() if statistic == "mean" else np.median(values))
-    terms = _terms(estimates, lambda name: factor * _rms(estimates, name))
+    terms = _terms(estimates, lambda square: factor * math.sqrt(float(square.mean())))
     if number < 2:
         return Estimate(value, terms)
-    scatter = factor * float(values.std(ddof=1))
+    deviation, freedom = scatter_of(values, groups)
+    scatter = factor * deviation
     own = root_sum(term.standard for term in terms if not term.shared)
     unexplained = math.sqrt(max(scatter**2 - own**2, 0.0))
-    repeats = Term("repeatability", unexplained, freedom=number - 1.0, kind="A")
+    repeats = Term("repeatability", unexplained, freedom=freedom, kind="A")
     return Estimate(value, (*terms, repeats))
 
 
-def _terms(estimates: Sequence[Estimate], own: Callable[[str], float]) -> tuple[Term, ...]:
-    """Every term that occurs: the largest of each shared one, ``own(name)`` of the others.
+def _unshared(estimates: Sequence[Estimate]) -> NDArray[np.float64]:
+    """Variance of every step by the terms that are its own."""
+    return np.array([sum(t.standard**2 for t in e.terms if not t.shared) for e in estimates])
+
+
+def _terms(
+    estimates: Sequence[Estimate], own: Callable[[NDArray[np.float64]], float]
+) -> tuple[Term, ...]:
+    """Every term that occurs: the largest of each shared one, ``own(its variances)`` of the others.
 
     Degrees of freedom are the fewest of any step; a mean of several rectangular terms is normal.
     """
+    number = len(estimates)
     found: dict[tuple[str, bool], Term] = {}
-    for estimate in estimates:
+    squares: dict[str, list[float]] = {}
+    for place, estimate in enumerate(estimates):
         for term in estimate.terms:
-            other = found.setdefault((term.name, term.shared), term)
-            if term.freedom < other.freedom:
-                found[term.name, term.shared] = other._replace(freedom=term.freedom)
+            name, standard, shared, freedom, _, _ = term
+            square = squares.get(name)
+            if square is None:
+                square = squares[name] = [0.0] * number
+            square[place] += standard * standard
+            other = found.get((name, shared))
+            if other is None:
+                found[name, shared] = term
+            elif freedom < other.freedom:
+                found[name, shared] = other._replace(freedom=freedom)
+    variances = {name: np.array(square) for name, square in squares.items()}
     combined = []
     for (name, shared), term in found.items():
-        largest = max(_of(e, name) for e in estimates)
-        standard = largest if shared else own(name)
+        largest = math.sqrt(float(variances[name].max()))
+        standard = largest if shared else own(variances[name])
         even = term.rectangular and (shared or standard >= 0.99 * largest)
         combined.append(term._replace(standard=standard, rectangular=even))
     return tuple(combined)
-
-
-def _of(estimate: Estimate, name: str) -> float:
-    return root_sum(term.standard for term in estimate.terms if term.name == name)
-
-
-def _rms(estimates: Sequence[Estimate], name: str) -> float:
-    return root_sum(_of(estimate, name) for estimate in estimates) / math.sqrt(len(estimates))

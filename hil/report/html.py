@@ -18,7 +18,18 @@ from markupsafe import Markup
 
 from hil.errors import RecordError
 from hil.record.run_folder import Record, write_whole
-from hil.report import figures, palette, plots, sections, words
+from hil.report import (
+    attributes,
+    budget,
+    decision,
+    figures,
+    palette,
+    plots,
+    sections,
+    services,
+    words,
+)
+from hil.report.chain import chain_tables
 from hil.report.traces import RunCurves, Target, curves, targets
 
 
@@ -60,6 +71,7 @@ def _content(record: Record, result: Mapping[str, Any]) -> dict[str, Any]:
     drawn = {t.name: (t, curves(record, result, t)) for t in targets(manifest)}
     findings = result.get("findings") or []
     devices = manifest.get("devices") or {}
+    practical, *further = attributes.groups(result)
     return {
         "result": result,
         "started": (manifest.get("clock") or {}).get("started_utc"),
@@ -67,7 +79,16 @@ def _content(record: Record, result: Mapping[str, Any]) -> dict[str, Any]:
         "verdict": words.verdict(result["verdict"]),
         "virtual": sections.virtual_words(result, manifest),
         "banners": list(sections.banners(result, manifest)),
-        "attributes": sections.attribute_rows(result),
+        "decision": decision.decision_facts(result),
+        "blocked": (result.get("decision") or {}).get("blocked"),
+        "meters": decision.meter_facts(result, manifest),
+        "practical": practical,
+        "further": further,
+        "budgets": {one.anchor: one for one in budget.budgets(result)},
+        "no_limit": attributes.NO_LIMIT,
+        "services": services.services(result),
+        "chains": [chain._replace(picture=Markup(chain.picture)) for chain in chain_tables(result)],
+        "several": len(drawn) > 1,
         "evses": [_evse_view(record, *pair) for pair in drawn.values()],
         "steps": _step_views(result, drawn),
         "findings": findings[: sections.MOST_FINDINGS],
@@ -78,7 +99,7 @@ def _content(record: Record, result: Mapping[str, Any]) -> dict[str, Any]:
         "most_numbered_steps": plots.MOST_NUMBERED_STEPS,
         "palette": palette,
         "words": words,
-        "uncertainty_covers": words.UNCERTAINTY_COVERS,
+        "uncertainty_covers": decision.covers(result),
         "not_a_certificate": words.NOT_A_CERTIFICATE,
     }
 

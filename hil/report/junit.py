@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hil.record.run_folder import write_whole
-from hil.report import sections, words
+from hil.report import attributes, rounding, words
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -81,7 +81,15 @@ def _case(suite: ET.Element, result: Mapping[str, Any], entry: Mapping[str, Any]
     name = _clean(entry["name"])
     case = ET.SubElement(suite, "testcase", classname=_clean(classname), name=name)
     keys = ("value", "unit", "expanded_uncertainty", "coverage_factor", "statistic", "n", "of")
-    more = ("percent_of_rated", "limit", "limit_source", "verdict")
+    more = (
+        "percent_of_rated",
+        "standard_uncertainty",
+        "effective_degrees_of_freedom",
+        "limit",
+        "limit_source",
+        "probability_beyond_limit",
+        "verdict",
+    )
     _properties(case, {key: entry.get(key) for key in (*keys, *more)})
     shown, reason = _in_words(entry), entry.get("reason") or ""
     verdict = entry["verdict"]
@@ -101,15 +109,15 @@ def _case(suite: ET.Element, result: Mapping[str, Any], entry: Mapping[str, Any]
 
 
 def _in_words(entry: Mapping[str, Any]) -> str:
-    measured = sections.measured(entry)
+    measured = attributes.measured(entry)
     name = words.attribute_name(entry["name"])
     if measured is None:
         return f"{name}: no value"
-    parts = [f"{name}: {measured} {entry['unit']}"]
+    parts = [f"{name}: {words.with_unit(str(measured), entry['unit'])}"]
     if measured.uncertainty is not None:
-        parts.append(f"(k = {words.plain(entry.get('coverage_factor'))})")
+        parts.append(f"(k = {rounding.coverage(entry.get('coverage_factor'))})")
     parts.append(f"{words.statistic(entry.get('statistic'))} of {entry.get('n')} steps,")
-    parts.append(f"limit {sections.limit_text(entry) or 'none'}")
+    parts.append(f"limit {attributes.limit_text(entry) or 'none'}")
     return " ".join(parts)
 
 

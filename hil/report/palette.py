@@ -17,3 +17,12 @@ SEGMENTS = {
     "ramp": "#009e73",
 }
 """The parts of a delay, by who answers for them."""
+
+LINKS = {
+    "network": SEGMENTS["network"],
+    "evse": SEGMENTS["evse"],
+    "ev_dead_time": SEGMENTS["ev"],
+    "ramp": SEGMENTS["ramp"],
+    "settling": "#f0e442",
+}
+"""The links of the delay chain, in the same colours."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from hil.errors import RecordError
 from hil.report import palette
 from hil.report.steps import instants, limits_w, segments, window
+from hil.report.svg import LETTER, document, label, line, ticks
 from hil.report.traces import (
     Command,
     Curve,
@@ -28,16 +28,13 @@ from hil.report.traces import (
 if TYPE_CHECKING:
     from hil.record.run_folder import Record
 
-_WIDTH = 760.0
 _LEFT, _RIGHT = 52.0, 748.0
 _ROW = 17.0
-_LETTER = 6.3
-"""Widths in pixels of the drawing's own coordinates; a letter's is an estimate for 12 px text."""
+"""Widths in pixels of the drawing's own coordinates."""
 
 MOST_NUMBERED_STEPS = 40
 _MOST_STEP_POINTS = 400
 _MOST_RUN_POINTS = 1500
-_SANS = "font-family='system-ui, Segoe UI, Helvetica, Arial, sans-serif' font-size='12'"
 
 
 class _Frame(NamedTuple):
@@ -110,7 +107,7 @@ def step_picture(found: RunCurves, step: Mapping[str, Any], definitions: Mapping
         *_ladder(frame, [(mark.t, mark.text) for mark in marks]),
         *_legend(frame.axis + 36.0, refused),
     ]
-    return _document(frame.axis + 46.0, words, parts)
+    return document(frame.axis + 46.0, words, parts)
 
 
 def run_picture(found: RunCurves) -> str:
@@ -128,27 +125,7 @@ def run_picture(found: RunCurves) -> str:
         _path(frame, measured, palette.MEASURED),
         *_legend(frame.axis + 36.0, found.refused),
     ]
-    return _document(frame.axis + 46.0, "requested and measured power over the run", parts)
-
-
-def _document(height: float, words: str, parts: list[str]) -> str:
-    head = (
-        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {_WIDTH:g} {height:g}' "
-        f"role='img' {_SANS} fill='{palette.INK}'>"
-    )
-    title = f"<title>{escape(words)}</title>"
-    paper = f"<rect width='{_WIDTH:g}' height='{height:g}' fill='#fff'/>"
-    return "\n".join([head, title, paper, *(part for part in parts if part), "</svg>"])
-
-
-def _text(x: float, y: float, text: str, anchor: str = "start", more: str = "") -> str:
-    return f"<text x='{x:.1f}' y='{y:.1f}' text-anchor='{anchor}' {more}>{escape(text)}</text>"
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, colour: str, dash: str = "") -> str:
-    dashes = f" stroke-dasharray='{dash}'" if dash else ""
-    ends = f"x1='{x1:.1f}' y1='{y1:.1f}' x2='{x2:.1f}' y2='{y2:.1f}'"
-    return f"<line {ends} stroke='{colour}'{dashes}/>"
+    return document(frame.axis + 46.0, "requested and measured power over the run", parts)
 
 
 def _path(frame: _Frame, curve: Curve, colour: str, dash: str = "") -> str:
@@ -174,29 +151,20 @@ def _stairs(curve: Curve) -> Curve:
     return Curve(t, y)
 
 
-def ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers (1, 2 or 5 times a power of ten apart) from ``low`` to ``high``."""
-    least = (high - low) / most
-    power = 10.0 ** math.floor(math.log10(least))
-    step = next(s * power for s in (1.0, 2.0, 5.0, 10.0) if s * power >= least * (1 - 1e-9))
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [round(number * step, 12) for number in range(first, last + 1)]
-
-
 def _axes(frame: _Frame, zero_s: float, title: str) -> Iterator[str]:
     for kilowatts in ticks(frame.low_w / 1e3, frame.high_w / 1e3, 6):
         y = frame.y(1e3 * kilowatts)
-        yield _line(_LEFT, y, _RIGHT, y, palette.FAINT)
-        yield _text(_LEFT - 6, y + 4, f"{kilowatts:g}", "end")
+        yield line(_LEFT, y, _RIGHT, y, palette.FAINT)
+        yield label(_LEFT - 6, y + 4, f"{kilowatts:g}", "end")
     for seconds in ticks(frame.start_s - zero_s, frame.end_s - zero_s, 12):
         x = frame.x(seconds + zero_s)
-        yield _line(x, frame.axis, x, frame.axis + 4, palette.INK)
-        yield _text(x, frame.axis + 17, f"{seconds:g}", "middle")
-    yield _line(_LEFT, frame.axis, _RIGHT, frame.axis, palette.INK)
+        yield line(x, frame.axis, x, frame.axis + 4, palette.INK)
+        yield label(x, frame.axis + 17, f"{seconds:g}", "middle")
+    yield line(_LEFT, frame.axis, _RIGHT, frame.axis, palette.INK)
     middle = (frame.top + frame.bottom) / 2
     turned = f"transform='rotate(-90 14 {middle:.1f})'"
-    yield _text(14, middle, "power, kW", "middle", turned)
-    yield _text(_RIGHT, frame.axis + 36, title, "end")
+    yield label(14, middle, "power, kW", "middle", turned)
+    yield label(_RIGHT, frame.axis + 36, title, "end")
 
 
 def _ladder(frame: _Frame, marks: list[tuple[float, str]]) -> Iterator[str]:
@@ -204,8 +172,8 @@ def _ladder(frame: _Frame, marks: list[tuple[float, str]]) -> Iterator[str]:
     for index, (t, words) in enumerate(marks):
         x, y = frame.x(t), 12.0 + _ROW * index
         after_s = t - marks[0][0]
-        yield _line(x, y - 9, x, frame.axis, "#555")
-        yield _text(x + 4, y, words if index == 0 else f"{words} {after_s:+.2f} s")
+        yield line(x, y - 9, x, frame.axis, "#555")
+        yield label(x + 4, y, words if index == 0 else f"{words} {after_s:+.2f} s")
 
 
 def _numbers(frame: _Frame, found: RunCurves) -> Iterator[str]:
@@ -213,7 +181,7 @@ def _numbers(frame: _Frame, found: RunCurves) -> Iterator[str]:
     commands = [*found.taken, *found.refused]
     if len(commands) <= MOST_NUMBERED_STEPS:
         for command in commands:
-            yield _text(frame.x(command.t), 14, str(command.number), "middle")
+            yield label(frame.x(command.t), 14, str(command.number), "middle")
 
 
 def _crosses(frame: _Frame, refused: Sequence[Command]) -> Iterator[str]:
@@ -237,8 +205,8 @@ def _segments(frame: _Frame, step: Mapping[str, Any]) -> Iterator[str]:
         where = f"x='{x:.1f}' y='{frame.top:.1f}' width='{width:.1f}'"
         height = frame.axis - frame.top
         yield f"<rect {where} height='{height:.1f}' fill='{fill}' opacity='0.2'/>"
-        if width > _LETTER * len(part.text) + 6:
-            yield _text(x + width / 2, frame.axis - 5, part.text, "middle")
+        if width > LETTER * len(part.text) + 6:
+            yield label(x + width / 2, frame.axis - 5, part.text, "middle")
 
 
 def _levels(frame: _Frame, step: Mapping[str, Any]) -> Iterator[str]:
@@ -251,14 +219,14 @@ def _levels(frame: _Frame, step: Mapping[str, Any]) -> Iterator[str]:
         if level_w is None:
             continue
         y = frame.y(level_w)
-        yield _line(frame.x(start_s), y, frame.x(end_s), y, palette.MEASURED, "2 3")
+        yield line(frame.x(start_s), y, frame.x(end_s), y, palette.MEASURED, "2 3")
 
 
 def _legend(y: float, refused: Sequence[Command]) -> Iterator[str]:
-    yield _line(_LEFT, y - 4, _LEFT + 28, y - 4, palette.MEASURED)
-    yield _text(_LEFT + 34, y, "measured power")
-    yield _line(_LEFT + 150, y - 4, _LEFT + 178, y - 4, palette.REQUESTED, "6 4")
-    yield _text(_LEFT + 184, y, "requested power")
+    yield line(_LEFT, y - 4, _LEFT + 28, y - 4, palette.MEASURED)
+    yield label(_LEFT + 34, y, "measured power")
+    yield line(_LEFT + 150, y - 4, _LEFT + 178, y - 4, palette.REQUESTED, "6 4")
+    yield label(_LEFT + 184, y, "requested power")
     if refused:
         yield _cross(_LEFT + 322, y - 4)
-        yield _text(_LEFT + 334, y, "requested, not taken")
+        yield label(_LEFT + 334, y, "requested, not taken")

@@ -41,6 +41,18 @@ for (const box of document.querySelectorAll(".figure")) {
   else watcher.observe(box);
 }
 
+function openAddressed() {
+  const place = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
+  if (!place || place.tagName !== "DETAILS") return;
+  place.open = true;
+  place.scrollIntoView();
+}
+window.addEventListener("hashchange", openAddressed);
+document.addEventListener("click", (event) => {
+  if (event.target.closest("a[href^='#']")) setTimeout(openAddressed);
+});
+openAddressed();
+
 let opened = [];
 window.addEventListener("beforeprint", () => {
   opened = [...document.querySelectorAll("details:not([open])")];

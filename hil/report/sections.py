@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hil.quantities import LINES, UNITS, Phase, Quantity
-from hil.report import words
+from hil.report import rounding, words
 from hil.report.steps import segments
 from hil.report.traces import Target
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from hil.record.run_folder import Record
 
 MOST_FINDINGS = 500
+_BEFORE_U, _BOUND_TO_U = "\u00b1 ", "\u00b1\u00a0"
+"""In a narrow column a line may end before the sign, not behind it."""
 
 _STATES = {
     "aborted": "This run was aborted before its end.",
@@ -22,12 +24,21 @@ _STATES = {
 }
 
 
+class Fact(NamedTuple):
+    """A name and what it is; ``key`` picks the colour of a part of the delay."""
+
+    name: str
+    text: str
+    key: str = ""
+
+
 class Banner(NamedTuple):
     """A line that must not be overlooked."""
 
     style: str
     title: str
     text: str
+    reasons: Sequence[str] = ()
 
 
 def virtual_words(result: Mapping[str, Any], manifest: Mapping[str, Any]) -> str | None:
@@ -55,96 +66,14 @@ def banners(result: Mapping[str, Any], manifest: Mapping[str, Any]) -> Iterator[
     if result.get("incomplete"):
         text = "The record is incomplete: what follows rests on the part that could be read."
         yield Banner("alarm", "Incomplete record.", text)
+    blocked = (result.get("decision") or {}).get("blocked") or ()
+    if blocked:
+        title = "No attribute is judged: these limits certify, and do not apply."
+        yield Banner("alarm", title, "What was measured is stated without a verdict.", blocked)
     virtual = virtual_words(result, manifest)
     if virtual:
         names = ", ".join(result.get("virtual_devices") or ())
         yield Banner("virtual", virtual, f"Virtual: {names}.")
-
-
-class AttributeRow(NamedTuple):
-    """A line of the attribute table."""
-
-    name: str
-    target: str
-    measured: words.Rounded | None
-    coverage_factor: str
-    unit: str
-    percent_of_rated: str
-    statistic: str
-    counts: str
-    limit: str
-    limit_source: str
-    verdict: words.VerdictWords
-    reason: str
-    definition: str
-    distribution: Sequence[tuple[str, str]]
-    terms: Sequence[tuple[str, str]]
-
-
-def in_order(entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The practical attributes first, in their order, then the further ones as they come."""
-    order = {name: place for place, name in enumerate(words.PRACTICAL_ATTRIBUTES)}
-    return sorted(entries, key=lambda entry: order.get(entry["name"], len(order)))
-
-
-def attribute_rows(result: Mapping[str, Any]) -> list[AttributeRow]:
-    """The lines of the attribute table."""
-    return [_attribute_row(entry) for entry in in_order(result["attributes"])]
-
-
-def measured(entry: Mapping[str, Any]) -> words.Rounded | None:
-    """Value and uncertainty of an attribute, rounded; ``None`` if it has no value."""
-    if entry.get("value") is None:
-        return None
-    signed = words.is_signed(entry["name"])
-    return words.rounded(entry["value"], entry.get("expanded_uncertainty"), signed=signed)
-
-
-def limit_text(entry: Mapping[str, Any]) -> str:
-    """The limit with its unit, empty if there is none; deviations are judged by their size."""
-    if entry.get("limit") is None:
-        return ""
-    sign = "\u00b1" if words.is_signed(entry["name"]) else "\u2264 "
-    return f"{sign}{words.exact(entry['limit'])} {entry['unit']}"
-
-
-def _attribute_row(entry: Mapping[str, Any]) -> AttributeRow:
-    name, unit = entry["name"], entry.get("unit") or ""
-    spread = entry.get("distribution") or {}
-    return AttributeRow(
-        name=words.attribute_name(name),
-        target=entry["target"],
-        measured=measured(entry),
-        coverage_factor=words.plain(entry.get("coverage_factor")),
-        unit=unit,
-        percent_of_rated=_percent(entry),
-        statistic=words.statistic(entry.get("statistic")),
-        counts=f"{entry.get('n', 0)} of {entry.get('of', 0)}",
-        limit=limit_text(entry),
-        limit_source=entry.get("limit_source") or "",
-        verdict=words.verdict(entry["verdict"]),
-        reason=entry.get("reason") or "",
-        definition=entry.get("definition") or "",
-        distribution=[
-            (words.spread(key), f"{words.plain(spread[key])} {unit}".strip())
-            for key in ("min", "median", "mean", "p95", "max")
-            if spread.get(key) is not None
-        ],
-        terms=[
-            (term["name"], f"{words.plain(term['standard_uncertainty'], 2)} {term['unit']}")
-            for term in entry.get("uncertainty_terms") or ()
-        ],
-    )
-
-
-def _percent(entry: Mapping[str, Any]) -> str:
-    percent = entry.get("percent_of_rated")
-    if percent is None:
-        return ""
-    value, spread = entry.get("value"), entry.get("expanded_uncertainty")
-    spread_percent = abs(percent / value) * spread if value and spread else None
-    signed = words.is_signed(entry["name"])
-    return f"{words.rounded(percent, spread_percent, signed=signed).value} %"
 
 
 class StepRow(NamedTuple):
@@ -167,18 +96,18 @@ def step_rows(result: Mapping[str, Any], rated_w: Mapping[str, float]) -> list[S
 
 def _step_row(step: Mapping[str, Any], rated_w: float | None) -> StepRow:
     sent_s = (step.get("instants_s") or {}).get("sent")
-    before, after = step.get("previous_value"), words.exact(step["value"])
+    before, after = step.get("previous_value"), rounding.exact(step["value"])
     change = f"{after} {step['unit']}"
     if before is not None:
-        change = f"{words.exact(before)} \u2192 {change}"
+        change = f"{rounding.exact(before)} \u2192 {change}"
     numbers = {
         key: _amount(step.get(key), unit, signed=key.startswith("accuracy"))
         for key, unit in _STEP_NUMBERS.items()
     }
-    accuracy = words.amount(step.get("accuracy_w"))
+    accuracy = rounding.amount(step.get("accuracy_w"))
     if accuracy and rated_w:
         spread = accuracy.expanded_uncertainty
-        share = words.rounded(
+        share = rounding.rounded(
             100 * accuracy.value / rated_w, spread and 100 * spread / rated_w, signed=True
         )
         numbers["accuracy_percent"] = f"{share.value} % of rated"
@@ -217,18 +146,11 @@ _STEP_NUMBERS = {
 
 
 def _amount(entry: Any, unit: str, *, signed: bool) -> str:
-    number = words.amount(entry)
+    number = rounding.amount(entry)
     if number is None:
         return ""
-    return f"{words.rounded(*number, signed=signed)} {unit}"
-
-
-class Fact(NamedTuple):
-    """A name and what it is; ``key`` picks the colour of a part of the delay."""
-
-    name: str
-    text: str
-    key: str = ""
+    text = str(rounding.rounded(*number, signed=signed))
+    return f"{text.replace(_BEFORE_U, _BOUND_TO_U)}\u00a0{unit}"
 
 
 def step_facts(step: Mapping[str, Any], row: StepRow) -> list[Fact]:
@@ -236,7 +158,7 @@ def step_facts(step: Mapping[str, Any], row: StepRow) -> list[Fact]:
     parts = [
         Fact(
             part.text,
-            row.numbers[_PARTS[part.kind]] or f"{words.plain(part.end_s - part.start_s, 3)} s",
+            row.numbers[_PARTS[part.kind]] or f"{rounding.plain(part.end_s - part.start_s, 3)} s",
             part.kind,
         )
         for part in segments(step)
@@ -262,7 +184,7 @@ def _watts(value: float | None, digits: int = 5) -> str:
 
 
 def _with_unit(value: float | None, unit: str, digits: int) -> str:
-    return "" if value is None else f"{words.plain(value, digits)} {unit}"
+    return "" if value is None else f"{rounding.plain(value, digits)} {unit}"
 
 
 def device_facts(device: Mapping[str, Any]) -> list[Fact]:
@@ -270,7 +192,7 @@ def device_facts(device: Mapping[str, Any]) -> list[Fact]:
     identity = device.get("identity") or {}
     facts = [Fact("identity", identity.get("description") or "not told")]
     facts += [
-        Fact(str(key).replace("_", " "), words.exact(value))
+        Fact(str(key).replace("_", " "), rounding.exact(value))
         for key, value in (identity.get("details") or {}).items()
     ]
     for key in ("driver", "profile", "personality", "vehicle", "measures", "plugged_into"):
@@ -281,14 +203,14 @@ def device_facts(device: Mapping[str, Any]) -> list[Fact]:
         facts.append(Fact("rating", _rating(rating)))
     for key in ("poll_s", "refresh_s", "averaging_s"):
         if key in device:
-            text = "unknown" if device[key] is None else f"{words.exact(device[key])} s"
+            text = "unknown" if device[key] is None else f"{rounding.exact(device[key])} s"
             facts.append(Fact(f"{key.removesuffix('_s')} interval", text))
     return list(dict.fromkeys(facts))
 
 
 def _rating(rating: Mapping[str, Any]) -> str:
     current, phases, voltage, power = (
-        words.exact(rating.get(key)) for key in ("current_a", "phases", "voltage_v", "power_w")
+        rounding.exact(rating.get(key)) for key in ("current_a", "phases", "voltage_v", "power_w")
     )
     return f"{current} A, {phases} phases, {voltage} V, {power} W"
 
@@ -300,10 +222,10 @@ def clock_facts(result: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[
     meaning = "simulated time, as fast as the computer can" if kind == "warp" else "real time"
     facts = [Fact("clock", f"{kind} ({meaning})")]
     if clock.get("bench_s") is not None:
-        facts.append(Fact("duration", f"{words.plain(clock['bench_s'], 5)} s on the bench"))
+        facts.append(Fact("duration", f"{rounding.plain(clock['bench_s'], 5)} s on the bench"))
     if clock.get("speedup") is not None and kind == "warp":
-        text = f"{words.plain(clock['speedup'], 3)} times real time"
-        facts.append(Fact("speed-up", f"{text} ({words.plain(clock.get('wall_s'), 3)} s)"))
+        text = f"{rounding.plain(clock['speedup'], 3)} times real time"
+        facts.append(Fact("speed-up", f"{text} ({rounding.plain(clock.get('wall_s'), 3)} s)"))
     for key, name in (
         ("epoch_utc", "calendar at 0 s of the run"),
         ("started_utc", "started, computer's clock (UTC)"),
@@ -311,7 +233,7 @@ def clock_facts(result: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[
     ):
         if clock.get(key):
             facts.append(Fact(name, str(clock[key])))
-    facts.append(Fact("seed", words.exact(result.get("seed"))))
+    facts.append(Fact("seed", rounding.exact(result.get("seed"))))
     facts += [Fact("hil", str(result["hil"])), Fact("Python", str(manifest.get("python", "")))]
     libraries = manifest.get("libraries") or {}
     if libraries:
@@ -338,7 +260,7 @@ def _range(
     if not values.size:
         return None
     low, mean, high = (
-        words.plain(float(v), 5) for v in (values.min(), values.mean(), values.max())
+        rounding.plain(float(v), 5) for v in (values.min(), values.mean(), values.max())
     )
     name = str(quantity).replace("_", " ")
     claim = "" if good_only else " (the device's own claim)"
@@ -354,7 +276,9 @@ def definition_facts(result: Mapping[str, Any]) -> list[Fact]:
         text, unit = words.definition(key)
         share = unit == "1" and isinstance(value, (int, float))
         shown = (
-            f"{words.exact(round(100 * value, 9))} %" if share else f"{words.exact(value)} {unit}"
+            f"{rounding.exact(round(100 * value, 9))} %"
+            if share
+            else f"{rounding.exact(value)} {unit}"
         )
         found.append(Fact(text, shown.strip(), key))
     return found

@@ -7,18 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from hil.report import words
 from hil.report.traces import Curve, Floats, Mark, between, thinned
-
-INSTANTS = {
-    "sent": "sent",
-    "acknowledged": "acknowledged",
-    "pilot": "pilot edge",
-    "departed": "power departs",
-    "low": "10 %",
-    "high": "90 %",
-    "settled": "settled",
-}
-"""The instants of a step, and their words; 10 % and 90 % are the two ends of one of the six."""
 
 _LEAST_SPAN_S = 1.0
 _SPAN_WITHOUT_RESPONSE_S = 15.0
@@ -48,10 +38,12 @@ class Segment(NamedTuple):
 
 def instants(step: Mapping[str, Any], definitions: Mapping[str, Any]) -> list[Mark]:
     """The instants of a step that are known, in the order in which they happened."""
-    low, high = definitions.get("ramp_low", 0.1), definitions.get("ramp_high", 0.9)
-    words = {**INSTANTS, "low": f"{100 * low:g} %", "high": f"{100 * high:g} %"}
     known = step.get("instants_s") or {}
-    found = [Mark(float(known[k]), words[k]) for k in INSTANTS if known.get(k) is not None]
+    found = [
+        Mark(float(known[key]), words.instant(key, definitions))
+        for key in words.INSTANTS
+        if known.get(key) is not None
+    ]
     return sorted(found, key=lambda mark: mark.t)
 
 

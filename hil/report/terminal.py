@@ -9,17 +9,26 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hil.report import sections, words
+from hil.report import attributes, services, words
 
 _STYLES = {"pass": "bold green", "fail": "bold red", "open": "bold yellow", "none": "dim"}
 
+_JUDGED = frozenset({"PASS", "FAIL", "INCONCLUSIVE"})
+
 _ASCII = str.maketrans(
-    {"\u00b1": "+/-", "\u2264": "<=", "\u2014": "-", "\u2013": "-", "\u2192": "->"}
+    {
+        "\u00b1": "+/-",
+        "\u2264": "<=",
+        "\u2265": ">=",
+        "\u2014": "-",
+        "\u2013": "-",
+        "\u2192": "->",
+    }
 )
 
 
 def print_result(result: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print the verdict and the practical attributes, to standard output if nowhere else.
+    """Print verdict, practical attributes and services, to standard output if nowhere else.
 
     Of a run that measured nothing, the verdict and its reason alone. Where the output is no
     terminal, or cannot show more, it is plain ASCII.
@@ -41,6 +50,26 @@ def _parts(result: Mapping[str, Any], ascii_only: bool) -> Iterator[Text | Table
     rows = [e for e in result["attributes"] if e["name"] in words.PRACTICAL_ATTRIBUTES]
     if any(entry.get("value") is not None for entry in rows):
         yield _table(rows, ascii_only)
+    for told in (*_rule(result), *_services(result)):
+        yield _shown(told, ascii_only)
+
+
+def _rule(result: Mapping[str, Any]) -> Iterator[str]:
+    """The decision rule by its name, and its risk; nothing of a result that judged nothing."""
+    decision = result.get("decision") or {}
+    judged = any(entry["verdict"] in _JUDGED for entry in result["attributes"])
+    if judged and decision.get("rule"):
+        yield ": ".join(filter(None, (f"rule {decision['rule']}", decision.get("risk"))))
+
+
+def _services(result: Mapping[str, Any]) -> Iterator[str]:
+    """One line per EVSE: the services that it passes by name, the others counted."""
+    found = services.outcomes(result)
+    for target, kinds in found.items():
+        of = f" of {target}" if len(found) > 1 else ""
+        passed = ", ".join(kinds.get("pass", ())) or "none"
+        others = [f"{kind}: {len(kinds[kind])}" for kind in services.KINDS[1:] if kind in kinds]
+        yield f"services{of} pass: {passed}" + "".join(f"; {other}" for other in others)
 
 
 def _table(rows: Sequence[Mapping[str, Any]], ascii_only: bool) -> Table:
@@ -54,16 +83,16 @@ def _table(rows: Sequence[Mapping[str, Any]], ascii_only: bool) -> Table:
     table.add_column("steps", no_wrap=True)
     table.add_column("limit", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    for entry in sections.in_order(rows):
-        measured = sections.measured(entry)
+    for entry in attributes.in_order(rows):
+        measured = attributes.measured(entry)
         verdict = words.verdict(entry["verdict"])
         cells = [
             words.attribute_name(entry["name"]),
             *([entry["target"]] if several else []),
-            f"{measured} {entry['unit']}" if measured else "no value",
+            words.with_unit(str(measured), entry["unit"]) if measured else "no value",
             words.statistic(entry.get("statistic")) if measured else "",
             f"{entry.get('n', 0)}/{entry.get('of', 0)}",
-            sections.limit_text(entry) or "none",
+            attributes.limit_text(entry) or "none",
         ]
         last = _shown(verdict.text, ascii_only, _STYLES[verdict.style])
         table.add_row(*(_shown(cell, ascii_only) for cell in cells), last)

@@ -1,10 +1,8 @@
-"""Names, verdicts and rounded numbers as the reports print them. Rounding belongs here alone."""
+"""Names, verdicts, units and standing sentences as the reports print them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any, NamedTuple
 
 PRACTICAL_ATTRIBUTES = (
@@ -17,10 +15,22 @@ PRACTICAL_ATTRIBUTES = (
 """The five of Striani et al. (UPEC 2021), in the order in which they are shown."""
 
 UNCERTAINTY_COVERS = (
-    "The expanded uncertainty U = k u covers what this run itself contributes: the sampling, "
-    "refresh and averaging of the meter, the round trip of each reading and command, and noise. "
-    "It does not yet include the class or calibration of the meter, nor its current sensors; "
-    "add those before a deviation in watts is compared with a legal or contractual limit."
+    "The expanded uncertainty U = k u is the half width of the interval that holds the true value "
+    "in about 95 % of all cases. It covers the sampling, refresh and averaging of the meter, the "
+    "round trip of each reading and command, and noise."
+)
+
+METER_ERROR_COVERED = (
+    "It includes the reference meter's own error, as far as it is stated below; current sensors "
+    "only where that statement covers them."
+)
+METER_ERROR_UNKNOWN = (
+    "It does not include the error of the reference meter, which is not known: add it before a "
+    "deviation in watts is compared with a legal or contractual limit."
+)
+METER_ERROR_UNTOLD = (
+    "The result does not say whether it includes the error of the reference meter: find out before "
+    "a deviation in watts is compared with a legal or contractual limit."
 )
 
 NOT_A_CERTIFICATE = (
@@ -53,6 +63,8 @@ _STATISTICS = {
     "p95": "95th percentile",
     "worst": "worst step",
     "pooled": "all steps",
+    "fit": "least squares",
+    "sum": "sum of steps",
 }
 
 _SPREAD = {"min": "minimum", "max": "maximum"}
@@ -62,6 +74,7 @@ _ROLES = {"evse": "EVSE"}
 _OUTCOMES = {
     "followed": "followed",
     "no_response": "no response",
+    "not_resolved": "not resolved",
     "rejected": "rejected by the EVSE",
     "no_answer": "no answer from the EVSE",
     "interrupted": "interrupted",
@@ -74,7 +87,45 @@ _ATTRIBUTES = {
     "evse_delay": "EVSE delay",
     "ev_dead_time": "EV dead time",
     "accuracy_current": "Accuracy, current",
+    "energy_accuracy": "Accuracy, energy register",
+    "non_linearity": "Non-linearity",
+    "gain_current": "Gain, current",
+    "offset_current": "Offset, current",
+    "non_linearity_current": "Non-linearity, current",
+    "dead_band_up": "Dead band, up",
+    "dead_band_down": "Dead band, down",
+    "over_limit_energy": "Energy over the limit",
+    "under_use_energy": "Energy not used",
+    "power_at_zero": "Power at 0 A",
 }
+
+_SIGNED = frozenset(
+    {
+        "energy_accuracy",
+        "offset",
+        "offset_current",
+        "non_linearity",
+        "non_linearity_current",
+        "hysteresis",
+        "pilot_error",
+    }
+)
+"""Figures, beside every kind of accuracy, whose sign says something."""
+
+_GROUPS = {"practical": "Practical attributes", "chain": "Delays"}
+
+INSTANTS = {
+    "sent": "sent",
+    "acknowledged": "acknowledged",
+    "pilot": "pilot edge",
+    "departed": "power departs",
+    "low": "10 %",
+    "high": "90 %",
+    "settled": "settled",
+}
+"""The instants of a step, in their order; 10 % and 90 % are the two ends of one of the six."""
+
+_LINKS = {"evse": "EVSE", "ev_dead_time": "EV dead time"}
 
 _DEFINITIONS = {
     "depart_sigmas": ("departure band, in standard deviations of the power before the step", ""),
@@ -86,6 +137,9 @@ _DEFINITIONS = {
     "ramp_high": ("upper ramp threshold, share of the step", "1"),
     "settle_share": ("settling band, share of the step", "1"),
     "settle_sigmas": ("settling band, in standard deviations of the power after the step", ""),
+    "rapid_within": ("setpoints closer to each other than this are rapid", "s"),
+    "ev_grace": ("time that a car may take to follow a lower pilot", "s"),
+    "over_tolerance": ("current above the setpoint that is no breach yet, per phase", "A"),
 }
 
 
@@ -97,6 +151,35 @@ def verdict(name: str) -> VerdictWords:
 def attribute_name(name: str) -> str:
     """``activation_time`` -> ``Activation time``."""
     return _ATTRIBUTES.get(name, name.replace("_", " ").capitalize())
+
+
+def group(name: str) -> str:
+    """Heading of a group of attributes."""
+    return _GROUPS.get(name, name.replace("_", " ").capitalize())
+
+
+def link(name: str) -> str:
+    """A link of the delay chain, in words."""
+    return _LINKS.get(name, name.replace("_", " "))
+
+
+def instant(name: str | None, definitions: Mapping[str, Any]) -> str:
+    """An instant of a step, in words; the two ends of a ramp by the thresholds that were used."""
+    share = {"low": ("ramp_low", 0.1), "high": ("ramp_high", 0.9)}.get(name or "")
+    if share is not None:
+        used = definitions.get(share[0])
+        return f"{100 * (used if isinstance(used, (int, float)) else share[1]):g} %"
+    return INSTANTS.get(name or "", (name or "").replace("_", " "))
+
+
+def unit(name: str | None) -> str:
+    """A unit as it stands behind a number; that of a pure number is empty."""
+    return "" if name in (None, "1") else str(name)
+
+
+def with_unit(text: str, name: str | None) -> str:
+    """``1.5`` and ``s`` -> ``1.5 s``."""
+    return f"{text} {unit(name)}".rstrip()
 
 
 def statistic(name: str | None) -> str:
@@ -124,94 +207,16 @@ def definition(key: str) -> tuple[str, str]:
     return _DEFINITIONS.get(key, (key.replace("_", " "), ""))
 
 
-class Rounded(NamedTuple):
-    """A value and its expanded uncertainty, rounded to the same place."""
-
-    value: str
-    uncertainty: str | None
-
-    def __str__(self) -> str:
-        return self.value if self.uncertainty is None else f"{self.value} \u00b1 {self.uncertainty}"
-
-
-_WIDE = Context(prec=800, rounding=ROUND_HALF_UP)
-"""Wide enough for every digit of every float64, so that rounding never overflows."""
-
-
-def rounded(
-    value: float, expanded_uncertainty: float | None = None, *, signed: bool = False
-) -> Rounded:
-    """The uncertainty to two significant digits, the value to the same place.
-
-    Two digits are the most that the GUM (JCGM 100:2008, 7.2.6) finds useful. Without a usable
-    uncertainty the value keeps four significant digits. ``signed`` writes the plus of a positive
-    value.
-    """
-    if not math.isfinite(value):
-        return Rounded("unknown", None)
-    exact = Decimal(repr(value))
-    if expanded_uncertainty is None or not math.isfinite(expanded_uncertainty):
-        return Rounded(_text(_significant(exact, 4), signed), None)
-    if expanded_uncertainty <= 0.0:
-        return Rounded(_text(_significant(exact, 4), signed), "0")
-    spread = _significant(Decimal(repr(expanded_uncertainty)), 2)
-    place = Decimal(1).scaleb(spread.adjusted() - 1, _WIDE)
-    value_text = _text(exact.quantize(place, context=_WIDE), signed)
-    return Rounded(value_text, format(spread.quantize(place, context=_WIDE), "f"))
-
-
-def _significant(number: Decimal, digits: int) -> Decimal:
-    if number == 0:
-        return Decimal(0)
-    place = Decimal(1).scaleb(number.adjusted() - digits + 1, _WIDE)
-    return number.quantize(place, context=_WIDE)
-
-
-def _text(number: Decimal, signed: bool) -> str:
-    if number == 0:
-        number = abs(number)
-    return ("+" if signed and number > 0 else "") + format(number, "f")
-
-
-def plain(value: Any, digits: int = 4) -> str:
-    """A number with at most ``digits`` significant digits and no trailing zeros; text as it is."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return "" if value is None else str(value)
-    if not math.isfinite(value):
-        return "unknown"
-    return _trimmed(_significant(Decimal(repr(value)), digits))
-
-
-def exact(value: Any) -> str:
-    """A number as it is, without exponent; for what somebody has written down, such as a limit."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return plain(value)
-    return _trimmed(Decimal(repr(value)))
-
-
-def _trimmed(number: Decimal) -> str:
-    text = format(number, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-class Amount(NamedTuple):
-    """A number of the result with its expanded uncertainty, if it has one."""
-
-    value: float
-    expanded_uncertainty: float | None
-
-
-def amount(entry: Any) -> Amount | None:
-    """An entry of a step that is a number, a mapping with ``value``, or ``None``."""
-    if isinstance(entry, Mapping):
-        number, spread = entry.get("value"), entry.get("expanded_uncertainty")
-    else:
-        number, spread = entry, None
-    if isinstance(number, bool) or not isinstance(number, (int, float)):
-        return None
-    return Amount(float(number), None if spread is None else float(spread))
+def brief(text: str, most: int = 90) -> str:
+    """The first clause of a long reason; the whole of it stands elsewhere."""
+    if len(text) <= most:
+        return text
+    clause = text.split("; ", 1)[0]
+    if len(clause) <= most:
+        return f"{clause} \u2026"
+    return f"{clause[:most].rsplit(' ', 1)[0]} \u2026"
 
 
 def is_signed(name: str) -> bool:
     """Whether the sign of an attribute says something: over or under what was asked for."""
-    return name.startswith("accuracy")
+    return name.startswith("accuracy") or name in _SIGNED

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 import tempfile
 import time
+import timeit
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pymodbus.client import AsyncModbusTcpClient
 
+from hil.assess.evaluate import evaluate
 from hil.clock import Clock, ClockKind, run_on
 from hil.config.bench import MeterConfig
 from hil.config.library import Kind, find
@@ -29,11 +34,15 @@ from hil.registers import compile_map
 from hil.run import execute
 from hil.virtual.lab import VirtualLab
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from long_run import long_run
+
 Entry = dict[str, Any]
 
 METERS = 32
 READS = 1500
 SETPOINTS = 100
+STEPS, SAMPLES = 1000, 10_000_000
 
 
 def warp_speedup(folder: Path) -> Entry:
@@ -145,10 +154,30 @@ def setpoint_release_lateness(folder: Path) -> Entry:
     }
 
 
+def evaluate_over_sum(_: Path) -> Entry:
+    """Attributes of a long record in memory to ``numpy.sum`` over as many samples."""
+    record, limits = long_run(STEPS, SAMPLES)
+    samples = np.concatenate([series.value for series in record.all_series.values()])
+    evaluate_s = min(timeit.repeat(lambda: evaluate(record, limits), number=1, repeat=3))
+    sum_s = min(timeit.repeat(samples.sum, number=1, repeat=9))
+    tracemalloc.start()
+    evaluate(record, limits)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return {
+        "ratio": evaluate_s / sum_s,
+        "of": evaluate_s,
+        "to": sum_s,
+        "what": f"seconds to evaluate {len(samples) / 1e6:.1f} M samples and {STEPS} steps to "
+        f"those of numpy.sum, best of 3; at most {peak_bytes / 1e6:.0f} MB beside the record",
+    }
+
+
 MEASUREMENTS: dict[str, Callable[[Path], Entry]] = {
     "warp_speedup": warp_speedup,
     "meter_poll_overhead": meter_poll_overhead,
     "setpoint_release_lateness_p99_s": setpoint_release_lateness,
+    "evaluate_over_sum": evaluate_over_sum,
 }
 
 

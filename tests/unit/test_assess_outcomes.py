@@ -261,7 +261,7 @@ def test_a_change_smaller_than_the_band_is_not_held_against_the_charger() -> Non
     limit = {"activation_time": {"at_most": "10 s", "source": "test"}}
     made = make([Hold(16, 25), Hold(16.2, 25)], meter=Meter(noise_w=60.0))
     result = evaluated(made, attributes=limit)
-    assert result["steps"][1]["outcome"] == "no_response"
+    assert result["steps"][1]["outcome"] == "not_resolved"
     assert "cannot be told" in result["steps"][1]["reason"]
     assert result["verdict"] == "PASS"
     assert "not_followed" not in codes(result)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from synthetic_run import Car, Hold, Made, MadeRecord, Meter, make
 
@@ -35,6 +35,7 @@ def made(poll_s: float, refresh_s: float, noise_w: float = 3.0, phase: float = 0
     st.floats(0.0, 1.0),
     st.sampled_from([0.0, 3.0]),
 )
+@example(0.02, 0.08054639455391843, 0.0, 0.0)
 def test_every_refresh_is_within_its_bracket_of_where_it_was(
     poll_s: float, refresh_s: float, phase: float, noise_w: float
 ) -> None:
@@ -162,6 +163,17 @@ def test_a_jump_of_the_clock_fills_no_memory(noise_w: float) -> None:
     found, odd = trace(record)
     assert "meter_gaps" in odd
     assert len(refreshed(found, 0.0, 2e9).t) < 2000
+
+
+@pytest.mark.parametrize("refresh_s", [0.1, 0.5])
+def test_a_gap_in_a_still_power_is_not_filled_and_thins_nothing_out(refresh_s: float) -> None:
+    """Noiseless power: refreshes are put in where there were samples, at their own distances."""
+    found, odd = trace(stepped(made(0.1, refresh_s, 0.0).record, 20.0, 1000.0))
+    assert "meter_gaps" in odd
+    for from_s, to_s in ((14.0, 19.0), (1021.0, 1026.0)):
+        spacing_s = np.diff(refreshed(found, from_s, to_s).t)
+        assert spacing_s == pytest.approx(max(refresh_s, 0.1), rel=0.25)
+    assert len(refreshed(found, 21.0, 1019.0).t) == 0
 
 
 def test_instants_that_are_not_numbers_are_left_out() -> None:

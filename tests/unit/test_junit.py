@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from report_contract import full
 from report_stand_in import Run, attribute, changed, practical_run
 
 from hil.errors import RecordError
@@ -92,6 +93,18 @@ def test_the_numbers_go_unrounded_into_the_properties(tmp_path: Path) -> None:
     shown = properties(suite)
     assert (shown["virtual"], shown["clock"], shown["limits"]) == ("true", "warp", "ac-charger")
     assert shown["virtual_devices"] == "dut, reference, vehicle"
+
+
+def test_services_are_no_cases_and_a_budget_is_told_by_its_figures(tmp_path: Path) -> None:
+    """A service that this charger cannot serve is no failure of the run: no limit asked for it."""
+    run = full(RUN)
+    assert any(entry["verdict"] == "FAIL" for entry in run.result["services"])
+    root = written(run, tmp_path)
+    assert len(root.findall("testsuite/testcase")) == len(run.result["attributes"])
+    shown = properties(root.findall("testsuite/testcase")[0])
+    assert shown["effective_degrees_of_freedom"] == "55.47"
+    assert shown["probability_beyond_limit"] == "1.2e-09"
+    assert float(shown["standard_uncertainty"]) == pytest.approx(0.0829 / 1.9604)
 
 
 @pytest.mark.parametrize(

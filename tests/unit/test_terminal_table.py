@@ -6,12 +6,14 @@ import io
 from typing import Any
 
 import pytest
+from report_contract import DECISION, RISK, full
 from report_stand_in import changed, practical_run
 from rich.console import Console
 
 from hil.report.terminal import print_result
 
 RUN = practical_run((6, 16, 6, 32))
+FULL = full(RUN)
 
 
 def printed(result: dict[str, Any], *, terminal: bool) -> str:
@@ -79,3 +81,41 @@ def test_a_run_that_measured_nothing_shows_its_verdict_and_no_table() -> None:
         "ERROR: the run failed before its end",
         "virtual: dut, reference, vehicle",
     ]
+
+
+def test_rule_risk_and_services_follow_the_table_in_a_line_each() -> None:
+    out = io.StringIO()
+    print_result(FULL.result, Console(file=out, width=200, force_terminal=True, color_system=None))
+    lines = out.getvalue().splitlines()
+    assert lines[-2] == f"rule guard-band: {RISK}"
+    assert lines[-1] == "services pass: aFRR; fail: 1; cannot be told: 2"
+    assert len(lines) == 2 + 6 + 2, "verdict, virtual, table, rule, services"
+
+
+def test_services_of_two_chargers_have_a_line_each() -> None:
+    other = [{**entry, "target": "second"} for entry in FULL.result["services"]]
+    result = changed(FULL, services=[*FULL.result["services"], *other]).result
+    text = printed(result, terminal=False)
+    assert text.count("services of dut pass: aFRR") == 1
+    assert text.count("services of second pass: aFRR") == 1
+    assert text.isascii()
+
+
+def test_no_rule_is_told_where_nothing_was_judged() -> None:
+    blocked = {**DECISION, "certifying": True, "blocked": ["virtual devices: dut"]}
+    result = changed(FULL, decision=blocked, services=[]).result
+    for entry in result["attributes"]:
+        entry["verdict"] = "NOT_APPLICABLE"
+    text = printed(result, terminal=True)
+    assert "rule" not in text
+    assert "services" not in text
+
+
+def test_a_service_cannot_steer_the_terminal() -> None:
+    result = changed(FULL).result
+    result["services"][0]["service"] = "\x1b[2J[bold]x[/]"
+    result["decision"]["risk"] = "\x1b]0;owned\x07"
+    text = printed(result, terminal=True)
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert "[bold]x[/]" in text

@@ -1,0 +1,116 @@
+"""What the control pilot offers: against the setpoint, and what the car makes of it, in amperes.
+
+The pilot in force is that of the last duty cycle that a pilot emulator saw before the steady window
+of a step, if it stood still until the end of the hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hil.assess.devices import SAME_A, Rating, devices_of, pilots_of
+from hil.assess.entry import Figure
+from hil.assess.found import Found
+from hil.assess.linearity import Point, rises_of
+from hil.assess.outcome import Measured
+from hil.assess.steps import PilotEdge, pilot_in_force_a
+from hil.assess.uncertainty import Estimate, Term, rectangular
+from hil.config.limits import Definitions
+from hil.j1772 import PILOT_FREQUENCY_HZ
+
+if TYPE_CHECKING:
+    from hil.record.run_folder import Record
+
+NO_PILOT = "no pilot emulator saw what was offered"
+
+_A_PER_PERCENT = 0.6
+"""Of the lower branch of the duty table, to 51 A (SAE J1772, IEC 61851-1 Annex A)."""
+_TOLD_PERCENT = 0.01
+"""Step of a duty cycle as a pilot emulator tells it (PROTOCOL.md, section 4)."""
+
+
+def offered_a(one: Measured, edges: Sequence[PilotEdge], definitions: Definitions) -> float | None:
+    """Current that the pilot offered in the steady window of a step; ``None`` if not known."""
+    from_s = one.step.ends_s - definitions.steady_window
+    if from_s < one.step.sent_s:
+        return None
+    return pilot_in_force_a(edges, from_s, one.step.ends_s)
+
+
+def duty_terms(record: Record, evse: str) -> tuple[Term, ...]:
+    """What an offered current is uncertain by, A: the emulator's step of telling, and its clock's.
+
+    How far its oscillator is off is not known, and in no uncertainty.
+    """
+    per_us = 100.0 * PILOT_FREQUENCY_HZ * 1e-6 * _A_PER_PERCENT
+    pilots = devices_of(record, "pilot")
+    step_us = max((_clock_us(pilots[name]) for name in pilots_of(record, evse)), default=0.0)
+    told = rectangular(0.5 * _TOLD_PERCENT * _A_PER_PERCENT)
+    clock = rectangular(0.5 * step_us * per_us)
+    return (
+        Term("duty cycle as it is told", told, rectangular=True),
+        Term("step of the pilot emulator's clock", clock, shared=True, rectangular=True),
+    )
+
+
+def _clock_us(facts: Mapping[str, Any]) -> float:
+    """Step of a pilot emulator's clock as it told itself, µs; 0 if it did not."""
+    identity = facts.get("identity")
+    details = identity.get("details") if isinstance(identity, Mapping) else None
+    try:
+        return float(details["clock_resolution_us"]) if isinstance(details, Mapping) else 0.0
+    except (KeyError, TypeError, ValueError):
+        return 0.0
+
+
+def pilot_error(
+    steps: Sequence[Measured],
+    edges: Sequence[PilotEdge],
+    rating: Rating,
+    definitions: Definitions,
+    terms: tuple[Term, ...],
+) -> Found:
+    """Largest deviation of the offered current from the setpoint, A, signed."""
+    counted = [one for one in steps if _should_offer(one, rating, definitions)]
+    if not edges:
+        return Found(Figure("worst", None), NO_PILOT)
+    found = [(offered_a(one, edges, definitions), one.step.setpoint.value) for one in counted]
+    errors_a = [offered - asked_a for offered, asked_a in found if offered is not None]
+    missing = "no setpoint in amperes was held while the pilot stood still"
+    if not errors_a:
+        return Found(Figure("worst", None, of=len(counted)), missing)
+    # The terms are the same for every step, so the worst of them is no more uncertain.
+    worst = Estimate(max(errors_a, key=abs), terms)
+    return Found(Figure("worst", worst, errors_a, len(counted)))
+
+
+def _should_offer(one: Measured, rating: Rating, definitions: Definitions) -> bool:
+    """Whether the pilot had to offer a setpoint for long enough to be looked at."""
+    step = one.step
+    held = step.ends_s - step.sent_s >= definitions.steady_window
+    within = step.setpoint.unit == "A" and step.setpoint.value <= rating.current_a + SAME_A
+    free = step.plugged and step.acknowledged_s is not None and not one.late
+    return held and within and free and rating.allows_charging(step.setpoint)
+
+
+def current_points(
+    steps: Sequence[Measured],
+    edges: Sequence[PilotEdge],
+    rating: Rating,
+    definitions: Definitions,
+) -> Iterator[Point]:
+    """Every steady step: current per phase of the meter against the current that was offered."""
+    for one in steps:
+        at, offered = one.at, offered_a(one, edges, definitions)
+        if one.accuracy is None or one.pause_ignored or at is None or at.current_a is None:
+            continue
+        if offered is not None and offered > 0.0:
+            yield Point(
+                round(offered, 2),
+                rises_of(one, rating),
+                offered,
+                at.current_a,
+                at.current_standard_a,
+                float("inf"),
+            )

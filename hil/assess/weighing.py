@@ -1,0 +1,195 @@
+"""What too few values leave open: every ramp and lag, weighed by how well it fits the values.
+
+For responses about as fast as the meter, of which it shows a few values on the way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from hil.assess.passage import Passage, Timing
+from hil.assess.shape import LAG_Q, RAMP_Q, Array, Courses, passes
+from hil.assess.sketch import FEW_ROWS, LEAST_MARGIN, MOST_ROWS, Guess, Sketch
+from hil.assess.trace import Trace
+from hil.assess.uncertainty import rectangular
+from hil.config.limits import Definitions
+
+_STARTS, _LENGTHS = 36, 24
+"""How many departures and lengths are tried."""
+_TOLERANCE = 0.01
+"""Share of the step to which the grid resolves a value."""
+_NEARLY = 0.98
+"""Lengths mean the time to this share of the way, so that ramps and lags are spread alike."""
+_SHAPES = (RAMP_Q, LAG_Q)
+_NEARLY_AT = tuple(float(passes(_NEARLY, q)) for q in _SHAPES)
+"""The x at which that is."""
+_WEIGHED_MISSES = 0.03
+"""Share of the step by which a single value may miss the likeliest course, noise apart: that is a
+ramp or a lag and nothing between them."""
+
+
+def by_weighing(
+    trace: Trace,
+    passages: Sequence[Passage],
+    sketches: Sequence[Sketch],
+    definitions: Definitions,
+) -> Guess | None:
+    """Responses that are hardly slower than the meter."""
+    places = [n for n, sketch in enumerate(sketches) if sketch.on_the_way < FEW_ROWS]
+    if not places:
+        return None
+    found = [_weighed(trace, passages[n], sketches[n], definitions) for n in places]
+    courses = Courses(*np.array([course for _, course in found]).T)
+    return Guess(places, [timing for timing, _ in found], courses, _WEIGHED_MISSES)
+
+
+def _weighed(
+    trace: Trace, passage: Passage, sketch: Sketch, definitions: Definitions
+) -> tuple[Timing, tuple[float, ...]]:
+    """Instants of a response, and the parameters of its likeliest course."""
+    values, progress, margin = passage.values, passage.progress(), sketch.margin
+    first, last = sketch.low, sketch.high
+    while first > 0 and progress[first] > margin:
+        first -= 1
+    while last < len(progress) - 1 and progress[last] < 1.0 - margin:
+        last += 1
+    # Noise may hide the first values on the way, so the departure may be any time before the end.
+    latest = first + 1 if margin <= LEAST_MARGIN else last
+    earliest_s = float(values.t[first]) - 0.3 * float(values.t[last] - values.t[first])
+    # A lag's tail drowns in noise before it ends: look further than where it seems to be over.
+    end = int(np.searchsorted(values.t, passage.ends_s)) - 1
+    shown = _shown(trace, passage, first, min(2 * last - first + 2, end) + 1)
+    settled = 1.0 - passage.settle_band_w / abs(passage.change_w)
+    weighed = weigh(
+        shown,
+        (earliest_s, float(values.t[latest])),
+        (definitions.ramp_low, definitions.ramp_high, settled),
+        rectangular(0.5 * trace.bracket_s),
+    )
+    departed_s, low_s, high_s, settled_s = map(float, weighed.instants_s)
+    spread = weighed.covariance
+    ramp = float(spread[0, 0] + spread[3, 3] - 2.0 * spread[0, 3])
+    # So few values tell the length of a response no better than where in a bracket one edge lies.
+    least_s = rectangular(0.5 * trace.bracket_s)
+    timing = Timing(
+        departed_s=departed_s,
+        departed_standard_s=math.sqrt(float(spread[0, 0])),
+        low_s=low_s,
+        high_s=high_s,
+        settled_s=settled_s,
+        ramp_standard_s=max(math.sqrt(max(ramp, 0.0)), least_s),
+    )
+    return timing, (*weighed.likeliest, passage.before.mean_w, passage.after.mean_w)
+
+
+def _shown(trace: Trace, passage: Passage, first: int, last: int) -> Shown:
+    """Values from ``first`` to ``last`` as shares of the way; many are joined."""
+    size = max((last - first) // MOST_ROWS, 1)
+    starts = np.arange(first, last - size + 1, size)
+    end_s = passage.values.t[starts + size - 1]
+    overlap = max(trace.averaging_s / trace.cadence_s, 1.0)
+    noise = passage.noise_w(trace) * math.sqrt(overlap / size) / abs(passage.change_w)
+    return Shown(
+        end_s,
+        end_s - passage.values.t[starts] + trace.averaging_s,
+        passage.progress()[starts[:, None] + np.arange(size)].mean(axis=1),
+        np.full(len(starts), noise),
+    )
+
+
+class Shown(NamedTuple):
+    """What the meter said of one response: means over windows, as shares of its way, (m,)."""
+
+    end_s: Array
+    width_s: Array
+    share: Array
+    deviation: Array
+    """Standard deviation of each share."""
+
+
+class Weighed(NamedTuple):
+    """Means and covariance of (departed, low, high, settled) over all courses that fit."""
+
+    instants_s: Array
+    covariance: Array
+    likeliest: tuple[float, float, float]
+    """Departure, length and q of the likeliest course."""
+
+
+def weigh(
+    shown: Shown,
+    departs_s: tuple[float, float],
+    shares: tuple[float, float, float],
+    jitter_s: float,
+) -> Weighed:
+    """Instants over every ramp and lag.
+
+    Any length, up to the span of the values, and any departure within ``departs_s`` counts as
+    equally likely beforehand. ``shares`` are the progress at low, high and settled; ``jitter_s`` is
+    the standard uncertainty of each ``end_s``.
+    """
+    starts_s = np.linspace(*departs_s, _STARTS)
+    # Closer together where short; each counts for the width it stands for.
+    place = (np.arange(_LENGTHS) + 0.5) / _LENGTHS
+    lengths_s = place**2 * float(shown.end_s[-1] - departs_s[0])
+    since_s = _since(shown, starts_s, jitter_s)
+    likely, instants = [], []
+    for q, nearly in zip(_SHAPES, _NEARLY_AT, strict=True):
+        scale_s = lengths_s / nearly
+        likely.append(_likelihood(shown, since_s, scale_s, q) + np.log(place))
+        way = passes(np.array((0.0, *shares)), q)
+        instants.append(starts_s[:, None, None] + scale_s[None, :, None] * way)
+    weight = np.concatenate([one.ravel() for one in likely])
+    shape, start, length = np.unravel_index(int(weight.argmax()), (2, _STARTS, _LENGTHS))
+    scale = float(lengths_s[length] / _NEARLY_AT[shape])
+    likeliest = (float(starts_s[start]), scale, _SHAPES[shape])
+    weight = np.exp(weight - weight.max())
+    weight /= weight.sum()
+    reached_s = np.concatenate([one.reshape(-1, 4) for one in instants])
+    mean_s = weight @ reached_s
+    away_s = reached_s - mean_s
+    covariance = (away_s * weight[:, None]).T @ away_s + _pitch(starts_s, lengths_s, mean_s)
+    return Weighed(mean_s, covariance, likeliest)
+
+
+def _pitch(starts_s: Array, lengths_s: Array, instants_s: Array) -> Array:
+    """Covariance of instants because no course between two on the grid was tried."""
+    length_s = float(instants_s[3] - instants_s[0])
+    longer = min(max(int(np.searchsorted(lengths_s, length_s)), 1), len(lengths_s) - 1)
+    of_length_s = float(lengths_s[longer] - lengths_s[longer - 1])
+    per_length = (instants_s - instants_s[0]) / max(length_s, 1e-9)
+    start_s = float(starts_s[1] - starts_s[0])
+    covariance: Array = (start_s**2 + np.outer(per_length, per_length) * of_length_s**2) / 12.0
+    return covariance
+
+
+def _since(shown: Shown, starts_s: Array, jitter_s: float) -> Array:
+    """(4, starts, 1, m): from each departure to the edges of the windows, at least nothing.
+
+    The ends and beginnings of windows that are early by ``jitter_s``, then of those that are late.
+    """
+    edges_s = [
+        edge_s + by_s
+        for by_s in (-jitter_s, jitter_s)
+        for edge_s in (shown.end_s, shown.end_s - shown.width_s)
+    ]
+    return np.maximum(np.array(edges_s)[:, None, None, :] - starts_s[:, None, None], 0.0)
+
+
+def _likelihood(shown: Shown, since_s: Array, lengths_s: Array, q: float) -> Array:
+    """Logarithm of how likely the values are, for every start (rows) and length (columns)."""
+    length_s = lengths_s[:, None]
+    if q == RAMP_Q:
+        moving_s = np.minimum(since_s, length_s)
+        passed_s = since_s - moving_s * (1.0 - moving_s / (2.0 * length_s))
+    else:
+        passed_s = since_s + length_s * np.expm1(-since_s / length_s)
+    early, late = (passed_s[0::2] - passed_s[1::2]) / shown.width_s
+    square = shown.deviation**2 + _TOLERANCE**2 + (0.5 * (late - early)) ** 2
+    away = shown.share - 0.5 * (early + late)
+    summed: Array = -0.5 * (away**2 / square + np.log(square)).sum(axis=2)
+    return summed
