@@ -50,6 +50,7 @@ class Listable(StrEnum):
     limits = "limits"
     personalities = "personalities"
     calibrations = "calibrations"
+    services = "services"
 
 
 @app.callback()
@@ -193,6 +194,7 @@ def list_names(what: Annotated[Listable, typer.Argument(metavar="KIND")]) -> Non
         Listable.limits: Kind.LIMITS,
         Listable.personalities: Kind.PERSONALITY,
         Listable.calibrations: Kind.CALIBRATION,
+        Listable.services: Kind.SERVICES,
     }
     for name in names(kinds[what]):
         typer.echo(name)

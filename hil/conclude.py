@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from hil.assess.evaluate import evaluate, to_json
+from hil.config.library import Kind
 from hil.config.limits import LimitsConfig
+from hil.config.load import load
+from hil.config.services import ServicesConfig
 from hil.errors import ExitStatus
 from hil.record.manifest import Ending
-from hil.record.run_folder import JUNIT, REPORT, RESULT, read_run, write_whole
+from hil.record.run_folder import JUNIT, REPORT, RESULT, Record, read_run, write_whole
 from hil.report.html import write_report
 from hil.report.junit import write_junit
 from hil.report.plots import step_svg
@@ -18,11 +21,24 @@ from hil.report.plots import step_svg
 def conclude(path: Path, limits: LimitsConfig | None = None) -> dict[str, Any]:
     """Evaluate a run folder, and write the result, the report and the JUnit file beside it."""
     record = read_run(path)
-    result = evaluate(record, limits or record.limits)
+    limits = limits or record.limits
+    result = evaluate(record, limits, services_for(record, limits))
     write_whole(path / RESULT, to_json(result))
     write_report(record, result, path / REPORT)
     write_junit(result, path / JUNIT)
     return result
+
+
+def services_for(record: Record, limits: LimitsConfig) -> ServicesConfig:
+    """The services that limits name: as the run kept them, else of the library.
+
+    Raises ConfigError if there are none of that name.
+    """
+    kept = record.services
+    if kept is not None and kept.services == limits.services:
+        return kept
+    found: ServicesConfig = load(Kind.SERVICES, limits.services).model
+    return found
 
 
 def write_picture(path: Path, setpoint_number: int) -> Path:

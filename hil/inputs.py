@@ -13,6 +13,7 @@ from hil.config.library import Kind
 from hil.config.limits import LimitsConfig
 from hil.config.load import Bench, Loaded, load, load_bench
 from hil.config.scenario import ScenarioConfig
+from hil.config.services import ServicesConfig
 from hil.errors import ConfigError
 from hil.play.timeline import Plan, expand
 
@@ -27,6 +28,7 @@ class Inputs:
     bench: Bench
     scenario: Loaded[ScenarioConfig]
     limits: Loaded[LimitsConfig]
+    services: Loaded[ServicesConfig]
     plan: Plan
     clock: ClockKind
     seed: int
@@ -52,6 +54,10 @@ def prepare(
     the_scenario: Loaded[ScenarioConfig] | None = attempt(lambda: load(Kind.SCENARIO, scenario))
     name = limits or (the_scenario.model.limits if the_scenario else None) or DEFAULT_LIMITS
     the_limits: Loaded[LimitsConfig] | None = attempt(lambda: load(Kind.LIMITS, name))
+    the_services: Loaded[ServicesConfig] | None = None
+    if the_limits is not None:
+        asked = the_limits.model.services
+        the_services = attempt(lambda: load(Kind.SERVICES, asked))
     plan: Plan | None = None
     if the_bench is not None and the_scenario is not None:
         config, folder = the_bench.config, the_scenario.path.parent
@@ -61,10 +67,12 @@ def prepare(
             attempt(functools.partial(_check_telemetry, config.telemetry))
         clock = clock or (ClockKind.REAL if real_devices(config) else ClockKind.WARP)
         problems += _clock_problems(config, clock)
-    if problems or the_bench is None or the_scenario is None or the_limits is None or plan is None:
+    if the_bench is None or the_scenario is None or the_limits is None or the_services is None:
+        raise ConfigError(problems)
+    if problems or plan is None:
         raise ConfigError(problems)
     assert clock is not None
-    return Inputs(the_bench, the_scenario, the_limits, plan, clock, seed)
+    return Inputs(the_bench, the_scenario, the_limits, the_services, plan, clock, seed)
 
 
 def _check_telemetry(telemetry: TelemetryConfig) -> None:

@@ -26,7 +26,7 @@ from hil.play.sampler import sample
 from hil.quantities import EventKind
 from hil.record.journal import Journal, Observer
 from hil.record.manifest import Ending, State, build_manifest, run_id
-from hil.record.run_folder import LIMITS, RunFolder
+from hil.record.run_folder import LIMITS, SERVICES, RunFolder
 
 
 @dataclass
@@ -149,6 +149,7 @@ class _Run:
             **self.inputs.plan.traces,
             "scenario.yaml": self.inputs.scenario.source.text,
             LIMITS: self.inputs.limits.source.text,
+            SERVICES: self.inputs.services.source.text,
         }
 
     def _write_manifest(self, run: str, ending: Ending, files: dict[str, str]) -> None:

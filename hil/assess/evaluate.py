@@ -16,6 +16,7 @@ from hil.assess.doubts import answered_late, phases_changed
 from hil.assess.measure import measure_all
 from hil.assess.outcome import NO_RESPONSE, Bench, Measured
 from hil.assess.plausibility import plausible
+from hil.assess.services import services
 from hil.assess.steps import broken_chains, cut
 from hil.assess.summary import attributes
 from hil.assess.trace import Trace, trace_of
@@ -23,6 +24,7 @@ from hil.assess.tracking import supply_of
 from hil.assess.uncertainty import Estimate
 from hil.assess.verdict import Ruling, Verdict, in_words, of_run, risk_of
 from hil.config.limits import LimitsConfig
+from hil.config.services import ServicesConfig
 from hil.quantities import EventKind
 
 if TYPE_CHECKING:
@@ -30,13 +32,16 @@ if TYPE_CHECKING:
 
 Findings = list[dict[str, Any]]
 
-_MEASURED = frozenset({"events.jsonl", "samples.parquet", "limits.yaml"})
+_MEASURED = frozenset({"events.jsonl", "samples.parquet", "limits.yaml", "services.yaml"})
 """Files that the figures and verdicts are made from."""
 
 
-def evaluate(record: Record, limits: LimitsConfig) -> dict[str, Any]:
+def evaluate(
+    record: Record, limits: LimitsConfig, asked: ServicesConfig | None = None
+) -> dict[str, Any]:
     """The content of ``result.json``: SI units, unrounded, ``None`` where a thing is not known.
 
+    ``asked`` are the services to hold it against; without any, the table of services is empty.
     Raises RecordError if the record lacks what every record has.
     """
     manifest = record.manifest
@@ -45,6 +50,7 @@ def evaluate(record: Record, limits: LimitsConfig) -> dict[str, Any]:
     steps: list[dict[str, Any]] = []
     meters: dict[str, dict[str, Any]] = {}
     chains: list[dict[str, Any]] = []
+    table: list[dict[str, Any]] = []
     subjects = [_measure(record, evse, limits, findings) for evse in devices_of(record, "evse")]
     blocked = obstacles(record, [subject.trace for subject in subjects], limits)
     ruling = Ruling(limits.decision_rule, blocked)
@@ -63,6 +69,8 @@ def evaluate(record: Record, limits: LimitsConfig) -> dict[str, Any]:
         findings.extend(remarks)
         piloted = bool(pilots_of(record, evse))
         chains.extend(chain(evse, measured, limits.definitions, has_meter, piloted))
+        if asked is not None:
+            table.extend(services(record, evse, measured, bench, rating, asked, ruling))
         steps.extend(_step(one) for one in measured)
     verdicts = {f"{e['name']} of {e['target']}": Verdict(e["verdict"]) for e in entries}
     verdict, reason = of_run(verdicts, manifest.get("state", "open"), record.incomplete, blocked)
@@ -87,6 +95,7 @@ def evaluate(record: Record, limits: LimitsConfig) -> dict[str, Any]:
         "limits": {
             "name": limits.limits,
             "description": limits.description,
+            "services": asked.services if asked else None,
             "definitions": limits.definitions.model_dump(mode="json"),
         },
         "verdict": verdict.value,
@@ -102,6 +111,7 @@ def evaluate(record: Record, limits: LimitsConfig) -> dict[str, Any]:
         "attributes": entries,
         "meters": meters,
         "chain": chains,
+        "services": table,
         "steps": steps,
         "findings": findings,
     }

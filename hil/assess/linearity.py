@@ -162,6 +162,8 @@ def straight_line(points: Sequence[Point]) -> Line | None:
     shown = np.array([point.shown for point in points])
     middle = float(asked.mean())
     square = float(((asked - middle) ** 2).sum())
+    if square == 0.0:
+        return None
     gain = float(((asked - middle) * (shown - shown.mean())).sum()) / square
     offset = float(shown.mean()) - gain * middle
     rest = float(((shown - gain * asked - offset) ** 2).sum())

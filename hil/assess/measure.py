@@ -88,13 +88,11 @@ def measure_all(steps: Sequence[Step], bench: Bench | None, rating: Rating) -> l
 
 def _by_events(step: Step, rating: Rating) -> Measured:
     """What the events alone tell."""
-    blank = Measured(step, step.direction(rating), step.transition(rating))
-    if step.failure is not None:
-        outcome = REJECTED if step.answered else NO_ANSWER
-        return blank._replace(outcome=outcome, reason=step.failure)
-    if step.acknowledged_s is None:
-        return blank._replace(outcome=NO_ANSWER, reason="no answer to it is in the record")
-    return with_delays(blank, rating)
+    if step.failure is None and step.acknowledged_s is not None:
+        return with_delays(step, rating)
+    outcome = REJECTED if step.failure is not None and step.answered else NO_ANSWER
+    reason = step.failure or "no answer to it is in the record"
+    return Measured(step, step.direction(rating), step.transition(rating), outcome, reason)
 
 
 def _with_levels(known: Sequence[Measured], bench: Bench) -> list[Measured]:

@@ -133,17 +133,22 @@ def without_times(known: Measured) -> Measured:
 # --- figures ------------------------------------------------------------------------------------
 
 
-def with_delays(known: Measured, rating: Rating) -> Measured:
-    """Delays that the events alone tell."""
-    step = known.step
+def with_delays(step: Step, rating: Rating) -> Measured:
+    """A step that was acknowledged, with the delays that the events alone tell."""
     assert step.acknowledged_s is not None
-    communication = Estimate(step.acknowledged_s - step.sent_s, (_ANSWER,))
     # Without a car the pilot offers nothing; the edge when one comes is no answer to the setpoint.
     pilot_s = step.pilot_s(rating) if step.plugged else None
-    if pilot_s is None:
-        return known._replace(communication=communication, pilot_s=None, evse_delay=None)
-    delay = Estimate(pilot_s - step.acknowledged_s, (_ANSWER, _EDGE))
-    return known._replace(communication=communication, pilot_s=pilot_s, evse_delay=delay)
+    delay = None
+    if pilot_s is not None:
+        delay = Estimate(pilot_s - step.acknowledged_s, (_ANSWER, _EDGE))
+    return Measured(
+        step,
+        step.direction(rating),
+        step.transition(rating),
+        pilot_s=pilot_s,
+        communication=Estimate(step.acknowledged_s - step.sent_s, (_ANSWER,)),
+        evse_delay=delay,
+    )
 
 
 @lru_cache(maxsize=256)
@@ -204,10 +209,10 @@ def _within_ramp(timing: Timing, ramp: Estimate | None) -> tuple[Estimate | None
     """Rise time and settling; parts of a ramp are as uncertain as the whole, at most."""
     if ramp is None or timing.high_s is None or timing.settled_s is None:
         return None, None
-    settling = ramp._replace(value=timing.settled_s - timing.high_s)
+    settling = Estimate(timing.settled_s - timing.high_s, ramp.terms)
     if timing.low_s is None:
         return None, settling
-    return ramp._replace(value=timing.high_s - timing.low_s), settling
+    return Estimate(timing.high_s - timing.low_s, ramp.terms), settling
 
 
 def with_tracking(known: Measured, bench: Bench) -> Measured:

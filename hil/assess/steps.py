@@ -113,16 +113,18 @@ class Step(NamedTuple):
         previous = self.previous
         if previous is None:
             return None
-        own_s = self.pilot_s(rating)
         late = (
             edge.t
             for edge in self.edges
-            if (own_s is None or edge.t < own_s)
-            and _offers(edge.offered_a, previous, rating)
+            if _offers(edge.offered_a, previous, rating)
             and not _offers(edge.offered_a, self.setpoint, rating)
             and not _offers(edge.before_a, previous, rating)
         )
-        return next(late, None)
+        late_s = next(late, None)
+        if late_s is None:
+            return None
+        own_s = self.pilot_s(rating)
+        return late_s if own_s is None or late_s < own_s else None
 
 
 def _offers(offered_a: float, setpoint: Setpoint, rating: Rating) -> bool:

@@ -275,8 +275,10 @@ def _stale(record: Record, trace: Trace) -> Array:
     """Stretches of a repeated value other than nothing, while the voltage stood still as well."""
     if not trace.lively:
         return np.empty((0, 2))
-    edges = np.concatenate(([0], np.flatnonzero(np.diff(trace.power_w)) + 1, [len(trace.t)]))
-    first, last = edges[:-1], edges[1:] - 1
+    changes = np.flatnonzero(trace.power_w[1:] != trace.power_w[:-1]) + 1
+    edges = np.concatenate(([0], changes, [len(trace.t)]))
+    repeated = np.flatnonzero(np.diff(edges) > 1)
+    first, last = edges[repeated], edges[repeated + 1] - 1
     most = float(_STALE_REPEATS)
     if trace.repeats > 0.0:
         most = max(most, math.log(_CHANCE / len(trace.t)) / math.log(trace.repeats))
@@ -364,7 +366,9 @@ def _repeats(trace: Trace, known_s: Array, sample: Indices) -> tuple[Indices, In
     least = (spacing_s[wide] - trace.poll_s) / trace.cadence_s
     # Nothing was refreshed while nothing was sampled, however long a gap is.
     samples = sample[wide + 1] - sample[wide]
-    parts = np.minimum(np.floor(least + slack) + 1.0, samples).astype(np.intp)
+    # More than the nearest whole number could only come from uneven polling.
+    nearest = np.floor(spacing_s[wide] / trace.cadence_s + 0.5 + slack)
+    parts = np.minimum(np.minimum(np.floor(least + slack) + 1.0, nearest), samples).astype(np.intp)
     # A lively meter's noise changes every value: one repeated for a while is a refresh missed.
     many = parts > (2 if trace.lively else 1)
     return wide[many], parts[many]

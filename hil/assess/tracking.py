@@ -103,8 +103,8 @@ class _Means(NamedTuple):
 
 def conditions(supply: Supply, rating: Rating, start_s: Array, end_s: Array) -> list[Conditions]:
     """Voltage, current and number of the phases that carry current, over windows (n,)."""
-    voltages = [_means(series, start_s, end_s) for series in supply.voltage]
-    currents = [_means(series, start_s, end_s) for series in supply.current]
+    voltages = [_means(series, start_s, end_s, False) for series in supply.voltage]
+    currents = [_means(series, start_s, end_s, True) for series in supply.current]
     size_a = np.abs([line.mean for line in currents])
     largest_a = np.fmax.reduce(size_a, axis=0, initial=0.0)
     carries = size_a > np.maximum(_LEAST_CURRENT_A, _LEAST_SHARE * largest_a)
@@ -147,8 +147,8 @@ def _over(
         yield Conditions(volt, volt_u, phases, ampere, ampere_u, ampere_step, known, measured)
 
 
-def _means(series: Series, start_s: Array, end_s: Array) -> _Means:
-    """Of a series over windows."""
+def _means(series: Series, start_s: Array, end_s: Array, resolved: bool) -> _Means:
+    """Of a series over windows; its resolution only if that is asked for."""
     number = len(start_s)
     found = _Means(np.full(number, math.nan), np.zeros(number), np.zeros(number))
     first, last = np.searchsorted(series.t, start_s), np.searchsorted(series.t, end_s)
@@ -157,12 +157,13 @@ def _means(series: Series, start_s: Array, end_s: Array) -> _Means:
         change = np.abs(readings[:, 1:] - readings[:, :-1])
         # A value that is repeated is no new one.
         news = 1 + np.count_nonzero(change, axis=1)
-        change[change == 0.0] = np.inf
-        least = change.min(axis=1, initial=np.inf)
-        finest = SINGLE_PRECISION * np.abs(readings).max(axis=1)
         found.mean[places] = readings.mean(axis=1)
         found.standard[places] = readings.std(axis=1) / np.sqrt(news)
-        found.resolution[places] = np.maximum(np.where(news > 1, least, 0.0), finest)
+        if resolved:
+            change[change == 0.0] = np.inf
+            least = change.min(axis=1, initial=np.inf)
+            finest = SINGLE_PRECISION * np.abs(readings).max(axis=1)
+            found.resolution[places] = np.maximum(np.where(news > 1, least, 0.0), finest)
     return found
 
 

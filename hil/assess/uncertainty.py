@@ -191,6 +191,7 @@ def _normal_below(z: float) -> float:
     return 0.5 * math.erfc(-z / math.sqrt(2.0))
 
 
+@lru_cache(maxsize=512)
 def largest_of(count: int) -> float:
     """What the largest of ``count`` equal figures, each with a normal error, exceeds in 2.5 %.
 
@@ -252,8 +253,7 @@ def summarise(
     magnitude = np.abs(values) if statistic == "worst" else values
     chosen = int(np.argmax(magnitude))
     value = float(np.quantile(values, 0.95)) if statistic == "p95" else float(values[chosen])
-    squares = _squares(estimates)
-    terms = _terms(estimates, squares, lambda square: math.sqrt(square[chosen]))
+    terms = _terms(estimates, lambda square: math.sqrt(square[chosen]))
     own = np.sqrt(_unshared(estimates))
     reached = abs(value) if statistic == "worst" else value
     rivals = magnitude >= reached - 3.0 * np.hypot(own, own[chosen])
@@ -290,8 +290,7 @@ def _central(
     if statistic == "median" and number > 2:
         factor *= _MEDIAN_TO_MEAN
     value = float(values.mean() if statistic == "mean" else np.median(values))
-    squares = _squares(estimates)
-    terms = _terms(estimates, squares, lambda square: factor * math.sqrt(float(square.mean())))
+    terms = _terms(estimates, lambda square: factor * math.sqrt(float(square.mean())))
     if number < 2:
         return Estimate(value, terms)
     deviation, freedom = scatter_of(values, groups)
@@ -302,46 +301,38 @@ def _central(
     return Estimate(value, (*terms, repeats))
 
 
-def _squares(estimates: Sequence[Estimate]) -> dict[str, NDArray[np.float64]]:
-    """Variance of every step, by the name of the term."""
-    number = len(estimates)
-    found: dict[str, list[float]] = {}
-    for place, estimate in enumerate(estimates):
-        for name, standard, *_ in estimate.terms:
-            column = found.get(name)
-            if column is None:
-                column = found[name] = [0.0] * number
-            column[place] += standard * standard
-    return {name: np.array(column) for name, column in found.items()}
-
-
 def _unshared(estimates: Sequence[Estimate]) -> NDArray[np.float64]:
     """Variance of every step by the terms that are its own."""
     return np.array([sum(t.standard**2 for t in e.terms if not t.shared) for e in estimates])
 
 
 def _terms(
-    estimates: Sequence[Estimate],
-    squares: dict[str, NDArray[np.float64]],
-    own: Callable[[NDArray[np.float64]], float],
+    estimates: Sequence[Estimate], own: Callable[[NDArray[np.float64]], float]
 ) -> tuple[Term, ...]:
     """Every term that occurs: the largest of each shared one, ``own(its variances)`` of the others.
 
     Degrees of freedom are the fewest of any step; a mean of several rectangular terms is normal.
     """
+    number = len(estimates)
     found: dict[tuple[str, bool], Term] = {}
-    for estimate in estimates:
+    squares: dict[str, list[float]] = {}
+    for place, estimate in enumerate(estimates):
         for term in estimate.terms:
-            key = (term.name, term.shared)
-            other = found.get(key)
+            name, standard, shared, freedom, _, _ = term
+            square = squares.get(name)
+            if square is None:
+                square = squares[name] = [0.0] * number
+            square[place] += standard * standard
+            other = found.get((name, shared))
             if other is None:
-                found[key] = term
-            elif term.freedom < other.freedom:
-                found[key] = other._replace(freedom=term.freedom)
+                found[name, shared] = term
+            elif freedom < other.freedom:
+                found[name, shared] = other._replace(freedom=freedom)
+    variances = {name: np.array(square) for name, square in squares.items()}
     combined = []
     for (name, shared), term in found.items():
-        largest = math.sqrt(float(squares[name].max()))
-        standard = largest if shared else own(squares[name])
+        largest = math.sqrt(float(variances[name].max()))
+        standard = largest if shared else own(variances[name])
         even = term.rectangular and (shared or standard >= 0.99 * largest)
         combined.append(term._replace(standard=standard, rectangular=even))
     return tuple(combined)

@@ -97,6 +97,26 @@ def decide(
     return Verdict.INCONCLUSIVE
 
 
+def decide_within(
+    value: float,
+    expanded: float,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    rule: DecisionRule = "guard-band",
+) -> Verdict:
+    """Judge ``value`` with its sign against a lower and an upper limit, by the same guard band.
+
+    PASS if it is within both by the guard band, FAIL if beyond one of them by it. All in one unit.
+    """
+    guard = _GUARD_SHARE[rule] * expanded
+    if low <= value - guard and value + guard <= high:
+        return Verdict.PASS
+    if value + guard < low or value - guard > high:
+        return Verdict.FAIL
+    return Verdict.INCONCLUSIVE
+
+
 def probability_beyond(estimate: Estimate, limit: float, *, signed: bool = False) -> float:
     """How likely the true value is beyond the limit, for a normal error of standard uncertainty u.
 

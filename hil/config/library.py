@@ -24,6 +24,7 @@ class Kind(Enum):
     LIMITS = "configs/limits"
     PERSONALITY = "configs/virtual"
     CALIBRATION = "configs/calibration"
+    SERVICES = "configs/services"
 
     @property
     def noun(self) -> str:

@@ -20,6 +20,7 @@ from hil.config.limits import LimitsConfig
 from hil.config.personalities import Personality, VirtualEvse, VirtualMeter, VirtualVehicle
 from hil.config.profiles import EvseProfile, MeterProfile
 from hil.config.scenario import ScenarioConfig
+from hil.config.services import ServicesConfig
 from hil.config.source import Location, Source, parse_yaml, read_yaml
 from hil.errors import ConfigError
 
@@ -33,6 +34,7 @@ _MODELS: dict[Kind, Any] = {
     Kind.LIMITS: LimitsConfig,
     Kind.PERSONALITY: Personality,
     Kind.CALIBRATION: Calibration,
+    Kind.SERVICES: ServicesConfig,
 }
 
 _PLAIN_WORDS = {
@@ -49,7 +51,7 @@ _PLAIN_WORDS = {
     "greater_than_equal": "must be at least {ge}",
     "greater_than": "must be more than {gt}",
     "less_than_equal": "must be at most {le}",
-    "union_tag_not_found": "needs the key {discriminator} with one of {expected_tags}",
+    "union_tag_not_found": "needs the key {discriminator}, which says what it is",
 }
 
 

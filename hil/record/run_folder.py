@@ -17,6 +17,7 @@ from typing import Any, TextIO
 from hil.config.library import Kind
 from hil.config.limits import LimitsConfig
 from hil.config.load import load_text
+from hil.config.services import ServicesConfig
 from hil.errors import ConfigError, RecordError
 from hil.quantities import Event, EventKind, Frame, Phase, Quantity, Reading
 from hil.record.samples import Samples, SampleWriter, Series, read_parquet, read_stream, seal
@@ -31,6 +32,7 @@ RESULT = "result.json"
 REPORT = "report.html"
 JUNIT = "junit.xml"
 LIMITS = "limits.yaml"
+SERVICES = "services.yaml"
 
 
 _one_line = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
@@ -166,6 +168,8 @@ class Record:
     manifest: Mapping[str, Any]
     events: Sequence[Event]
     limits: LimitsConfig
+    services: ServicesConfig | None
+    """``None`` in a record of before there were services."""
     incomplete: bool
     """The run was not sealed, or a file ends in the middle of a line."""
     altered: Sequence[str]
@@ -193,11 +197,22 @@ def read_run(path: Path) -> Record:
     except OSError as error:
         raise RecordError(f"{path}: {LIMITS} cannot be read: {error.strerror}") from error
     limits = load_text(Kind.LIMITS, limits_text, str(path / LIMITS))
+    services = None
+    if (path / SERVICES).is_file():
+        services_text = (path / SERVICES).read_text(encoding="utf-8")
+        services = load_text(Kind.SERVICES, services_text, str(path / SERVICES))
     ended = any(e.kind is EventKind.RUN and e.data.get("state") == "ended" for e in events)
     closed = ended and manifest.get("state") in ("sealed", "aborted", "failed")
     incomplete = cut or not closed or not sealed.is_file()
     return Record(
-        path, manifest, events, limits, incomplete, _altered(path, manifest), Samples(table)
+        path,
+        manifest,
+        events,
+        limits,
+        services,
+        incomplete,
+        _altered(path, manifest),
+        Samples(table),
     )
 
 

@@ -78,8 +78,11 @@ def _grouped(result: Mapping[str, Any]) -> dict[tuple[str, str], list[Mapping[st
 
 
 def _overall(entries: Sequence[Mapping[str, Any]]) -> str:
-    """A service passes only if every requirement does: one that cannot be told may fail."""
-    verdicts = {entry["verdict"] for entry in entries}
+    """A service passes only if every requirement does: one that cannot be told may fail.
+
+    Rows without a limit are of others, such as the controller: they tell and decide nothing.
+    """
+    verdicts = {entry["verdict"] for entry in _asked(entries)}
     if "FAIL" in verdicts:
         return "FAIL"
     if verdicts <= {"PASS"}:
@@ -87,7 +90,13 @@ def _overall(entries: Sequence[Mapping[str, Any]]) -> str:
     return "NOT_APPLICABLE" if verdicts == {"NOT_APPLICABLE"} else "INCONCLUSIVE"
 
 
+def _asked(entries: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """The requirements of the charger and its car; all rows, where none has a limit."""
+    return [entry for entry in entries if entry.get("limit") is not None] or entries
+
+
 def _line(entries: Sequence[Mapping[str, Any]]) -> str:
+    entries = _asked(entries)
     failed = [entry for entry in entries if entry["verdict"] == "FAIL"]
     untold = [entry for entry in entries if entry["verdict"] not in ("PASS", "FAIL")]
     of = len(entries)

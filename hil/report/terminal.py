@@ -63,12 +63,13 @@ def _rule(result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _services(result: Mapping[str, Any]) -> Iterator[str]:
-    """One line per EVSE that names the services it passes, fails, and those nobody can tell."""
+    """One line per EVSE: the services that it passes by name, the others counted."""
     found = services.outcomes(result)
     for target, kinds in found.items():
         of = f" of {target}" if len(found) > 1 else ""
-        told = [f"{kind} {', '.join(kinds[kind])}" for kind in services.KINDS if kind in kinds]
-        yield f"services{of}: {'; '.join(told)}"
+        passed = ", ".join(kinds.get("pass", ())) or "none"
+        others = [f"{kind}: {len(kinds[kind])}" for kind in services.KINDS[1:] if kind in kinds]
+        yield f"services{of} pass: {passed}" + "".join(f"; {other}" for other in others)
 
 
 def _table(rows: Sequence[Mapping[str, Any]], ascii_only: bool) -> Table:

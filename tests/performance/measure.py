@@ -11,6 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
+import timeit
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -157,8 +158,8 @@ def evaluate_over_sum(_: Path) -> Entry:
     """Attributes of a long record in memory to ``numpy.sum`` over as many samples."""
     record, limits = long_run(STEPS, SAMPLES)
     samples = np.concatenate([series.value for series in record.all_series.values()])
-    evaluate_s = _best_of(3, lambda: evaluate(record, limits))
-    sum_s = _best_of(9, samples.sum)
+    evaluate_s = min(timeit.repeat(lambda: evaluate(record, limits), number=1, repeat=3))
+    sum_s = min(timeit.repeat(samples.sum, number=1, repeat=9))
     tracemalloc.start()
     evaluate(record, limits)
     peak_bytes = tracemalloc.get_traced_memory()[1]
@@ -170,16 +171,6 @@ def evaluate_over_sum(_: Path) -> Entry:
         "what": f"seconds to evaluate {len(samples) / 1e6:.1f} M samples and {STEPS} steps to "
         f"those of numpy.sum, best of 3; at most {peak_bytes / 1e6:.0f} MB beside the record",
     }
-
-
-def _best_of(times: int, action: Callable[[], object]) -> float:
-    """Seconds of the fastest of several goes."""
-    taken_s = []
-    for _ in range(times):
-        before = time.perf_counter()
-        action()
-        taken_s.append(time.perf_counter() - before)
-    return min(taken_s)
 
 
 MEASUREMENTS: dict[str, Callable[[Path], Entry]] = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from synthetic_run import Car, Hold, Made, MadeRecord, Meter, make
 
@@ -35,6 +35,7 @@ def made(poll_s: float, refresh_s: float, noise_w: float = 3.0, phase: float = 0
     st.floats(0.0, 1.0),
     st.sampled_from([0.0, 3.0]),
 )
+@example(0.02, 0.08054639455391843, 0.0, 0.0)
 def test_every_refresh_is_within_its_bracket_of_where_it_was(
     poll_s: float, refresh_s: float, phase: float, noise_w: float
 ) -> None:

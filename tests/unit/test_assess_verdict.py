@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from synthetic_run import Hold, Made, Series, definitions, make
 
 from hil.assess.evaluate import evaluate
-from hil.assess.verdict import Verdict, decide, of_run, worst
+from hil.assess.verdict import Verdict, decide, decide_within, of_run, worst
 from hil.quantities import EventKind, Phase, Quantity
 
 finite = st.floats(-1e6, 1e6, allow_nan=False)
@@ -55,6 +55,38 @@ def test_a_wider_limit_never_makes_it_worse(
 )
 def test_the_guard_band_is_one_u_on_either_side(value: float, verdict: str) -> None:
     assert decide(value, 1.0, 10.0) == verdict
+
+
+@pytest.mark.parametrize(
+    ("value", "verdict"),
+    [
+        (2.9, "FAIL"),
+        (3.0, "INCONCLUSIVE"),
+        (4.9, "INCONCLUSIVE"),
+        (5.0, "PASS"),
+        (9.0, "PASS"),
+        (9.1, "INCONCLUSIVE"),
+        (11.1, "FAIL"),
+    ],
+)
+def test_a_guard_band_holds_at_both_ends_of_a_band(value: float, verdict: str) -> None:
+    assert decide_within(value, 1.0, 4.0, 10.0) == verdict
+
+
+@given(finite, positive, finite)
+def test_a_band_that_is_open_on_one_side_judges_as_an_upper_limit_does(
+    value: float, expanded: float, limit: float
+) -> None:
+    one_sided = decide(value, expanded, limit, signed=True)
+    assert decide_within(value, expanded, high=limit) is one_sided
+    assert decide_within(-value, expanded, low=-limit) is one_sided
+
+
+def test_a_band_is_judged_by_the_rule_that_was_agreed() -> None:
+    rules = ("simple", "iso-14253-1", "guard-band")
+    found = [decide_within(9.1, 1.0, 4.0, 10.0, rule=rule) for rule in rules]  # type: ignore[arg-type]
+    assert found == ["PASS", "PASS", "INCONCLUSIVE"]
+    assert decide_within(10.1, 1.0, 4.0, 10.0, rule="simple") == "FAIL"
 
 
 def test_the_worst_verdict_is_the_one_of_the_run() -> None:

@@ -223,3 +223,84 @@ def test_a_bench_names_its_certificates(tmp_path: Path) -> None:
     assert "calibration/example-em540.yaml" in bench.files
     with pytest.raises(ConfigError, match="did you mean example-em540"):
         load_bench(changed_bench(tmp_path, (named[0], named[1].replace("em540", "em541"))))
+
+
+# --- services -----------------------------------------------------------------------------------
+
+SERVICES = """\
+services: mine
+table:
+  - service: one
+    directions: [down]
+    source: a contract
+    confidence: sourced
+    as_of: "2026"
+    requirements:
+      - {requirement: full, kind: full_activation, at_most: 5 s}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("at_most: 5 s", "at_most: 5", "5 has no unit"),
+        ("at_most: 5 s", "at_least: 5 s", "at_most"),
+        ("full_activation", "full_activaton", "full_activation"),
+        ("kind: full_activation, ", "", "kind"),
+        ("sourced", "certain", "'sourced', 'derived' or 'from memory'"),
+        ("[down]", "[down, left]", "'up' or 'down'"),
+        ("as_of", "as_off", "as_of"),
+        ("source: a contract", "source: ''", "source"),
+        (
+            "kind: full_activation, at_most: 5 s",
+            "kind: steady_state, low: 110 %, high: 95 %",
+            "'low' must be less than 'high'",
+        ),
+        (
+            "kind: full_activation, at_most: 5 s",
+            "kind: stepwise_band, low: 95 %, high: 110 %, after: 5 s, until: 60 s, over: 10 s",
+            "'over' <= 'after' < 'until'",
+        ),
+        (
+            "kind: full_activation, at_most: 5 s",
+            "kind: performance_score, terms: [delay, delay], at_least: 0.75, span: 1 h, "
+            "sample: 10 s, longest_shift: 5 min, allowance: 10 s, base: none, longest_hold: 10 s",
+            "once",
+        ),
+        ("services: mine", "services: ../mine", "is not a name"),
+    ],
+)
+def test_what_is_wrong_with_a_services_file_is_told(old: str, new: str, words: str) -> None:
+    load_text(Kind.SERVICES, SERVICES, "file.yaml")
+    assert old in SERVICES
+    problems = problems_of(Kind.SERVICES, SERVICES.replace(old, new))
+    assert any(words in problem for problem in problems), problems
+
+
+def test_two_services_of_one_name_are_refused() -> None:
+    twice = SERVICES + SERVICES[SERVICES.index("  - service") :]
+    assert "two services named 'one'" in problems_of(Kind.SERVICES, twice)[0]
+
+
+def test_numbers_that_nobody_looked_up_are_marked_in_the_shipped_services() -> None:
+    """What the reference gives from memory must not stand there as if it had been read."""
+    config = load(Kind.SERVICES, "grid-services").model
+    marks = {
+        (service.service, one.requirement): service.source_of(one)[1]
+        for service in config.table
+        for one in service.requirements
+    }
+    from_memory = {name for name, mark in marks.items() if mark == "from memory"}
+    assert {service for service, _ in from_memory} == {
+        "Nordic FFR, full by 1.3 s",
+        "Nordic FFR, full by 1.0 s",
+        "Nordic FFR, full by 0.7 s",
+        "Nordic FCR-D before 2023",
+        "Nordic FCR-N before 2023",
+        "Continental FCR",
+        "mFRR",
+        "IEC 61851-1 pilot timing",
+        "PJM regulation score, precision alone",
+    }
+    assert marks["Continental FCR", "half of the change by 15 s"] == "from memory"
+    assert marks["Continental FCR", "full activation"] == "sourced"

@@ -553,3 +553,13 @@ def test_paper_hides_what_only_a_screen_can_do(shown: Page) -> None:
         "thead { display: table-header-group",
     ):
         assert rule in printed, rule
+
+
+def test_what_others_have_to_do_does_not_keep_a_service_from_passing() -> None:
+    result = full(practical_run()).result
+    passes = next(entry for entry in result["services"] if entry["service"] == "aFRR")
+    others = {**passes, "requirement": "frequency", "limit": None, "verdict": "NOT_APPLICABLE"}
+    result["services"] = [passes, others]
+    assert services.outcomes(result)[passes["target"]] == {"pass": ["aFRR"]}
+    result["services"] = [passes, {**others, "limit": 1.0}]
+    assert services.outcomes(result)[passes["target"]] == {"cannot be told": ["aFRR"]}

@@ -1,0 +1,153 @@
+"""One requirement of a service: what the record tells of it, and what follows from that."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.assess.uncertainty import NORMAL_95, Estimate, Term, largest_of
+from hil.assess.verdict import Ruling, Verdict, decide_within
+from hil.config.services import Requirement, Service, Way
+
+Array = NDArray[np.float64]
+
+
+class Bounds(NamedTuple):
+    """What a figure is held against, in its own unit; ``None`` where that side is open."""
+
+    low: float | None
+    high: float | None
+
+    @property
+    def comparison(self) -> Literal["at most", "at least", "within"]:
+        """The same in words."""
+        if self.low is None:
+            return "at most"
+        return "at least" if self.high is None else "within"
+
+    @property
+    def limit(self) -> float | list[float] | None:
+        """The same as numbers; ``None`` if there is none."""
+        if self.low is not None and self.high is not None:
+            return [self.low, self.high]
+        return self.high if self.low is None else self.low
+
+    def beyond(self, value: Array) -> Array:
+        """How far each value is beyond the nearer limit; less than nothing within."""
+        below = -math.inf if self.low is None else self.low - value
+        above = -math.inf if self.high is None else value - self.high
+        worst: Array = np.maximum(below, above)
+        return worst
+
+    def judge(self, estimate: Estimate, ruling: Ruling) -> Verdict:
+        """The verdict of a figure."""
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
+        return decide_within(estimate.value, estimate.expanded, low, high, rule=ruling.rule)
+
+
+class Told(NamedTuple):
+    """What the record tells of one requirement."""
+
+    estimate: Estimate | None
+    reason: str
+    """Which steps it is from and how it was told; or why it cannot be told."""
+    doubts: tuple[str, ...] = ()
+    """Why it must not pass."""
+    unless: tuple[Verdict, str] | None = None
+    """What a figure that does not pass means, if it proves no failure; and why."""
+
+
+def untold(reason: str, doubts: Sequence[str] = ()) -> Told:
+    """Nothing can be told; doubts name what should have told it."""
+    return Told(None, reason, tuple(doubts))
+
+
+def row(
+    target: str,
+    service: Service,
+    requirement: Requirement,
+    direction: Way | None,
+    bounds: Bounds,
+    unit: Literal["s", "1"],
+    told: Told,
+    ruling: Ruling,
+) -> dict[str, Any]:
+    """A requirement as it stands in the result; see docs/result.md for the keys."""
+    verdict, reason = _judged(told, bounds, ruling)
+    source, confidence, as_of = service.source_of(requirement)
+    estimate = told.estimate
+    return {
+        "target": target,
+        "service": service.service,
+        "requirement": requirement.requirement,
+        "direction": direction,
+        "measured": estimate.value if estimate else None,
+        "unit": unit,
+        "expanded_uncertainty": estimate.expanded if estimate else None,
+        "comparison": bounds.comparison,
+        "limit": bounds.limit,
+        "verdict": verdict.value,
+        "reason": reason,
+        "source": source,
+        "confidence": confidence,
+        "as_of": as_of,
+    }
+
+
+_WORDS = {
+    Verdict.FAIL: "beyond the limit by more than its guard band",
+    Verdict.INCONCLUSIVE: "closer to the limit than its guard band",
+}
+
+
+def _judged(told: Told, bounds: Bounds, ruling: Ruling) -> tuple[Verdict, str]:
+    """Verdict and reason. Doubts keep from PASS, and a figure from being merely not applicable."""
+    if ruling.blocked:
+        words = "the limits certify, and do not apply: " + "; ".join(ruling.blocked)
+        return Verdict.NOT_APPLICABLE, _joined(words, told.reason)
+    if told.estimate is None:
+        verdict = Verdict.INCONCLUSIVE if told.doubts else Verdict.NOT_APPLICABLE
+        return verdict, _joined(*told.doubts, told.reason)
+    verdict = bounds.judge(told.estimate, ruling)
+    if verdict is Verdict.PASS:
+        if told.doubts:
+            return Verdict.INCONCLUSIVE, _joined(*told.doubts, told.reason)
+        return verdict, told.reason
+    if told.unless is not None:
+        return told.unless[0], _joined(told.unless[1], told.reason)
+    words = _WORDS[verdict] if ruling.rule != "simple" else "beyond the limit"
+    return verdict, _joined(words, told.reason)
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(filter(None, parts))
+
+
+def extreme(
+    values: Array, own: Array, scores: Array, terms: Callable[[int], Sequence[Term]]
+) -> tuple[int, Estimate]:
+    """The value with the largest score, and which one it is.
+
+    ``own`` (n,) is what each is uncertain by on its own, as a standard uncertainty, in the unit of
+    the values and of the scores; ``terms`` gives all terms of one. As in
+    :func:`hil.assess.uncertainty.summarise` a further term covers the largest error of all that
+    could be the extreme one.
+    """
+    chosen = int(np.argmax(scores))
+    rivals = scores >= scores[chosen] - 3.0 * np.hypot(own, own[chosen])
+    needed = largest_of(int(rivals.sum())) / NORMAL_95 * float(own[rivals].max())
+    extra = math.sqrt(max(needed**2 - float(own[chosen]) ** 2, 0.0))
+    among = Term("most extreme of several steps", extra)
+    return chosen, Estimate(float(values[chosen]), (*terms(chosen), among))
+
+
+def extreme_of(estimates: Sequence[Estimate], bounds: Bounds) -> tuple[int, Estimate]:
+    """The estimate that is worst against its bounds, of at least one, and which one it is."""
+    values = np.array([estimate.value for estimate in estimates])
+    squares = [sum([t.standard**2 for t in e.terms if not t.shared]) for e in estimates]
+    return extreme(values, np.sqrt(squares), bounds.beyond(values), lambda n: estimates[n].terms)

@@ -1,0 +1,283 @@
+"""What the steps of power tell of the requirements that they answer; the worst step counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.assess.curve import Curve
+from hil.assess.doubts import without_figure
+from hil.assess.grid_response import Demand, Figures, energies, means, shares, standing
+from hil.assess.outcome import FOLLOWED, Measured
+from hil.assess.requirement import Bounds, Told, extreme, extreme_of, untold
+from hil.assess.step_groups import Evidence, Group, Responses, whose, why_nothing
+from hil.assess.uncertainty import NORMAL_95, Estimate, Term, largest_of, rectangular
+from hil.assess.verdict import Verdict
+from hil.config.services import Energy, PowerShare, ReductionFactor, SteadyState, StepwiseBand, Way
+
+Array = NDArray[np.float64]
+
+_SENT = "counted from sending the setpoint"
+_AVERAGE_EVERY_S = 1.0
+"""How far apart moving averages are looked at (bench convention)."""
+
+
+# --- times --------------------------------------------------------------------------------------
+
+
+def full_activation_told(group: Group) -> Told:
+    """The longest time from sending until the power stays in its settling band."""
+    found = [one.total for one in group.counted]
+    return _time_told(group, found, "until the power stays in its settling band")
+
+
+def response_delay_told(group: Group) -> Told:
+    """The longest time from sending until the power departs."""
+    found = [one.total_activation for one in group.counted]
+    return _time_told(group, found, "until the power departs")
+
+
+def _time_told(group: Group, found: Sequence[Estimate | None], ends: str) -> Told:
+    doubts = without_figure(group.counted, found, group.evidence.metered)
+    return longest(group.counted, found, doubts, f"{_SENT}, {ends}", why_nothing(group))
+
+
+def answer_told(evidence: Evidence, way: Way | None) -> Told:
+    """The longest time until the EVSE answered; rapid setpoints count too."""
+    rating = evidence.rating
+    steps = [one for one in evidence.steps if way in (None, one.step.direction(rating))]
+    found = [one.communication for one in steps]
+    # No meter is needed for it, so that only a refusal is a doubt.
+    doubts = without_figure(steps, found, measurable=False)
+    return longest(steps, found, doubts, _SENT, "no such setpoint was sent")
+
+
+def longest(
+    steps: Sequence[Measured],
+    found: Sequence[Estimate | None],
+    doubts: Sequence[str],
+    how: str,
+    missing: str,
+) -> Told:
+    """The longest of the times that steps told."""
+    told = [(one, time) for one, time in zip(steps, found, strict=True) if time is not None]
+    if not told:
+        return untold(missing, doubts)
+    chosen, estimate = extreme_of([time for _, time in told], Bounds(None, 0.0))
+    which = whose([one for one, _ in told], chosen)
+    return Told(estimate, f"{which}; {how}", tuple(doubts))
+
+
+# --- shares of the requested change -------------------------------------------------------------
+
+
+def share_told(group: Group, asked: PowerShare) -> Told:
+    """The least share delivered at an instant.
+
+    Without a ramp, a hold that ends before the instant is judged at its end: what is there then has
+    come in time, and what is not might still have.
+    """
+    cut = asked.ramp == 0.0 and asked.trigger == 0.0
+    responses, doubts = _up_to(group, 0.0 if cut else asked.at)
+    curve = group.evidence.curve
+    if responses is None or curve is None:
+        return untold("" if doubts else why_nothing(group), doubts)
+    ends_s = np.maximum(responses.told_s - 2.0 * curve.reach_s, 0.0)
+    at_s = np.minimum(asked.at, ends_s) if cut else np.full(len(ends_s), asked.at)
+    demand, bounds = Demand(asked.trigger, asked.ramp), Bounds(asked.at_least, None)
+    figures = shares(curve, responses.changes, at_s, demand)
+    chosen, told = _worst(responses, figures, bounds, doubts, _how(demand))
+    if at_s[chosen] < asked.at:
+        words = f"it could be followed for {responses.told_s[chosen]:.3g} s only"
+        told = told._replace(unless=(Verdict.INCONCLUSIVE, words))
+    return told
+
+
+def energy_told(group: Group, asked: Energy) -> Told:
+    """The least energy delivered by an instant, over the requested change."""
+    responses, doubts = _up_to(group, asked.until)
+    curve = group.evidence.curve
+    if responses is None or curve is None:
+        return untold("" if doubts else why_nothing(group), doubts)
+    demand = Demand(asked.trigger, asked.ramp)
+    figures = energies(curve, responses.changes, asked.until, demand)
+    return _worst(responses, figures, Bounds(asked.at_least, None), doubts, _how(demand))[1]
+
+
+def steady_told(group: Group, asked: SteadyState) -> Told:
+    """The steady share that is worst against its band.
+
+    Holds shorter than the required one can show that a band was left, and not that it is kept.
+    """
+    told = _steady(group, Bounds(asked.low, asked.high), math.inf)
+    holds_s = [one.step.ends_s - one.step.sent_s for one in group.counted]
+    shortest_s = min(holds_s, default=math.inf)
+    if told.estimate is not None and shortest_s < asked.hold:
+        words = f"setpoints were held for {shortest_s:.3g} s, and {asked.hold:g} s are required"
+        told = told._replace(doubts=(*told.doubts, words))
+    return told
+
+
+def reduction_told(group: Group, asked: ReductionFactor) -> Told:
+    """The least steady share; more than what was asked for is no more capacity."""
+    return _steady(group, Bounds(asked.at_least, None), 1.0)
+
+
+def _steady(group: Group, bounds: Bounds, most: float) -> Told:
+    curve, responses = group.evidence.curve, group.responses
+    if curve is None or responses is None or not responses.steady.any():
+        return untold(why_nothing(group), group.unsettled)
+    responses = responses.chosen(responses.steady)
+    changes = responses.changes
+    levels = [one.after for one in responses.steps if one.after is not None]
+    after_w = np.array([level.mean_w for level in levels])
+    over_s = np.array([level.number * curve.trace.cadence_s for level in levels])
+    value = np.minimum((after_w - changes.before_w) / changes.requested_w, most)
+    figures = standing(curve, changes, value, over_s)
+    how = "steady change over the requested one"
+    return _worst(responses, figures, bounds, group.unsettled, how)[1]
+
+
+def stepwise_told(group: Group, asked: StepwiseBand) -> Told:
+    """The moving average that is worst against its band, of steps that were held long enough."""
+    responses, doubts = _up_to(group, asked.until)
+    curve = group.evidence.curve
+    if responses is None or curve is None:
+        if group.responses is not None:
+            return untold(f"no setpoint was held for {asked.until:g} s")
+        return untold(why_nothing(group), group.doubts)
+    bounds = Bounds(asked.low, asked.high)
+    count = math.ceil((asked.until - asked.after) / _AVERAGE_EVERY_S)
+    starts_s = np.linspace(asked.after, asked.until, count + 1) - asked.over
+    every = [means(curve, responses.changes, float(from_s), asked.over) for from_s in starts_s]
+    average = np.array(every)
+    worst = np.argmax(bounds.beyond(average), axis=0)
+    value = average[worst, np.arange(average.shape[1])]
+    # The worst of so many independent averages is worse than one of them by noise alone.
+    number = max(math.ceil((asked.until - asked.after) / asked.over), 1)
+    over_s = np.full(len(value), asked.over * (NORMAL_95 / largest_of(number)) ** 2)
+    figures = standing(curve, responses.changes, value, over_s)
+    how = f"means over {asked.over:g} s of the change over the requested one"
+    return _worst(responses, figures, bounds, doubts, how)[1]
+
+
+def _up_to(group: Group, horizon_s: float) -> tuple[Responses | None, tuple[str, ...]]:
+    """The responses that are told for so long; and the doubts of those that are not."""
+    responses = group.responses
+    if responses is None:
+        return None, group.doubts
+    long = responses.told_s >= horizon_s
+    if long.all():
+        return responses, group.doubts
+    short = [
+        str(one.step.number) for one, fits in zip(responses.steps, long, strict=True) if not fits
+    ]
+    words = f"{len(short)} of {len(group.counted)} setpoints could not be followed for "
+    words += f"{horizon_s:g} s (number {', '.join(short)})"
+    return (responses.chosen(long) if long.any() else None), (*group.doubts, words)
+
+
+def _how(demand: Demand) -> str:
+    """The model of a figure, in words."""
+    words = _SENT
+    if demand.ramp_s > 0.0:
+        words += "; the step response superposed for a demand that rises over "
+        words += f"{demand.ramp_s:.3g} s"
+    if demand.trigger_s > 0.0:
+        words += f"; the demand comes after {demand.trigger_s:.3g} s"
+    return words
+
+
+def _worst(
+    responses: Responses, figures: Figures, bounds: Bounds, doubts: Sequence[str], how: str
+) -> tuple[int, Told]:
+    """The figure that is worst against its bounds, and which step's it is."""
+    scores = bounds.beyond(figures.values)
+    chosen, estimate = extreme(figures.values, figures.own, scores, figures.terms)
+    return chosen, Told(estimate, f"{whose(responses.steps, chosen)}; {how}", tuple(doubts))
+
+
+# --- the rest -----------------------------------------------------------------------------------
+
+
+def overshoot_told(group: Group) -> Told:
+    """The largest overshoot beyond the new level: sign(dY) (y - Y1) / |dY| from 90 % on.
+
+    Noise alone makes it more than nothing.
+    """
+    curve, responses = group.evidence.curve, group.responses
+    if curve is None or responses is None:
+        return untold(why_nothing(group), group.unsettled)
+    timed = [one.timing is not None and one.timing.high_s is not None for one in responses.steps]
+    responses = responses.chosen(responses.steady & np.array(timed))
+    if not responses.steps:
+        return untold(why_nothing(group), group.unsettled)
+    figures = _overshoots(responses, curve)
+    how = "as the meter shows it, noise and all"
+    return _worst(responses, figures, Bounds(None, 0.0), group.unsettled, how)[1]
+
+
+def _overshoots(responses: Responses, curve: Curve) -> Figures:
+    trace, changes = curve.trace, responses.changes
+    levels = [one.after for one in responses.steps if one.after is not None]
+    after_w = np.array([level.mean_w for level in levels])
+    calm_w = np.array([level.calm_w for level in levels])
+    timings = [one.timing for one in responses.steps if one.timing is not None]
+    from_s = np.array([timing.high_s for timing in timings], dtype=float)
+    until_s = np.array([one.step.ends_s for one in responses.steps]) - 0.5 * trace.averaging_s
+    edges = np.searchsorted(curve.t, np.column_stack((from_s, until_s)))
+    number = np.maximum(edges[:, 1] - edges[:, 0], 1)
+    flat = np.minimum(edges, len(curve.t) - 1).ravel()
+    change_w = after_w - changes.before_w
+    highest_w = np.where(
+        change_w > 0.0,
+        np.maximum.reduceat(curve.power_w, flat)[::2],
+        np.minimum.reduceat(curve.power_w, flat)[::2],
+    )
+    independent = np.maximum(number * trace.cadence_s / curve.value_s, 1.0).astype(int)
+    largest = np.array([largest_of(count) for count in independent.tolist()]) / NORMAL_95
+    resolution = rectangular(0.5 * trace.resolution_w) / np.abs(change_w)
+    parts = (
+        (Term("noise of the power", 0.0, kind="A"), calm_w * largest / np.abs(change_w)),
+        (Term("meter resolution", 0.0, shared=True, rectangular=True), resolution),
+    )
+    value = np.maximum((highest_w - after_w) / change_w, 0.0)
+    return Figures(value, parts, changes.freedom)
+
+
+def endurance_told(group: Group) -> Told:
+    """The longest time for which a changed power was held within its settling band."""
+    lasts = [
+        (one, one.total._replace(value=one.step.ends_s - one.step.sent_s - one.total.value))
+        for one in group.counted
+        if one.outcome == FOLLOWED and one.total is not None
+    ]
+    if not lasts:
+        return untold(why_nothing(group))
+    one, estimate = max(lasts, key=lambda pair: pair[1].value)
+    words = f"setpoint {one.step.number} ({one.step.previous} to {one.step.setpoint}), held longest"
+    return Told(estimate, words, unless=(Verdict.NOT_APPLICABLE, "no hold was that long"))
+
+
+def step_count_told(group: Group) -> Told:
+    """How many of the charger's own steps lie between the setpoints that were followed."""
+    grain, rating = group.evidence.granularity, group.evidence.rating
+    if grain is None or grain.step_a <= 0.0:
+        return untold("the charger's own step is not known: play the scenario staircase")
+    ends = [
+        (one.step.setpoint, one.step.previous) for one in group.steps if one.outcome == FOLLOWED
+    ]
+    amperes = [rating.amperes(one) for pair in ends for one in pair if one is not None]
+    if not amperes:
+        return untold(why_nothing(group))
+    count = (max(amperes) - min(amperes)) / grain.step_a
+    expanded = count * grain.expanded_a / grain.step_a
+    if expanded < 0.5:
+        # So many whole steps fit for sure.
+        count, expanded = float(math.floor(count + max(expanded, 1e-6))), 0.0
+    terms = (Term("granularity", expanded / NORMAL_95, shared=True),)
+    words = f"{min(amperes):g} A to {max(amperes):g} A in steps of {grain.step_a:.3g} A"
+    return Told(Estimate(count, terms), words)
