@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hil.assess.devices import Rating
-from hil.assess.outcome import FOLLOWED, NOT_MEASURED, Measured, not_attributable
+from hil.assess.outcome import FOLLOWED, NOT_MEASURED, NOT_RESOLVED, Measured, not_attributable
 from hil.assess.tracking import requested_w
 from hil.quantities import Setpoint
 
@@ -20,7 +20,8 @@ def attributed(steps: Sequence[Measured], rating: Rating) -> list[Measured]:
     for one in steps:
         why = _earlier(one, served)
         found.append(not_attributable(one, why) if why else one)
-        if one.step.acknowledged_s is not None:
+        # A change too small to be told leaves nothing that could lag behind.
+        if one.step.acknowledged_s is not None and found[-1].outcome != NOT_RESOLVED:
             served = found[-1].outcome == FOLLOWED or not rating.allows_charging(one.step.setpoint)
             # Before a car is there, nothing can lag behind.
             served = served or (one.outcome == NOT_MEASURED and not one.step.plugged)

@@ -39,10 +39,13 @@ class Piece(NamedTuple):
     """A stretch of time under one limit."""
 
     start_s: float
+    """The first value that tells of nothing but this limit comes after it."""
     end_s: float
     limit_w: float
     one: Measured
     at: Conditions
+    binds_s: float | None
+    """From when the limit binds; ``None`` if it is not lower than what was tolerated before."""
 
 
 class Excursion(NamedTuple):
@@ -138,7 +141,8 @@ def _pieces(steps: Sequence[Measured], bench: Bench) -> Iterator[Piece]:
         turns_s = sorted({until_s for until_s, _ in tolerated if until_s < ends_s})
         for start_s, end_s in zip([sent_s, *turns_s], [*turns_s, ends_s], strict=True):
             limit_w = max(limit for until_s, limit in tolerated if until_s > start_s)
-            yield Piece(start_s, end_s, limit_w, one, at)
+            since_s = start_s - age_s if start_s > sent_s else None
+            yield Piece(start_s, end_s, limit_w, one, at, since_s)
 
 
 def _supplies(steps: Sequence[Measured], bench: Bench) -> list[Conditions]:
@@ -192,6 +196,9 @@ def _examined(piece: Piece, bench: Bench) -> _Part:
     # A value stands for the time since the one before it, unless there was a gap.
     lasts_s = np.diff(t[first:last], prepend=t[first - 1] if first else t[first])
     lasts_s = np.clip(lasts_s, 0.0, 2.0 * bench.trace.cadence_s)
+    if piece.binds_s is not None:
+        # Nor for the time before the limit bound; it is a mean about the middle of its window.
+        lasts_s[0] = t[first] - 0.5 * bench.trace.averaging_s - piece.binds_s
     above_w = power_w[first:last] - piece.limit_w
     noise_w = _noise_w(piece.one, bench.trace)
     margin = _margin(piece, bench.trace)

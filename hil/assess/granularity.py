@@ -2,10 +2,9 @@
 
 A staircase is a stretch of steady levels whose setpoints go one way in at least three changes. Its
 rungs are gone through one by one: a rung has an *effect* when its power differs from that of the
-last rung with an effect by more than noise and resolution leave open, and by at least a quarter of
-what its own change of the setpoint asks for. Powers are compared at one voltage. So levels that
-differ by less than can be told are not resolved and never an effect, and a slow drift is none
-either.
+last rung with an effect by more than noise and resolution leave open, and from the rung before it
+by at least a quarter of what was asked for. Powers are compared at one voltage. So levels that
+differ by less than can be told are not resolved and never an effect; nor is a slow drift.
 
     granularity    setpoint distance from one effect to the next, on average
     dead band      largest setpoint distance that was gone through without an effect
@@ -27,7 +26,14 @@ from hil.assess.entry import Figure
 from hil.assess.found import NO_METER, Found
 from hil.assess.outcome import Measured
 from hil.assess.trace import Trace
-from hil.assess.uncertainty import Estimate, Term, largest_of, rectangular, student
+from hil.assess.uncertainty import (
+    CONFIDENCE,
+    Estimate,
+    Term,
+    largest_of,
+    rectangular,
+    student,
+)
 
 _LEAST_CHANGES = 3
 """Fewer changes one way are steps, no staircase."""
@@ -102,7 +108,7 @@ def granularity(stairs: Sequence[Staircase], metered: bool) -> Found:
         term = Term("step of the staircase", standard)
     else:
         name = {"staircase": "step of the staircase", "noise": "noise of the power"}[limited]
-        term = Term(name, rectangular(value), rectangular=True)
+        term = Term(name, _within(value), rectangular=True)
     figure = Figure("mean", Estimate(value, (term,)), [gap.distance_a for gap in gaps], number)
     return Found(figure, extra={**levels, "limited_by": limited})
 
@@ -132,8 +138,13 @@ def dead_band(stairs: Sequence[Staircase], metered: bool, *, rises: bool) -> Fou
         finest_a = gaps[bands_a.index(value)].step_a
     else:
         finest_a = min(gap.step_a if gap.resolved else gap.distance_a for gap in gaps)
-    term = Term("step of the staircase", rectangular(finest_a), rectangular=True)
+    term = Term("step of the staircase", _within(finest_a), rectangular=True)
     return Found(Figure("max", Estimate(value, (term,)), bands_a, len(gaps)))
+
+
+def _within(distance_a: float) -> float:
+    """Standard uncertainty of what lies anywhere within a distance, all of it: then U is that."""
+    return rectangular(distance_a / CONFIDENCE)
 
 
 def _missing(stairs: Sequence[Staircase], metered: bool) -> str:
@@ -172,7 +183,7 @@ def _stretches(steps: Sequence[Measured], rating: Rating) -> Iterator[list[Rung]
         if not charges or (after is not None and after.mean_w <= idle_w):
             yield stretch
             stretch = []
-        elif one.accuracy is not None and not one.late:
+        elif one.accuracy is not None:
             stretch.append(_rung(one, rating))
     yield stretch
 
@@ -231,9 +242,10 @@ def _turned(before: Rung, last: Rung, trace: Trace, sigmas: float) -> bool:
 def _effect(before: Rung, rung: Rung, since: Rung, trace: Trace, sigmas: float) -> bool:
     """Whether the power moved with the setpoint since an earlier rung, by what can be told."""
     moved_w, told_w = _moved(since, rung, trace, sigmas)
-    asked_w = _changed(before.asked_w, rung.asked_w, before, rung)
-    least_w = max(told_w, _LEAST_SHARE * abs(asked_w))
-    return math.copysign(1.0, rung.setpoint_a - before.setpoint_a) * moved_w > least_w
+    sign = math.copysign(1.0, rung.setpoint_a - before.setpoint_a)
+    asked_w = abs(_changed(before.asked_w, rung.asked_w, before, rung))
+    came_w = sign * _changed(before.power_w, rung.power_w, before, rung)
+    return sign * moved_w > told_w and came_w > _LEAST_SHARE * asked_w
 
 
 def _gap(before: Rung, rung: Rung, since: Rung, trace: Trace, sigmas: float) -> Gap:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,9 @@ Array = NDArray[np.float64]
 
 _TOLD_SHARE = 0.05
 """A step in whose noise an overshoot of more than this share of it could hide tells none."""
+_AROUND_SIGMAS = 4.0
+"""Values nearer to the peak may be at the same true power."""
+_NORMAL = NormalDist()
 
 
 class _Peaks(NamedTuple):
@@ -38,6 +42,8 @@ class _Peaks(NamedTuple):
     """What noise alone may come to."""
     noise: Array
     """Standard deviation of a single value."""
+    number: Array
+    """How many values the largest was picked from, as far as noise could make them it."""
     level: Array
     """Standard uncertainty of the new level."""
 
@@ -54,8 +60,12 @@ def overshoot(isolated: Sequence[Measured], trace: Trace | None, metered: bool) 
     counted = [one for one in changes if id(one) in told or counts_for_times(one)]
     without = [one for one in counted if id(one) not in told]
     peaks = _Peaks(*(column[telling] for column in peaks))
-    shares = np.where(peaks.share > peaks.hidden, peaks.share, 0.0)
-    figure = Figure("max", _largest(peaks), shares.tolist(), len(counted))
+    above = np.flatnonzero(peaks.share > peaks.hidden)
+    found = [_peak(peaks, place) for place in above.tolist()]
+    shares = np.zeros(len(peaks.share))
+    shares[above] = [one.value for one in found]
+    largest = summarise(found, "max") if found else _flat(peaks)
+    figure = Figure("max", largest, shares.tolist(), len(counted))
     missing = "no setpoint changed between two levels at which a car charges"
     if timed:
         missing = "no change was so much more than the noise that a peak could be told"
@@ -87,7 +97,14 @@ def _peaks(timed: Sequence[Measured], trace: Trace) -> _Peaks:
     # Beyond this none of all values comes by noise.
     sigmas = largest_of(max(int((last - first)[told].sum()), 1))
     hidden = np.where(told, (sigmas * noise_w + 0.5 * trace.resolution_w) / change_w, np.inf)
-    return _Peaks(beyond_w / change_w, hidden, noise_w / change_w, level_w / change_w)
+    shares = (beyond_w / change_w, hidden, noise_w / change_w)
+    number = np.ones(len(timed))
+    for place in np.flatnonzero(shares[0] > hidden).tolist():
+        shown_w = trace.values.power_w[first[place] : last[place]]
+        edge_w = beyond_w[place] - _AROUND_SIGMAS * noise_w[place]
+        sign = 1.0 if after_w[place] > before_w[place] else -1.0
+        number[place] = np.count_nonzero(sign * (shown_w - after_w[place]) >= edge_w)
+    return _Peaks(*shares, number, level_w / change_w)
 
 
 def _noise_w(after: Level) -> float:
@@ -95,23 +112,21 @@ def _noise_w(after: Level) -> float:
     return after.noise_w * (1.0 + math.sqrt(2.0 / after.independent))
 
 
-def _largest(peaks: _Peaks) -> Estimate | None:
-    """The largest of all; where none is above the noise, what the noisiest of them may hide."""
-    if not len(peaks.share):
+def _flat(peaks: _Peaks) -> Estimate | None:
+    """No overshoot above the noise: the noisiest step says how much there may be all the same."""
+    if not len(peaks.hidden):
         return None
-    above = np.flatnonzero(peaks.share > peaks.hidden)
-    if not len(above):
-        hidden = float(peaks.hidden.max())
-        noise = Term("noise of the power", rectangular(hidden), rectangular=True, kind="A")
-        return Estimate(0.0, (noise,))
-    estimates = [
-        Estimate(
-            float(peaks.share[place]),
-            (
-                Term("noise of the power", float(peaks.noise[place]), kind="A"),
-                Term("noise of the level", float(peaks.level[place]), kind="A"),
-            ),
-        )
-        for place in above.tolist()
-    ]
-    return summarise(estimates, "max")
+    hidden = rectangular(float(peaks.hidden.max()))
+    return Estimate(0.0, (Term("noise of the power", hidden, rectangular=True, kind="A"),))
+
+
+def _peak(peaks: _Peaks, place: int) -> Estimate:
+    """One overshoot, less what noise adds on average to the largest of so many like values."""
+    noise, number = float(peaks.noise[place]), float(peaks.number[place])
+    lifted = noise * _NORMAL.inv_cdf((number - 0.375) / (number + 0.25))
+    terms = (
+        Term("noise of the power", noise, kind="A"),
+        Term("width of the peak", rectangular(lifted), rectangular=True, kind="A"),
+        Term("noise of the level", float(peaks.level[place]), kind="A"),
+    )
+    return Estimate(float(peaks.share[place]) - lifted, terms)
