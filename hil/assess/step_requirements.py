@@ -274,10 +274,12 @@ def step_count_told(group: Group) -> Told:
     if not amperes:
         return untold(why_nothing(group))
     count = (max(amperes) - min(amperes)) / grain.step_a
-    expanded = count * grain.expanded_a / grain.step_a
+    expanded = 0.0 if grain.finer else count * grain.expanded_a / grain.step_a
     if expanded < 0.5:
         # So many whole steps fit for sure.
         count, expanded = float(math.floor(count + max(expanded, 1e-6))), 0.0
     terms = (Term("granularity", expanded / NORMAL_95, shared=True),)
     words = f"{min(amperes):g} A to {max(amperes):g} A in steps of {grain.step_a:.3g} A"
-    return Told(Estimate(count, terms), words)
+    told = Told(Estimate(count, terms), words + (" or finer" if grain.finer else ""))
+    seen = (Verdict.INCONCLUSIVE, "the charger may have finer steps than could be seen")
+    return told._replace(unless=seen) if grain.finer else told
