@@ -30,8 +30,9 @@ NO_ANSWER, INTERRUPTED, NOT_MEASURED = "no_answer", "interrupted", "not_measured
 NOT_RESOLVED = "not_resolved"
 """The power changed by less than noise and band leave to be told, and so did the setpoint."""
 
-_ANSWER = Term("stamp of the answer", rectangular(0.5 * 1e-3), rectangular=True)
-"""An answer may be stamped late by one turn of a busy event loop, 1 ms; bench convention."""
+_ANSWER = Term("stamp of the answer", rectangular(1e-3), rectangular=True)
+"""An answer may be stamped late by one turn of a busy event loop, 1 ms; bench convention. Never
+early, and how late is not corrected: so the limit, not half of it, is the half width."""
 _EDGE = Term("stamp of the pilot edge", rectangular(0.5 * 5e-3), rectangular=True)
 """A pilot edge may be: by one line at 115200 baud and one pilot period of 1 ms, 5 ms in all."""
 _CYCLE = Term("mains cycle", rectangular(0.5 * 0.02), rectangular=True)
