@@ -159,9 +159,14 @@ def _even(name: str, standard: float) -> Term:
 
 
 def _meter_terms(trace: Trace, ramp_s: float) -> tuple[Term, ...]:
-    """What every instant read from a meter is uncertain by, alike for all of a run."""
+    """What every instant read from a meter is uncertain by, alike for all of a run.
+
+    Where in its bracket a refresh lies is partly alike for all of them, partly different from one
+    to the next; the latter is among the noise of the response.
+    """
+    alike = rectangular(0.5 * trace.bracket_s) ** 2 - trace.jitter_s**2
     return (
-        _even("meter sampling and refresh", rectangular(0.5 * trace.bracket_s)),
+        _even("meter sampling and refresh", math.sqrt(max(alike, 0.0))),
         _even("averaging of the meter", trace.averaging_standard_of(ramp_s)),
         _even("meter round trip", rectangular(0.5 * trace.round_trip_s)),
     )

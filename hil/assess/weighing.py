@@ -68,7 +68,7 @@ def _weighed(
         shown,
         (earliest_s, float(values.t[latest])),
         (definitions.ramp_low, definitions.ramp_high, settled),
-        rectangular(0.5 * trace.bracket_s),
+        trace.jitter_s,
     )
     departed_s, low_s, high_s, settled_s = map(float, weighed.instants_s)
     spread = weighed.covariance
