@@ -13,7 +13,7 @@ from hil.assess.passage import Level, Passage, Timing
 from hil.assess.shape import Array, Courses, Rows, passes
 from hil.assess.sketch import FEW_ROWS, HALFWAY, MOST_ROWS, Guess, Sketch
 from hil.assess.trace import Trace
-from hil.assess.uncertainty import rectangular, student
+from hil.assess.uncertainty import student
 from hil.assess.windows import Indices, alike
 from hil.config.limits import Definitions
 
@@ -142,12 +142,11 @@ def _rows(trace: Trace, passages: Sequence[Passage], spans: _Spans) -> Rows:
     share = math.sqrt(overlap / size)
     deviation = np.maximum(_column(passages, lambda one: one.noise_w(trace) * share), 1e-9)
     # Both levels are readings too: means over long windows, each with its own uncertainty.
-    levels = [(one.before, one.after) for one in passages]
     sides = [
         [(one.sent_s, one.ends_s) for one in passages],
-        [(_span_s(before, trace), _span_s(after, trace)) for before, after in levels],
-        [(before.mean_w, after.mean_w) for before, after in levels],
-        [(_level_deviation_w(b, trace), _level_deviation_w(a, trace)) for b, a in levels],
+        [(_span_s(one.before, trace), _span_s(one.after, trace)) for one in passages],
+        [(one.before.mean_w, one.after.mean_w) for one in passages],
+        [one.level_deviations_w(trace) for one in passages],
     ]
     found = (end_s, width_s, value, np.where(counts, deviation[:, None], np.inf))
     return Rows(*(np.hstack(pair) for pair in zip(found, sides, strict=True)))
@@ -232,10 +231,3 @@ def _band_s(passages: Sequence[Passage], courses: Courses, definitions: Definiti
     by_noise = band_w <= definitions.settle_sigmas * noise_w
     found: Array = np.where(by_noise, moves_s, 0.0)
     return found
-
-
-def _level_deviation_w(side: Level, trace: Trace) -> float:
-    """Uncertainty of a level; with less noise than resolution, rounding does not average away."""
-    rounding_w = rectangular(0.5 * trace.resolution_w)
-    alone = side.deviation_w < rounding_w
-    return math.hypot(side.standard_w, rounding_w if alone else 0.1 * rounding_w)

@@ -92,23 +92,31 @@ def _shown(trace: Trace, passage: Passage, first: int, last: int) -> Shown:
     starts = np.arange(first, last - size + 1, size)
     end_s = passage.values.t[starts + size - 1]
     overlap = max(trace.averaging_s / trace.cadence_s, 1.0)
-    noise = passage.noise_w(trace) * math.sqrt(overlap / size) / abs(passage.change_w)
+    step_w = abs(passage.change_w)
+    noise = passage.noise_w(trace) * math.sqrt(overlap / size) / step_w
+    before_w, after_w = passage.level_deviations_w(trace)
     return Shown(
         end_s,
         end_s - passage.values.t[starts] + trace.averaging_s,
         passage.progress()[starts[:, None] + np.arange(size)].mean(axis=1),
         np.full(len(starts), noise),
+        (before_w / step_w, after_w / step_w),
+        passage.noise_freedom,
     )
 
 
 class Shown(NamedTuple):
-    """What the meter said of one response: means over windows, as shares of its way, (m,)."""
+    """What the meter said of one response: means over windows (m,); values as shares of its way."""
 
     end_s: Array
     width_s: Array
     share: Array
     deviation: Array
     """Standard deviation of each share."""
+    levels: tuple[float, float]
+    """Standard uncertainties of the levels before and after."""
+    freedom: float
+    """Degrees of freedom of the deviation."""
 
 
 class Weighed(NamedTuple):
@@ -181,7 +189,12 @@ def _since(shown: Shown, starts_s: Array, jitter_s: float) -> Array:
 
 
 def _likelihood(shown: Shown, since_s: Array, lengths_s: Array, q: float) -> Array:
-    """Logarithm of how likely the values are, for every start (rows) and length (columns)."""
+    """Logarithm of how likely the values are, for every start (rows) and length (columns).
+
+    Whatever the levels and the noise may be within what is known of them is averaged over: the
+    levels, normal, by the inverse of the covariance that they make (Woodbury); the deviation of the
+    noise, known with some degrees of freedom, makes it Student's distribution.
+    """
     length_s = lengths_s[:, None]
     if q == RAMP_Q:
         moving_s = np.minimum(since_s, length_s)
@@ -190,6 +203,30 @@ def _likelihood(shown: Shown, since_s: Array, lengths_s: Array, q: float) -> Arr
         passed_s = since_s + length_s * np.expm1(-since_s / length_s)
     early, late = (passed_s[0::2] - passed_s[1::2]) / shown.width_s
     square = shown.deviation**2 + _TOLERANCE**2 + (0.5 * (late - early)) ** 2
-    away = shown.share - 0.5 * (early + late)
-    summed: Array = -0.5 * (away**2 / square + np.log(square)).sum(axis=2)
+    missed, determinant = _missed(shown, 0.5 * (early + late), 1.0 / square)
+    likely = -0.5 * (shown.freedom + len(shown.share)) * np.log1p(missed / shown.freedom)
+    summed: Array = likely - 0.5 * (np.log(square).sum(axis=2) + np.log(determinant))
     return summed
+
+
+def _missed(shown: Shown, model: Array, weight: Array) -> tuple[Array, Array]:
+    """Weighted squares by which models (..., m) miss the values, less what the levels leave open.
+
+    Beside them the determinant by which the levels widen the distribution.
+    """
+    value, one = shown.share, np.ones(len(shown.share))
+    # Sums over the values: w stands for the weights, v for the values and s for the models.
+    w, wv, wvv = np.moveaxis(weight @ np.column_stack((one, value, value**2)), -1, 0)
+    weighted = weight * model
+    ws, wsv = np.moveaxis(weighted @ np.column_stack((one, value)), -1, 0)
+    wss = np.einsum("ijk,ijk->ij", weighted, model)
+    before, after = shown.levels
+    pull_before = before * (wv - ws - wsv + wss)
+    pull_after = after * (wsv - wss)
+    own_before = 1.0 + before**2 * (w - 2.0 * ws + wss)
+    own_after = 1.0 + after**2 * wss
+    both = before * after * (ws - wss)
+    determinant = own_before * own_after - both**2
+    taken = own_after * pull_before**2 - 2.0 * both * pull_before * pull_after
+    taken += own_before * pull_after**2
+    return np.maximum(wvv - 2.0 * wsv + wss - taken / determinant, 0.0), determinant
