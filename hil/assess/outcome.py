@@ -185,7 +185,8 @@ def with_times(
     ramp_s = timing.settled_s - timing.departed_s if timing.settled_s is not None else 0.0
     span_s = timing.departed_s + ramp_s - step.sent_s
     clock = Term("clock", rectangular(_CLOCK_RATE * span_s), shared=True, rectangular=True)
-    terms = (*_meter_terms(trace, ramp_s), _CYCLE, clock, shape)
+    others = (*_meter_terms(trace, ramp_s), _CYCLE, clock)
+    terms = (*others, shape)
     ev_dead = ramp = total = None
     if known.pilot_s is not None:
         ev_dead = Estimate(timing.departed_s - known.pilot_s, (*terms, _EDGE))
@@ -193,8 +194,8 @@ def with_times(
         shape_of_ramp = Term("noise and shape of the response", timing.ramp_standard_s, kind="A")
         window = _even("averaging of the meter", trace.averaging_standard_of(ramp_s))
         ramp = Estimate(ramp_s, (_CYCLES, window, clock, shape_of_ramp))
-        of_both = Term("settling", timing.ramp_standard_s, kind="A")
-        total = Estimate(timing.settled_s - step.sent_s, (*terms, of_both))
+        of_settled = shape._replace(standard=timing.settled_standard_s)
+        total = Estimate(timing.settled_s - step.sent_s, (*others, of_settled))
     rise, settling = _within_ramp(timing, ramp)
     return known._replace(
         outcome=outcome,
@@ -212,13 +213,15 @@ def with_times(
 
 
 def _within_ramp(timing: Timing, ramp: Estimate | None) -> tuple[Estimate | None, Estimate | None]:
-    """Rise time and settling; parts of a ramp are as uncertain as the whole, at most."""
+    """Rise time and settling; the latter is as uncertain as the whole ramp, at most."""
     if ramp is None or timing.high_s is None or timing.settled_s is None:
         return None, None
     settling = Estimate(timing.settled_s - timing.high_s, ramp.terms)
     if timing.low_s is None:
         return None, settling
-    return Estimate(timing.high_s - timing.low_s, ramp.terms), settling
+    *others, shape = ramp.terms
+    shape = shape._replace(standard=timing.rise_standard_s)
+    return Estimate(timing.high_s - timing.low_s, (*others, shape)), settling
 
 
 def with_tracking(known: Measured, bench: Bench) -> Measured:

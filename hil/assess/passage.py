@@ -164,6 +164,9 @@ class Timing(NamedTuple):
     settled_s: float | None = None
     ramp_standard_s: float = 0.0
     """Of settled - departed."""
+    settled_standard_s: float = 0.0
+    rise_standard_s: float = 0.0
+    """Of high - low."""
 
 
 def levels(values: Values, averaging_s: float, start_s: Array, end_s: Array) -> list[Level | None]:

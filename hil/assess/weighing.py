@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hil.assess.curves import bands_s
 from hil.assess.passage import Passage, Timing
 from hil.assess.shape import LAG_Q, RAMP_Q, Array, Courses, passes
 from hil.assess.sketch import FEW_ROWS, LEAST_MARGIN, MOST_ROWS, Guess, Sketch
@@ -42,15 +43,20 @@ def by_weighing(
     places = [n for n, sketch in enumerate(sketches) if sketch.on_the_way < FEW_ROWS]
     if not places:
         return None
-    found = [_weighed(trace, passages[n], sketches[n], definitions) for n in places]
-    courses = Courses(*np.array([course for _, course in found]).T)
-    return Guess(places, [timing for timing, _ in found], courses, _WEIGHED_MISSES)
+    some = [passages[n] for n in places]
+    weighed = [
+        _weighed(trace, one, sketches[n], definitions) for n, one in zip(places, some, strict=True)
+    ]
+    levels_w = [(one.before.mean_w, one.after.mean_w) for one in some]
+    likeliest = np.array([one.likeliest for one in weighed])
+    courses = Courses(*np.column_stack((likeliest, levels_w)).T)
+    of_bands_s = bands_s(some, courses, definitions).tolist()
+    timings = [_timing(one, band_s, trace) for one, band_s in zip(weighed, of_bands_s, strict=True)]
+    return Guess(places, timings, courses, _WEIGHED_MISSES)
 
 
-def _weighed(
-    trace: Trace, passage: Passage, sketch: Sketch, definitions: Definitions
-) -> tuple[Timing, tuple[float, ...]]:
-    """Instants of a response, and the parameters of its likeliest course."""
+def _weighed(trace: Trace, passage: Passage, sketch: Sketch, definitions: Definitions) -> Weighed:
+    """A response of few values."""
     values, progress, margin = passage.values, passage.progress(), sketch.margin
     first, last = sketch.low, sketch.high
     while first > 0 and progress[first] > margin:
@@ -64,26 +70,36 @@ def _weighed(
     end = int(np.searchsorted(values.t, passage.ends_s)) - 1
     shown = _shown(trace, passage, first, min(2 * last - first + 2, end) + 1)
     settled = 1.0 - passage.settle_band_w / abs(passage.change_w)
-    weighed = weigh(
+    return weigh(
         shown,
         (earliest_s, float(values.t[latest])),
         (definitions.ramp_low, definitions.ramp_high, settled),
         trace.jitter_s,
     )
-    departed_s, low_s, high_s, settled_s = map(float, weighed.instants_s)
+
+
+def _timing(weighed: Weighed, band_s: float, trace: Trace) -> Timing:
+    """Instants of a response; ``band_s`` is what the band itself leaves open of the settling."""
+    departed_s, low_s, high_s, settled_s = weighed.instants_s.tolist()
     spread = weighed.covariance
-    ramp = float(spread[0, 0] + spread[3, 3] - 2.0 * spread[0, 3])
+
+    def standard_s(first: int, last: int, other_s: float) -> float:
+        """Of the time between two of the instants."""
+        square = spread[first, first] + spread[last, last] - 2.0 * spread[first, last]
+        return math.hypot(math.sqrt(max(float(square), 0.0)), other_s)
+
     # So few values tell the length of a response no better than where in a bracket one edge lies.
     least_s = rectangular(0.5 * trace.bracket_s)
-    timing = Timing(
+    return Timing(
         departed_s=departed_s,
         departed_standard_s=math.sqrt(float(spread[0, 0])),
         low_s=low_s,
         high_s=high_s,
         settled_s=settled_s,
-        ramp_standard_s=max(math.sqrt(max(ramp, 0.0)), least_s),
+        ramp_standard_s=max(standard_s(0, 3, band_s), least_s),
+        settled_standard_s=math.hypot(math.sqrt(float(spread[3, 3])), band_s),
+        rise_standard_s=standard_s(1, 2, 0.0),
     )
-    return timing, (*weighed.likeliest, passage.before.mean_w, passage.after.mean_w)
 
 
 def _shown(trace: Trace, passage: Passage, first: int, last: int) -> Shown:
