@@ -199,7 +199,8 @@ def _statistics(power_w: Array, apart: int, blocks: int) -> Iterator[Level]:
     number = power_w.shape[1]
     half = number // 2
     independent = max(number / apart, 1.0)
-    deviation_w = power_w.std(axis=1, ddof=1)
+    # Values that share windows lie closer together: their mean takes more of their scatter.
+    deviation_w = power_w.std(axis=1, ddof=apart)
     standard_w = deviation_w / math.sqrt(independent)
     freedom = np.full(len(power_w), max(independent - 1.0, 1.0))
     if blocks >= _LEAST_BLOCKS:
