@@ -246,7 +246,10 @@ def accuracy_a(setpoint: Setpoint, at: Conditions, trace: Trace) -> Estimate | N
 
 def precision_w(after: Level, trace: Trace) -> Estimate:
     """Deviation of the meter's values within one step, W."""
-    return _deviation(after.deviation_w, _freedom(after, trace), trace.resolution_w)
+    deviation_w = after.deviation_w
+    spread_w = deviation_factor(_freedom(after, trace)) * deviation_w
+    of_values = Term("number of samples", spread_w / NORMAL_95, kind="A")
+    return Estimate(deviation_w, (of_values, *_terms_of_deviation(deviation_w, trace)))
 
 
 def repeatability(
@@ -257,9 +260,10 @@ def repeatability(
     s_w^2 is the mean variance within the steps; s_b^2 = max(0, variance of the step means about
     the mean of their setpoint - mean square uncertainty of a step mean), the latter from block
     means, as neighbouring values are not independent. Only setpoints held at least twice say
-    anything of s_b. Its uncertainty is what the total would grow by if the scatter of the step
-    means were as large as its degrees of freedom allow; that of s_w likewise. Without a setpoint
-    that was repeated, s_b is not known: the figure is s_w alone, and the last item ``None``.
+    anything of s_b. Uncertain is each by what the total would grow by if the variance of the
+    values, or the scatter of the step means, were as large as its degrees of freedom allow. Without
+    a setpoint that was repeated, s_b is not known: the figure is s_w alone, and the last item
+    ``None``.
     """
     levels = [after for _, after in steps]
     freedom = np.array([_freedom(after, trace) for after in levels])
@@ -268,13 +272,17 @@ def repeatability(
     by_noise = float(np.mean([after.standard_w**2 for after in levels]))
     between = max(scatter - by_noise, 0.0)
     total_w = math.sqrt(within + between)
-    estimate = _deviation(total_w, float(freedom.sum()), trace.resolution_w)
-    growth_w = 0.0
+    most = within * (1.0 + deviation_factor(float(freedom.sum()))) ** 2
+    of_values_w = math.sqrt(most + between) - total_w
+    of_repeats_w = 0.0
     if between_freedom:
         most = scatter * (1.0 + deviation_factor(between_freedom)) ** 2
-        growth_w = math.sqrt(within + max(most - by_noise, 0.0)) - total_w
-    repeats = Term("number of repeats", growth_w / NORMAL_95, kind="A")
-    terms = (*estimate.terms, repeats)
+        of_repeats_w = math.sqrt(within + max(most - by_noise, 0.0)) - total_w
+    terms = (
+        Term("number of samples", of_values_w / NORMAL_95, kind="A"),
+        Term("number of repeats", of_repeats_w / NORMAL_95, kind="A"),
+        *_terms_of_deviation(total_w, trace),
+    )
     between_w = math.sqrt(between) if between_freedom else None
     return Estimate(total_w, terms), math.sqrt(within), between_w
 
@@ -295,16 +303,9 @@ def _freedom(after: Level, trace: Trace) -> float:
     return max((after.number - 1) / max(trace.averaging_s / trace.cadence_s, 1.0), 1.0)
 
 
-def _deviation(deviation_w: float, freedom: float, resolution_w: float) -> Estimate:
-    """A standard deviation with its uncertainty from the number of values, and from rounding."""
-    rounding_w = rectangular(0.5 * resolution_w)
+def _terms_of_deviation(deviation_w: float, trace: Trace) -> tuple[Term, Term]:
+    """What the meter makes of a deviation: its error of gain, and rounding as far as that shows."""
+    gain = trace.reference.power._replace(floor=0.0).term(deviation_w, "power")
+    rounding_w = rectangular(0.5 * trace.resolution_w)
     seen = rounding_w / max(2.0 * deviation_w, rounding_w)
-    return Estimate(
-        deviation_w,
-        (
-            Term(
-                "number of samples", deviation_factor(freedom) * deviation_w / NORMAL_95, kind="A"
-            ),
-            _resolution_term(rounding_w * seen),
-        ),
-    )
+    return gain, _resolution_term(rounding_w * seen)
