@@ -268,7 +268,9 @@ def step_count_told(group: Group) -> Told:
     if grain is None or grain.step_a <= 0.0:
         return untold("the charger's own step is not known: play the scenario staircase")
     ends = [
-        (one.step.setpoint, one.step.previous) for one in group.steps if one.outcome == FOLLOWED
+        (one.step.setpoint, one.step.previous)
+        for one in group.steps
+        if one.outcome == FOLLOWED or one.accuracy is not None
     ]
     amperes = [rating.amperes(one) for pair in ends for one in pair if one is not None]
     if not amperes:
