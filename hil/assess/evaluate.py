@@ -11,7 +11,15 @@ from hil.assess.attribution import attributed
 from hil.assess.certifying import obstacles, stepped_s
 from hil.assess.chain import chain
 from hil.assess.character import character
-from hil.assess.devices import Rating, devices_of, metered, needed, pilots_of, rating_of
+from hil.assess.devices import (
+    Rating,
+    check_manifest,
+    devices_of,
+    metered,
+    needed,
+    pilots_of,
+    rating_of,
+)
 from hil.assess.doubts import answered_late, phases_changed
 from hil.assess.measure import measure_all
 from hil.assess.outcome import NO_RESPONSE, Bench, Measured
@@ -21,7 +29,7 @@ from hil.assess.step_groups import granularity_in
 from hil.assess.steps import broken_chains, cut
 from hil.assess.summary import attributes
 from hil.assess.trace import Trace, trace_of
-from hil.assess.tracking import supply_of
+from hil.assess.tracking import phases_in_use, supply_of
 from hil.assess.uncertainty import Estimate
 from hil.assess.verdict import Ruling, Verdict, in_words, of_run, risk_of
 from hil.config.limits import LimitsConfig
@@ -33,7 +41,9 @@ if TYPE_CHECKING:
 
 Findings = list[dict[str, Any]]
 
-_MEASURED = frozenset({"events.jsonl", "samples.parquet", "limits.yaml", "services.yaml"})
+_MEASURED = frozenset(
+    {"events.jsonl", "samples.parquet", "limits.yaml", "services.yaml", "manifest.json"}
+)
 """Files that the figures and verdicts are made from."""
 
 
@@ -46,6 +56,7 @@ def evaluate(
     Raises RecordError if the record lacks what every record has.
     """
     manifest = record.manifest
+    check_manifest(manifest)
     findings = _recorded(record) + _altered(record) + _clock(record)
     entries: list[dict[str, Any]] = []
     steps: list[dict[str, Any]] = []
@@ -187,12 +198,14 @@ def _measure(record: Record, evse: str, limits: LimitsConfig, findings: Findings
         float(trace.t[-1]) if trace is not None else 0.0,
     )
     bench = None
-    if trace is not None and not trace.reference.power.name:
-        text = f"neither a calibration nor a class of {trace.device} is known: the uncertainty of "
-        text += "every power lacks the meter's own error"
+    unknown = trace.reference.unknown() if trace is not None else []
+    if trace is not None and unknown:
+        text = f"neither a calibration nor a class of {trace.device} tells the error of its "
+        text += f"{', '.join(unknown)}: what rests on it lacks that in its uncertainty"
         findings.append(_finding(0.0, trace.device, "meter_error_unknown", "warning", text))
     if trace is not None:
         supply = supply_of(record, trace.device, trace.reference)
+        rating = rating._replace(car_phases=phases_in_use(supply))
         bench = Bench(trace, supply, rating, limits.definitions, ends_s)
     steps = cut(record, evse, ends_s)
     measured = plausible(attributed(measure_all(steps, bench, rating), rating), rating)
@@ -237,7 +250,11 @@ def _remarks(evse: str, measured: Sequence[Measured]) -> Findings:
     seen = [one for one in measured if one.at is not None]
     assumed = {
         "voltage_assumed": [o for o in seen if o.at and not o.at.voltage_measured],
-        "phases_assumed": [o for o in seen if o.at and not o.at.phases_measured and o.accuracy],
+        "phases_assumed": [
+            o
+            for o in seen
+            if o.at and not o.at.phases_measured and o.requested is None and o.after is not None
+        ],
     }
     what = {"voltage_assumed": "voltage", "phases_assumed": "number of phases that carry current"}
     for code, some in assumed.items():

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil.assess.devices import needed_number
-from hil.assess.uncertainty import rectangular
+from hil.assess.uncertainty import CONFIDENCE, rectangular
 from hil.errors import RecordError
 
 Array = NDArray[np.float64]
@@ -80,6 +80,9 @@ def habits_of(
     # Standing at nothing is no repeat by chance: there is no noise without power.
     moving = np.count_nonzero(power_w[1:]) * poll_s / max(poll_s, refresh_s)
     repeats = min(max(1.0 - len(changed) / max(moving, 1.0), 0.0), 0.9)
+    if any(one.code == "refresh_differs" for one in odd_refresh):
+        # What is wrong about the refresh is not believed about the window either.
+        stated["averaging_s"] = None
     width_s, width_standard_s, odd_width = _averaging(meter, stated["averaging_s"], refresh_s)
     habits = Habits(
         poll_s,
@@ -182,14 +185,15 @@ def _averaging(
 
     A meter that measures without a pause averages over its refresh time, one with pauses over
     less: half of it is taken, with half of it allowed for either way. The mean of a window lies
-    half of it back, so an instant is uncertain by refresh / 4 either way, evenly.
+    half of it back, so an instant is uncertain by refresh / 4 either way. The ends of that range
+    are no less likely than its middle, so it is widened until U reaches them.
     """
     if stated_s:
         return max(stated_s, _LEAST_WIDTH_S), 0.0, []
     text = f"the averaging window of {meter} is not known; half its refresh time, "
     text += f"{0.5 * refresh_s:.3g} s, was taken, and anything up to {refresh_s:.3g} s allowed for"
     odd = [Oddity(0.0, "averaging_unknown", "note", text)]
-    return max(0.5 * refresh_s, _LEAST_WIDTH_S), rectangular(0.25 * refresh_s), odd
+    return max(0.5 * refresh_s, _LEAST_WIDTH_S), rectangular(0.25 * refresh_s / CONFIDENCE), odd
 
 
 def _change_interval_s(changed_s: Array) -> tuple[float, int]:
