@@ -29,5 +29,12 @@ To be read in this order; each module uses those before it:
 - ``rates``: ramp rates, W/s;
 - ``summary``: from all steps of an EVSE to its attributes;
 - ``chain``: the delays of all steps, link by link;
+- ``curve``: the meter's power as a curve that can be integrated;
+- ``grid_response``: a step response as the answer to other demands, by superposition;
+- ``requirement``: one requirement of a grid service, and what follows from what was told of it;
+- ``step_groups``, ``step_requirements``: what the steps tell of requirements;
+- ``pilot_requirements``: what the control pilot tells of the timing of IEC 61851-1;
+- ``pjm``: the performance score of a signal that was followed;
+- ``services``: the table of all of them;
 - ``evaluate``: from the record to ``result.json``.
 """

@@ -41,8 +41,12 @@ def by_crossing(trace: Trace, passage: Passage, definitions: Definitions) -> Tim
     if settled is None:
         return timing
     settled_s, settled_standard_s = settled
+    ramp_standard_s = math.hypot(settled_standard_s, departed_standard_s)
     return timing._replace(
-        settled_s=settled_s, ramp_standard_s=math.hypot(settled_standard_s, departed_standard_s)
+        settled_s=settled_s,
+        ramp_standard_s=ramp_standard_s,
+        settled_standard_s=settled_standard_s,
+        rise_standard_s=ramp_standard_s,
     )
 
 

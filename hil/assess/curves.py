@@ -13,7 +13,7 @@ from hil.assess.passage import Level, Passage, Timing
 from hil.assess.shape import Array, Courses, Rows, passes
 from hil.assess.sketch import FEW_ROWS, HALFWAY, MOST_ROWS, Guess, Sketch
 from hil.assess.trace import Trace
-from hil.assess.uncertainty import rectangular, student
+from hil.assess.uncertainty import NORMAL_95, deviation_factor, student
 from hil.assess.windows import Indices, alike
 from hil.config.limits import Definitions
 
@@ -142,12 +142,11 @@ def _rows(trace: Trace, passages: Sequence[Passage], spans: _Spans) -> Rows:
     share = math.sqrt(overlap / size)
     deviation = np.maximum(_column(passages, lambda one: one.noise_w(trace) * share), 1e-9)
     # Both levels are readings too: means over long windows, each with its own uncertainty.
-    levels = [(one.before, one.after) for one in passages]
     sides = [
         [(one.sent_s, one.ends_s) for one in passages],
-        [(_span_s(before, trace), _span_s(after, trace)) for before, after in levels],
-        [(before.mean_w, after.mean_w) for before, after in levels],
-        [(_level_deviation_w(b, trace), _level_deviation_w(a, trace)) for b, a in levels],
+        [(_span_s(one.before, trace), _span_s(one.after, trace)) for one in passages],
+        [(one.before.mean_w, one.after.mean_w) for one in passages],
+        [one.level_deviations_w(trace) for one in passages],
     ]
     found = (end_s, width_s, value, np.where(counts, deviation[:, None], np.inf))
     return Rows(*(np.hstack(pair) for pair in zip(found, sides, strict=True)))
@@ -177,38 +176,47 @@ def _timings(
     excess: Array,
     definitions: Definitions,
 ) -> list[Timing]:
-    """Instants of fitted courses; a settling band lies about the mean in the steady window."""
+    """Instants of fitted courses; bands and shares are of their means in the steady window."""
     courses = fits.courses
     ends_s = _column(passages, lambda one: one.ends_s)
     span_s = _column(passages, lambda one: _span_s(one.after, trace))
-    band_w = _column(passages, lambda one: math.copysign(one.settle_band_w, one.change_w))
+    # Low, high and settled: a part of the change, less a band.
+    parts = np.array(((definitions.ramp_low,), (definitions.ramp_high,), (1.0,)))
+    band_w = np.zeros((3, len(passages)))
+    band_w[2] = _column(passages, lambda one: math.copysign(one.settle_band_w, one.change_w))
 
-    def ramps_s(courses: Courses) -> Array:
+    def instants_s(courses: Courses) -> Array:
         steady_w = courses.means(ends_s[:, None], span_s[:, None])[:, 0]
-        share = (steady_w - band_w - courses.before) / (courses.after - courses.before)
-        return courses.reaches_s(share) - courses.departed_s
+        way_w = parts * (steady_w - courses.before) - band_w
+        return courses.reaches_s(way_w / (courses.after - courses.before))
 
+    low, high, settled = _slopes(instants_s, courses)
+    departed = np.eye(1, low.shape[1])
     scale = np.maximum(fits.misfit, 1.0) * [student(freedom) for freedom in fits.freedom.tolist()]
-    slope = _slope(ramps_s, courses)
-    variance = np.einsum("ni,nij,nj->n", slope, fits.covariance, slope)
     shape_s = _SHAPE_GAIN * excess * courses.length_s
-    departed_standard_s = np.hypot(scale * np.sqrt(fits.covariance[:, 0, 0]), shape_s)
-    ramp_s = ramps_s(courses)
-    blurred_s = np.hypot(shape_s, _band_s(passages, courses, definitions))
-    ramp_standard_s = np.hypot(scale * np.sqrt(np.maximum(variance, 0.0)), blurred_s)
+    band_s = bands_s(passages, courses, definitions)
+
+    def standard_s(slope: Array, other_s: Array | float = 0.0) -> Array:
+        variance = np.maximum(np.einsum("ni,nij,nj->n", slope, fits.covariance, slope), 0.0)
+        standard: Array = np.sqrt(scale**2 * variance + shape_s**2 + other_s**2)
+        return standard
+
     columns = (
         courses.departed_s,
-        departed_standard_s,
-        courses.reaches_s(definitions.ramp_low),
-        courses.reaches_s(definitions.ramp_high),
-        courses.departed_s + ramp_s,
-        ramp_standard_s,
+        standard_s(departed),
+        *instants_s(courses),
+        standard_s(settled - departed, band_s),
+        standard_s(settled, band_s),
+        standard_s(high - low),
     )
     return [Timing(*told) for told in zip(*(one.tolist() for one in columns), strict=True)]
 
 
-def _slope(function: Callable[[Courses], Array], courses: Courses) -> Array:
-    """(n, 5): derivatives by the parameters that a covariance of :class:`Fits` is of."""
+def _slopes(function: Callable[[Courses], Array], courses: Courses) -> Array:
+    """(m, n, 5): derivatives by the parameters that a covariance of :class:`Fits` is of.
+
+    ``function`` has m values for each course.
+    """
     small, small_w = 1e-4, 1e-4 * (courses.after - courses.before)
     moved = (
         (courses._replace(departed_s=courses.departed_s + small), small),
@@ -218,24 +226,18 @@ def _slope(function: Callable[[Courses], Array], courses: Courses) -> Array:
         (courses._replace(after=courses.after + small_w), small_w),
     )
     here = function(courses)
-    return np.column_stack([(function(other) - here) / by for other, by in moved])
+    return np.stack([(function(other) - here) / by for other, by in moved], axis=-1)
 
 
-def _band_s(passages: Sequence[Passage], courses: Courses, definitions: Definitions) -> Array:
+def bands_s(passages: Sequence[Passage], courses: Courses, definitions: Definitions) -> Array:
     """How far the settling moves because a band set by the noise was estimated from few values."""
+    found = np.zeros(len(passages))
+    for place, one in enumerate(passages):
+        if one.settle_band_w <= definitions.settle_sigmas * one.after.noise_w:
+            # A deviation by differences of n values is as uncertain as one by 2 / 3 n themselves.
+            freedom = max((one.after.independent - 1.0) / 1.5, 1.0)
+            found[place] = deviation_factor(round(freedom, 1)) / NORMAL_95
     band_w = _column(passages, lambda one: one.settle_band_w)
-    noise_w = _column(passages, lambda one: one.after.noise_w)
-    independent = _column(passages, lambda one: one.after.independent)
-    per_share_s = courses.length_s * (band_w / np.abs(courses.after - courses.before)) ** courses.q
-    # A deviation by differences of n values has a relative one of sqrt(3 / 4 n) itself.
-    moves_s = per_share_s * np.sqrt(0.75 / np.maximum(independent - 1.0, 1.0))
-    by_noise = band_w <= definitions.settle_sigmas * noise_w
-    found: Array = np.where(by_noise, moves_s, 0.0)
-    return found
-
-
-def _level_deviation_w(side: Level, trace: Trace) -> float:
-    """Uncertainty of a level; with less noise than resolution, rounding does not average away."""
-    rounding_w = rectangular(0.5 * trace.resolution_w)
-    alone = side.deviation_w < rounding_w
-    return math.hypot(side.standard_w, rounding_w if alone else 0.1 * rounding_w)
+    left = np.minimum(band_w / np.abs(courses.after - courses.before), 1.0)
+    moves_s: Array = found * courses.length_s * left**courses.q
+    return moves_s

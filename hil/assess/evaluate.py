@@ -17,6 +17,7 @@ from hil.assess.measure import measure_all
 from hil.assess.outcome import NO_RESPONSE, Bench, Measured
 from hil.assess.plausibility import plausible
 from hil.assess.services import services
+from hil.assess.step_groups import granularity_in
 from hil.assess.steps import broken_chains, cut
 from hil.assess.summary import attributes
 from hil.assess.trace import Trace, trace_of
@@ -70,7 +71,8 @@ def evaluate(
         piloted = bool(pilots_of(record, evse))
         chains.extend(chain(evse, measured, limits.definitions, has_meter, piloted))
         if asked is not None:
-            table.extend(services(record, evse, measured, bench, rating, asked, ruling))
+            grain = granularity_in(more)
+            table.extend(services(record, evse, measured, bench, rating, asked, ruling, grain))
         steps.extend(_step(one) for one in measured)
     verdicts = {f"{e['name']} of {e['target']}": Verdict(e["verdict"]) for e in entries}
     verdict, reason = of_run(verdicts, manifest.get("state", "open"), record.incomplete, blocked)

@@ -28,9 +28,11 @@ _LEAST_REFRESH_S = 1e-3
 """A shorter refresh time is no statement about a meter: a power takes a mains cycle to measure."""
 _LEAST_WIDTH_S = 1e-3
 """Least averaging window, so that nothing is divided by nothing; far below any poll period."""
+_CHANGES = 1_000
+"""Changes of a value from which the smallest step between readings is told."""
 _LEAST_RESOLUTION_W = 1e-9
 """Least resolution, for a meter that shows 0 W throughout."""
-SINGLE_PRECISION = 2.0**-24
+_SINGLE_PRECISION = 2.0**-24
 """Relative resolution of the 32-bit floats that many meters send."""
 
 
@@ -65,10 +67,8 @@ def habits_of(
     stated = {key: _duration(facts, key, where) for key in ("poll_s", "refresh_s", "averaging_s")}
     t, power_w = t[:LOOKED_AT], power_w[:LOOKED_AT]
     poll_s, odd = _poll(meter, stated["poll_s"], float(np.median(np.diff(t))))
-    change_w = np.abs(np.diff(power_w))
-    changed = np.flatnonzero(change_w)
-    least_w = max(float(np.abs(power_w).max()) * SINGLE_PRECISION, _LEAST_RESOLUTION_W)
-    resolution_w = max(float(change_w[changed].min()) if len(changed) else 0.0, least_w)
+    changed = np.flatnonzero(power_w[1:] != power_w[:-1])
+    resolution_w = max(resolution_of(power_w), _LEAST_RESOLUTION_W)
     seen_s, count = _change_interval_s(t[changed + 1])
     told = count >= _LEAST_INTERVALS
     # Of the time in which there were samples: a long gap makes no meter less lively.
@@ -92,6 +92,30 @@ def habits_of(
         width_standard_s,
     )
     return habits, [*odd, *odd_refresh, *odd_width]
+
+
+def resolution_of(value: Array) -> float:
+    """Smallest step between readings: of which all their changes are whole multiples.
+
+    To single precision, which is the least it can be. The smallest change alone would not do: of a
+    meter without noise it is a part of the step that the power made. By Euclid's algorithm.
+    """
+    value = value[:LOOKED_AT]
+    value = value[np.isfinite(value)]
+    least = _SINGLE_PRECISION * float(np.abs(value).max(initial=0.0))
+    change = np.abs(np.diff(value))
+    change = change[change > least]
+    if not len(change):
+        return least
+    smallest = float(change.min())
+    change = change[:_CHANGES]
+    while smallest > 4.0 * least:
+        left = change - smallest * np.round(change / smallest)
+        left = np.abs(left[np.abs(left) > 4.0 * least])
+        if not len(left):
+            break
+        smallest = float(left.min())
+    return max(smallest, least)
 
 
 def _duration(facts: Mapping[str, Any], key: str, where: str) -> float | None:

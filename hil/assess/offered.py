@@ -112,5 +112,5 @@ def current_points(
                 offered,
                 at.current_a,
                 at.current_standard_a,
-                float("inf"),
+                at.current_freedom,
             )

@@ -30,8 +30,9 @@ NO_ANSWER, INTERRUPTED, NOT_MEASURED = "no_answer", "interrupted", "not_measured
 NOT_RESOLVED = "not_resolved"
 """The power changed by less than noise and band leave to be told, and so did the setpoint."""
 
-_ANSWER = Term("stamp of the answer", rectangular(0.5 * 1e-3), rectangular=True)
-"""An answer may be stamped late by one turn of a busy event loop, 1 ms; bench convention."""
+_ANSWER = Term("stamp of the answer", rectangular(1e-3), rectangular=True)
+"""An answer may be stamped late by one turn of a busy event loop, 1 ms; bench convention. Never
+early, and how late is not corrected: so the limit, not half of it, is the half width."""
 _EDGE = Term("stamp of the pilot edge", rectangular(0.5 * 5e-3), rectangular=True)
 """A pilot edge may be: by one line at 115200 baud and one pilot period of 1 ms, 5 ms in all."""
 _CYCLE = Term("mains cycle", rectangular(0.5 * 0.02), rectangular=True)
@@ -158,9 +159,14 @@ def _even(name: str, standard: float) -> Term:
 
 
 def _meter_terms(trace: Trace, ramp_s: float) -> tuple[Term, ...]:
-    """What every instant read from a meter is uncertain by, alike for all of a run."""
+    """What every instant read from a meter is uncertain by, alike for all of a run.
+
+    Where in its bracket a refresh lies is partly alike for all of them, partly different from one
+    to the next; the latter is among the noise of the response.
+    """
+    alike = rectangular(0.5 * trace.bracket_s) ** 2 - trace.jitter_s**2
     return (
-        _even("meter sampling and refresh", rectangular(0.5 * trace.bracket_s)),
+        _even("meter sampling and refresh", math.sqrt(max(alike, 0.0))),
         _even("averaging of the meter", trace.averaging_standard_of(ramp_s)),
         _even("meter round trip", rectangular(0.5 * trace.round_trip_s)),
     )
@@ -179,7 +185,8 @@ def with_times(
     ramp_s = timing.settled_s - timing.departed_s if timing.settled_s is not None else 0.0
     span_s = timing.departed_s + ramp_s - step.sent_s
     clock = Term("clock", rectangular(_CLOCK_RATE * span_s), shared=True, rectangular=True)
-    terms = (*_meter_terms(trace, ramp_s), _CYCLE, clock, shape)
+    others = (*_meter_terms(trace, ramp_s), _CYCLE, clock)
+    terms = (*others, shape)
     ev_dead = ramp = total = None
     if known.pilot_s is not None:
         ev_dead = Estimate(timing.departed_s - known.pilot_s, (*terms, _EDGE))
@@ -187,8 +194,8 @@ def with_times(
         shape_of_ramp = Term("noise and shape of the response", timing.ramp_standard_s, kind="A")
         window = _even("averaging of the meter", trace.averaging_standard_of(ramp_s))
         ramp = Estimate(ramp_s, (_CYCLES, window, clock, shape_of_ramp))
-        of_both = Term("settling", timing.ramp_standard_s, kind="A")
-        total = Estimate(timing.settled_s - step.sent_s, (*terms, of_both))
+        of_settled = shape._replace(standard=timing.settled_standard_s)
+        total = Estimate(timing.settled_s - step.sent_s, (*others, of_settled))
     rise, settling = _within_ramp(timing, ramp)
     return known._replace(
         outcome=outcome,
@@ -206,13 +213,15 @@ def with_times(
 
 
 def _within_ramp(timing: Timing, ramp: Estimate | None) -> tuple[Estimate | None, Estimate | None]:
-    """Rise time and settling; parts of a ramp are as uncertain as the whole, at most."""
+    """Rise time and settling; the latter is as uncertain as the whole ramp, at most."""
     if ramp is None or timing.high_s is None or timing.settled_s is None:
         return None, None
     settling = Estimate(timing.settled_s - timing.high_s, ramp.terms)
     if timing.low_s is None:
         return None, settling
-    return Estimate(timing.high_s - timing.low_s, ramp.terms), settling
+    *others, shape = ramp.terms
+    shape = shape._replace(standard=timing.rise_standard_s)
+    return Estimate(timing.high_s - timing.low_s, (*others, shape)), settling
 
 
 def with_tracking(known: Measured, bench: Bench) -> Measured:

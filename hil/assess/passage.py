@@ -28,6 +28,9 @@ Array = NDArray[np.float64]
 
 _BLOCKS = 20
 """Most blocks of a window: 19 degrees of freedom bring Student's t within 7 % of the normal."""
+_LEAST_BLOCKS = 6
+"""Fewer say less of slow noise than their own scatter hides: one of two is nearly nothing by chance
+once in ten, and Student's t makes six times too much of the others."""
 _ENOUGH_FOR_NOISE = 10
 """With fewer values before a step, the noise after it counts as well."""
 _ENOUGH_FOR_THIRDS = 20
@@ -41,7 +44,8 @@ class Level(NamedTuple):
 
     mean_w: float
     standard_w: float
-    """Standard uncertainty of the mean, from the means of blocks, so that noise may be slow."""
+    """Standard uncertainty of the mean: by the deviation of the values, and by that of the means of
+    blocks, so that noise may be slow; the larger of the two."""
     deviation_w: float
     """Standard deviation of the meter's values."""
     drift_w: float
@@ -111,9 +115,35 @@ class Passage(NamedTuple):
         return (self.after.number - 1) * trace.cadence_s + trace.averaging_s
 
     def noise_w(self, trace: Trace) -> float:
-        """Deviation of a value on the way: that of both levels, and the meter's resolution."""
-        square = (self.before.deviation_w**2 + self.after.deviation_w**2) / 2.0
-        return math.sqrt(square + rectangular(0.5 * trace.resolution_w) ** 2)
+        """Deviation of a value on the way: that of both levels, and the meter's resolution.
+
+        Each level counts for its degrees of freedom: two values hardly know of any noise.
+        """
+        of_before = max(self.before.independent - 1.0, 0.5)
+        of_after = max(self.after.independent - 1.0, 0.5)
+        square = of_before * self.before.deviation_w**2 + of_after * self.after.deviation_w**2
+        mean_square = square / (of_before + of_after)
+        return math.sqrt(mean_square + rectangular(0.5 * trace.resolution_w) ** 2)
+
+    @property
+    def noise_freedom(self) -> float:
+        """Degrees of freedom of :meth:`noise_w`."""
+        return max(self.before.independent + self.after.independent - 2.0, 1.0)
+
+    def level_deviations_w(self, trace: Trace) -> tuple[float, float]:
+        """Uncertainty of each level; with less noise than resolution, rounding does not average.
+
+        Noise that few of its own values happened not to show is taken from the other level.
+        """
+        rounding_w, noise_w = rectangular(0.5 * trace.resolution_w), self.noise_w(trace)
+
+        def deviation_w(side: Level) -> float:
+            if side.deviation_w < rounding_w:
+                return math.hypot(side.standard_w, rounding_w)
+            standard_w = max(side.standard_w, noise_w / math.sqrt(side.independent))
+            return math.hypot(standard_w, 0.1 * rounding_w)
+
+        return deviation_w(self.before), deviation_w(self.after)
 
     def calm_w(self, trace: Trace) -> float:
         """Deviation of a value by noise alone: blind to what moves slower than the meter."""
@@ -134,6 +164,9 @@ class Timing(NamedTuple):
     settled_s: float | None = None
     ramp_standard_s: float = 0.0
     """Of settled - departed."""
+    settled_standard_s: float = 0.0
+    rise_standard_s: float = 0.0
+    """Of high - low."""
 
 
 def levels(values: Values, averaging_s: float, start_s: Array, end_s: Array) -> list[Level | None]:
@@ -165,23 +198,38 @@ def _statistics(power_w: Array, apart: int, blocks: int) -> Iterator[Level]:
     """The level of each row; values ``apart`` from each other have windows of their own."""
     number = power_w.shape[1]
     half = number // 2
-    edges = np.linspace(0, number, blocks + 1).astype(np.intp)
-    means_w = np.add.reduceat(power_w, edges[:-1], axis=1) / np.diff(edges)
+    independent = max(number / apart, 1.0)
+    # Values that share windows lie closer together: their mean takes more of their scatter.
+    deviation_w = power_w.std(axis=1, ddof=apart)
+    standard_w = deviation_w / math.sqrt(independent)
+    freedom = np.full(len(power_w), max(independent - 1.0, 1.0))
+    if blocks >= _LEAST_BLOCKS:
+        by_blocks_w = _by_blocks_w(power_w, blocks)
+        freedom[by_blocks_w > standard_w] = blocks - 1.0
+        standard_w = np.maximum(standard_w, by_blocks_w)
     differences_w = np.abs(power_w[:, apart:] - power_w[:, :-apart]) / math.sqrt(2.0)
     noise_w = np.sqrt(np.mean(differences_w**2, axis=1))
     calm_w = np.minimum(noise_w, _MEDIAN_ALLOWS * np.median(differences_w, axis=1))
     columns = (
         power_w.mean(axis=1),
-        means_w.std(axis=1, ddof=1) / math.sqrt(blocks),
-        power_w.std(axis=1, ddof=1),
+        standard_w,
+        deviation_w,
         power_w[:, half:].mean(axis=1) - power_w[:, :half].mean(axis=1),
         noise_w,
         calm_w,
         np.minimum(calm_w, _rough_w(power_w, apart)),
+        freedom,
     )
-    counted = (number, max(number / apart, 1.0), blocks - 1.0)
-    for told in zip(*(column.tolist() for column in columns), strict=True):
-        yield Level(*(*told, *counted))
+    for *told, known in zip(*(column.tolist() for column in columns), strict=True):
+        yield Level(*(*told, number, independent, known))
+
+
+def _by_blocks_w(power_w: Array, blocks: int) -> Array:
+    """Standard uncertainty of the mean of each row, from the means of so many blocks."""
+    edges = np.linspace(0, power_w.shape[1], blocks + 1).astype(np.intp)
+    means_w = np.add.reduceat(power_w, edges[:-1], axis=1) / np.diff(edges)
+    standard_w: Array = means_w.std(axis=1, ddof=1) / math.sqrt(blocks)
+    return standard_w
 
 
 def _rough_w(power_w: Array, apart: int) -> Array | float:

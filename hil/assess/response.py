@@ -65,5 +65,6 @@ def _relapsed(trace: Trace, passage: Passage, timing: Timing, relapse_s: float) 
     settled_s, standard_s = settled
     return timing._replace(
         settled_s=max(settled_s, relapse_s),
+        settled_standard_s=standard_s,
         ramp_standard_s=math.hypot(standard_s, timing.departed_standard_s),
     )

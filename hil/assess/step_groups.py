@@ -8,8 +8,8 @@ response. A step that should have told something and did not keeps the others fr
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,17 @@ class Granularity(NamedTuple):
     """Per phase, A."""
     expanded_a: float
     """Its U, A."""
+    finer: bool = False
+    """Whether the charger may have finer steps than the staircase, or the noise, let be seen."""
+
+
+def granularity_in(entries: Sequence[Mapping[str, Any]]) -> Granularity | None:
+    """The granularity among the attributes of an EVSE; ``None`` if no staircase told one."""
+    for entry in entries:
+        if entry["name"] == "granularity" and entry["value"] is not None:
+            finer = entry.get("limited_by") != "equipment"
+            return Granularity(entry["value"], entry["expanded_uncertainty"], finer)
+    return None
 
 
 class Evidence(NamedTuple):

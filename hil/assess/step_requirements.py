@@ -268,16 +268,20 @@ def step_count_told(group: Group) -> Told:
     if grain is None or grain.step_a <= 0.0:
         return untold("the charger's own step is not known: play the scenario staircase")
     ends = [
-        (one.step.setpoint, one.step.previous) for one in group.steps if one.outcome == FOLLOWED
+        (one.step.setpoint, one.step.previous)
+        for one in group.steps
+        if one.outcome == FOLLOWED or one.accuracy is not None
     ]
     amperes = [rating.amperes(one) for pair in ends for one in pair if one is not None]
     if not amperes:
         return untold(why_nothing(group))
     count = (max(amperes) - min(amperes)) / grain.step_a
-    expanded = count * grain.expanded_a / grain.step_a
+    expanded = 0.0 if grain.finer else count * grain.expanded_a / grain.step_a
     if expanded < 0.5:
         # So many whole steps fit for sure.
         count, expanded = float(math.floor(count + max(expanded, 1e-6))), 0.0
     terms = (Term("granularity", expanded / NORMAL_95, shared=True),)
     words = f"{min(amperes):g} A to {max(amperes):g} A in steps of {grain.step_a:.3g} A"
-    return Told(Estimate(count, terms), words)
+    told = Told(Estimate(count, terms), words + (" or finer" if grain.finer else ""))
+    seen = (Verdict.INCONCLUSIVE, "the charger may have finer steps than could be seen")
+    return told._replace(unless=seen) if grain.finer else told

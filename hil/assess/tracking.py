@@ -12,13 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hil.assess.devices import Rating
-from hil.assess.habits import SINGLE_PRECISION
+from hil.assess.habits import resolution_of
 from hil.assess.passage import Level
 from hil.assess.reference import MeterError, Reference
 from hil.assess.trace import Trace
@@ -48,6 +48,8 @@ class Supply(NamedTuple):
 
     voltage: tuple[Series, ...]
     current: tuple[Series, ...]
+    current_resolution_a: float = 0.0
+    """Smallest step between two readings of a current, in all of the record."""
 
 
 class Conditions(NamedTuple):
@@ -56,13 +58,15 @@ class Conditions(NamedTuple):
     voltage_v: float
     """Mean over the phases that carry current, line to neutral."""
     voltage_standard_v: float
+    voltage_freedom: float
     phases: int
     """How many carry current."""
     current_a: float | None
     """Mean over them; ``None`` if it was not measured, or no phase carries current."""
     current_standard_a: float
+    current_freedom: float
     current_resolution_a: float
-    """Smallest step between two readings of a current in the window."""
+    """Smallest step between two readings of a current."""
     voltage_measured: bool
     phases_measured: bool
 
@@ -77,9 +81,11 @@ def supply_of(record: Record, meter: str, reference: Reference) -> Supply:
         series = (record.series(meter, quantity, line) for line in LINES)
         return tuple(_finite(one, error.corrected(one.value)) for one in series)
 
+    current = corrected(Quantity.CURRENT, reference.current)
     return Supply(
         corrected(Quantity.VOLTAGE, reference.voltage),
-        corrected(Quantity.CURRENT, reference.current),
+        current,
+        max((resolution_of(series.value) for series in current), default=0.0),
     )
 
 
@@ -97,14 +103,14 @@ class _Means(NamedTuple):
     mean: Array
     standard: Array
     """Standard uncertainty of the mean."""
-    resolution: Array
-    """Smallest step between two readings."""
+    freedom: Array
+    """Degrees of freedom of that."""
 
 
 def conditions(supply: Supply, rating: Rating, start_s: Array, end_s: Array) -> list[Conditions]:
     """Voltage, current and number of the phases that carry current, over windows (n,)."""
-    voltages = [_means(series, start_s, end_s, False) for series in supply.voltage]
-    currents = [_means(series, start_s, end_s, True) for series in supply.current]
+    voltages = [_means(series, start_s, end_s) for series in supply.voltage]
+    currents = [_means(series, start_s, end_s) for series in supply.current]
     size_a = np.abs([line.mean for line in currents])
     largest_a = np.fmax.reduce(size_a, axis=0, initial=0.0)
     carries = size_a > np.maximum(_LEAST_CURRENT_A, _LEAST_SHARE * largest_a)
@@ -115,6 +121,7 @@ def conditions(supply: Supply, rating: Rating, start_s: Array, end_s: Array) -> 
             [_taken(voltages[line], places) for line in active or range(rating.phases)],
             [_taken(currents[line], places) for line in active],
             rating,
+            supply.current_resolution_a,
         )
         for place, one in zip(places.tolist(), columns, strict=True):
             found[place] = one
@@ -126,51 +133,59 @@ def _taken(means: _Means, places: Indices) -> _Means:
 
 
 def _over(
-    voltages: Sequence[_Means], currents: Sequence[_Means], rating: Rating
+    voltages: Sequence[_Means],
+    currents: Sequence[_Means],
+    rating: Rating,
+    current_resolution_a: float,
 ) -> Iterator[Conditions]:
     """The supply in windows in which the same phases carry current, if any does."""
-    mean_v = np.mean([one.mean for one in voltages], axis=0)
-    told = np.isfinite(mean_v)
-    number = len(mean_v)
-    volts = (np.where(told, mean_v, rating.voltage_v), np.where(told, _root_mean(voltages), 0.0))
-    if currents:
-        amperes = (
-            np.mean([one.mean for one in currents], axis=0).tolist(),
-            _root_mean(currents).tolist(),
-            np.max([one.resolution for one in currents], axis=0).tolist(),
-        )
-    else:
-        amperes = ([None] * number, [0.0] * number, [0.0] * number)
+    volts = _of_lines(voltages)
+    told = np.isfinite(volts.mean)
+    number, phases, measured = len(told), len(voltages), bool(currents)
+    volts = _Means(
+        np.where(told, volts.mean, rating.voltage_v),
+        np.where(told, volts.standard, 0.0),
+        np.where(told, volts.freedom, np.inf),
+    )
+    unknown: tuple[list[Any], ...] = ([None] * number, [0.0] * number, [math.inf] * number)
+    amperes = [column.tolist() for column in _of_lines(currents)] if measured else unknown
     columns = (*(column.tolist() for column in volts), *amperes, told.tolist())
-    phases, measured = len(voltages), bool(currents)
-    for volt, volt_u, ampere, ampere_u, ampere_step, known in zip(*columns, strict=True):
-        yield Conditions(volt, volt_u, phases, ampere, ampere_u, ampere_step, known, measured)
+    for volt, volt_u, volt_nu, ampere, ampere_u, ampere_nu, known in zip(*columns, strict=True):
+        yield Conditions(
+            volt,
+            volt_u,
+            volt_nu,
+            phases,
+            ampere,
+            ampere_u,
+            ampere_nu,
+            current_resolution_a,
+            known,
+            measured,
+        )
 
 
-def _means(series: Series, start_s: Array, end_s: Array, resolved: bool) -> _Means:
-    """Of a series over windows; its resolution only if that is asked for."""
+def _means(series: Series, start_s: Array, end_s: Array) -> _Means:
+    """Of a series over windows."""
     number = len(start_s)
-    found = _Means(np.full(number, math.nan), np.zeros(number), np.zeros(number))
+    found = _Means(np.full(number, math.nan), np.zeros(number), np.full(number, math.inf))
     first, last = np.searchsorted(series.t, start_s), np.searchsorted(series.t, end_s)
     for places, length in same_length(first, last):
         readings = rows(series.value, first[places], length)
-        change = np.abs(readings[:, 1:] - readings[:, :-1])
         # A value that is repeated is no new one.
-        news = 1 + np.count_nonzero(change, axis=1)
+        news = np.count_nonzero(readings[:, 1:] != readings[:, :-1], axis=1)
+        freedom = np.maximum(news, 1)
         found.mean[places] = readings.mean(axis=1)
-        found.standard[places] = readings.std(axis=1) / np.sqrt(news)
-        if resolved:
-            change[change == 0.0] = np.inf
-            least = change.min(axis=1, initial=np.inf)
-            finest = SINGLE_PRECISION * np.abs(readings).max(axis=1)
-            found.resolution[places] = np.maximum(np.where(news > 1, least, 0.0), finest)
+        found.standard[places] = readings.std(axis=1) / np.sqrt(freedom)
+        found.freedom[places] = freedom
     return found
 
 
-def _root_mean(means: Sequence[_Means]) -> Array:
-    """Standard uncertainty of the mean of independent means."""
-    summed: Array = np.sqrt(np.sum([one.standard**2 for one in means], axis=0)) / len(means)
-    return summed
+def _of_lines(means: Sequence[_Means]) -> _Means:
+    """Means over phases whose noise is independent; not a number where one of them is not."""
+    mean, standard, freedom = (np.array(column) for column in zip(*means, strict=True))
+    combined = np.sqrt(np.sum(standard**2, axis=0)) / len(means)
+    return _Means(np.mean(mean, axis=0), combined, np.sum(freedom, axis=0))
 
 
 def requested_w(setpoint: Setpoint, at: Conditions) -> float:
@@ -201,7 +216,12 @@ def accuracy_w(setpoint: Setpoint, after: Level, at: Conditions, trace: Trace) -
             *errors,
             Term("noise of the power", after.standard_w, freedom=after.freedom, kind="A"),
             Term("drift of the power", rectangular(drift_w), rectangular=True, kind="A"),
-            Term("noise of the voltage", by_voltage_w if setpoint.unit == "A" else 0.0, kind="A"),
+            Term(
+                "noise of the voltage",
+                by_voltage_w if setpoint.unit == "A" else 0.0,
+                freedom=at.voltage_freedom,
+                kind="A",
+            ),
             _resolution_term(rectangular(0.5 * trace.resolution_w)),
         ),
     )
@@ -218,7 +238,7 @@ def accuracy_a(setpoint: Setpoint, at: Conditions, trace: Trace) -> Estimate | N
         return None
     terms = (
         trace.reference.current.term(at.current_a, "current"),
-        Term("noise of the current", at.current_standard_a, kind="A"),
+        Term("noise of the current", at.current_standard_a, freedom=at.current_freedom, kind="A"),
         _resolution_term(rectangular(0.5 * at.current_resolution_a)),
     )
     return Estimate(at.current_a - setpoint.value, terms)
@@ -226,7 +246,10 @@ def accuracy_a(setpoint: Setpoint, at: Conditions, trace: Trace) -> Estimate | N
 
 def precision_w(after: Level, trace: Trace) -> Estimate:
     """Deviation of the meter's values within one step, W."""
-    return _deviation(after.deviation_w, _freedom(after, trace), trace.resolution_w)
+    deviation_w = after.deviation_w
+    spread_w = deviation_factor(_freedom(after, trace)) * deviation_w
+    of_values = Term("number of samples", spread_w / NORMAL_95, kind="A")
+    return Estimate(deviation_w, (of_values, *_terms_of_deviation(deviation_w, trace)))
 
 
 def repeatability(
@@ -237,9 +260,10 @@ def repeatability(
     s_w^2 is the mean variance within the steps; s_b^2 = max(0, variance of the step means about
     the mean of their setpoint - mean square uncertainty of a step mean), the latter from block
     means, as neighbouring values are not independent. Only setpoints held at least twice say
-    anything of s_b. Its uncertainty is what the total would grow by if the scatter of the step
-    means were as large as its degrees of freedom allow; that of s_w likewise. Without a setpoint
-    that was repeated, s_b is not known: the figure is s_w alone, and the last item ``None``.
+    anything of s_b. Uncertain is each by what the total would grow by if the variance of the
+    values, or the scatter of the step means, were as large as its degrees of freedom allow. Without
+    a setpoint that was repeated, s_b is not known: the figure is s_w alone, and the last item
+    ``None``.
     """
     levels = [after for _, after in steps]
     freedom = np.array([_freedom(after, trace) for after in levels])
@@ -248,13 +272,17 @@ def repeatability(
     by_noise = float(np.mean([after.standard_w**2 for after in levels]))
     between = max(scatter - by_noise, 0.0)
     total_w = math.sqrt(within + between)
-    estimate = _deviation(total_w, float(freedom.sum()), trace.resolution_w)
-    growth_w = 0.0
+    most = within * (1.0 + deviation_factor(float(freedom.sum()))) ** 2
+    of_values_w = math.sqrt(most + between) - total_w
+    of_repeats_w = 0.0
     if between_freedom:
         most = scatter * (1.0 + deviation_factor(between_freedom)) ** 2
-        growth_w = math.sqrt(within + max(most - by_noise, 0.0)) - total_w
-    repeats = Term("number of repeats", growth_w / NORMAL_95, kind="A")
-    terms = (*estimate.terms, repeats)
+        of_repeats_w = math.sqrt(within + max(most - by_noise, 0.0)) - total_w
+    terms = (
+        Term("number of samples", of_values_w / NORMAL_95, kind="A"),
+        Term("number of repeats", of_repeats_w / NORMAL_95, kind="A"),
+        *_terms_of_deviation(total_w, trace),
+    )
     between_w = math.sqrt(between) if between_freedom else None
     return Estimate(total_w, terms), math.sqrt(within), between_w
 
@@ -275,16 +303,9 @@ def _freedom(after: Level, trace: Trace) -> float:
     return max((after.number - 1) / max(trace.averaging_s / trace.cadence_s, 1.0), 1.0)
 
 
-def _deviation(deviation_w: float, freedom: float, resolution_w: float) -> Estimate:
-    """A standard deviation with its uncertainty from the number of values, and from rounding."""
-    rounding_w = rectangular(0.5 * resolution_w)
+def _terms_of_deviation(deviation_w: float, trace: Trace) -> tuple[Term, Term]:
+    """What the meter makes of a deviation: its error of gain, and rounding as far as that shows."""
+    gain = trace.reference.power._replace(floor=0.0).term(deviation_w, "power")
+    rounding_w = rectangular(0.5 * trace.resolution_w)
     seen = rounding_w / max(2.0 * deviation_w, rounding_w)
-    return Estimate(
-        deviation_w,
-        (
-            Term(
-                "number of samples", deviation_factor(freedom) * deviation_w / NORMAL_95, kind="A"
-            ),
-            _resolution_term(rounding_w * seen),
-        ),
-    )
+    return gain, _resolution_term(rounding_w * seen)

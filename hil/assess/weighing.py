@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hil.assess.curves import bands_s
 from hil.assess.passage import Passage, Timing
 from hil.assess.shape import LAG_Q, RAMP_Q, Array, Courses, passes
 from hil.assess.sketch import FEW_ROWS, LEAST_MARGIN, MOST_ROWS, Guess, Sketch
@@ -42,15 +43,20 @@ def by_weighing(
     places = [n for n, sketch in enumerate(sketches) if sketch.on_the_way < FEW_ROWS]
     if not places:
         return None
-    found = [_weighed(trace, passages[n], sketches[n], definitions) for n in places]
-    courses = Courses(*np.array([course for _, course in found]).T)
-    return Guess(places, [timing for timing, _ in found], courses, _WEIGHED_MISSES)
+    some = [passages[n] for n in places]
+    weighed = [
+        _weighed(trace, one, sketches[n], definitions) for n, one in zip(places, some, strict=True)
+    ]
+    levels_w = [(one.before.mean_w, one.after.mean_w) for one in some]
+    likeliest = np.array([one.likeliest for one in weighed])
+    courses = Courses(*np.column_stack((likeliest, levels_w)).T)
+    of_bands_s = bands_s(some, courses, definitions).tolist()
+    timings = [_timing(one, band_s, trace) for one, band_s in zip(weighed, of_bands_s, strict=True)]
+    return Guess(places, timings, courses, _WEIGHED_MISSES)
 
 
-def _weighed(
-    trace: Trace, passage: Passage, sketch: Sketch, definitions: Definitions
-) -> tuple[Timing, tuple[float, ...]]:
-    """Instants of a response, and the parameters of its likeliest course."""
+def _weighed(trace: Trace, passage: Passage, sketch: Sketch, definitions: Definitions) -> Weighed:
+    """A response of few values."""
     values, progress, margin = passage.values, passage.progress(), sketch.margin
     first, last = sketch.low, sketch.high
     while first > 0 and progress[first] > margin:
@@ -64,26 +70,36 @@ def _weighed(
     end = int(np.searchsorted(values.t, passage.ends_s)) - 1
     shown = _shown(trace, passage, first, min(2 * last - first + 2, end) + 1)
     settled = 1.0 - passage.settle_band_w / abs(passage.change_w)
-    weighed = weigh(
+    return weigh(
         shown,
         (earliest_s, float(values.t[latest])),
         (definitions.ramp_low, definitions.ramp_high, settled),
-        rectangular(0.5 * trace.bracket_s),
+        trace.jitter_s,
     )
-    departed_s, low_s, high_s, settled_s = map(float, weighed.instants_s)
+
+
+def _timing(weighed: Weighed, band_s: float, trace: Trace) -> Timing:
+    """Instants of a response; ``band_s`` is what the band itself leaves open of the settling."""
+    departed_s, low_s, high_s, settled_s = weighed.instants_s.tolist()
     spread = weighed.covariance
-    ramp = float(spread[0, 0] + spread[3, 3] - 2.0 * spread[0, 3])
+
+    def standard_s(first: int, last: int, other_s: float) -> float:
+        """Of the time between two of the instants."""
+        square = spread[first, first] + spread[last, last] - 2.0 * spread[first, last]
+        return math.hypot(math.sqrt(max(float(square), 0.0)), other_s)
+
     # So few values tell the length of a response no better than where in a bracket one edge lies.
     least_s = rectangular(0.5 * trace.bracket_s)
-    timing = Timing(
+    return Timing(
         departed_s=departed_s,
         departed_standard_s=math.sqrt(float(spread[0, 0])),
         low_s=low_s,
         high_s=high_s,
         settled_s=settled_s,
-        ramp_standard_s=max(math.sqrt(max(ramp, 0.0)), least_s),
+        ramp_standard_s=max(standard_s(0, 3, band_s), least_s),
+        settled_standard_s=math.hypot(math.sqrt(float(spread[3, 3])), band_s),
+        rise_standard_s=standard_s(1, 2, 0.0),
     )
-    return timing, (*weighed.likeliest, passage.before.mean_w, passage.after.mean_w)
 
 
 def _shown(trace: Trace, passage: Passage, first: int, last: int) -> Shown:
@@ -92,23 +108,31 @@ def _shown(trace: Trace, passage: Passage, first: int, last: int) -> Shown:
     starts = np.arange(first, last - size + 1, size)
     end_s = passage.values.t[starts + size - 1]
     overlap = max(trace.averaging_s / trace.cadence_s, 1.0)
-    noise = passage.noise_w(trace) * math.sqrt(overlap / size) / abs(passage.change_w)
+    step_w = abs(passage.change_w)
+    noise = passage.noise_w(trace) * math.sqrt(overlap / size) / step_w
+    before_w, after_w = passage.level_deviations_w(trace)
     return Shown(
         end_s,
         end_s - passage.values.t[starts] + trace.averaging_s,
         passage.progress()[starts[:, None] + np.arange(size)].mean(axis=1),
         np.full(len(starts), noise),
+        (before_w / step_w, after_w / step_w),
+        passage.noise_freedom,
     )
 
 
 class Shown(NamedTuple):
-    """What the meter said of one response: means over windows, as shares of its way, (m,)."""
+    """What the meter said of one response: means over windows (m,); values as shares of its way."""
 
     end_s: Array
     width_s: Array
     share: Array
     deviation: Array
     """Standard deviation of each share."""
+    levels: tuple[float, float]
+    """Standard uncertainties of the levels before and after."""
+    freedom: float
+    """Degrees of freedom of the deviation."""
 
 
 class Weighed(NamedTuple):
@@ -181,7 +205,12 @@ def _since(shown: Shown, starts_s: Array, jitter_s: float) -> Array:
 
 
 def _likelihood(shown: Shown, since_s: Array, lengths_s: Array, q: float) -> Array:
-    """Logarithm of how likely the values are, for every start (rows) and length (columns)."""
+    """Logarithm of how likely the values are, for every start (rows) and length (columns).
+
+    Whatever the levels and the noise may be within what is known of them is averaged over: the
+    levels, normal, by the inverse of the covariance that they make (Woodbury); the deviation of the
+    noise, known with some degrees of freedom, makes it Student's distribution.
+    """
     length_s = lengths_s[:, None]
     if q == RAMP_Q:
         moving_s = np.minimum(since_s, length_s)
@@ -190,6 +219,30 @@ def _likelihood(shown: Shown, since_s: Array, lengths_s: Array, q: float) -> Arr
         passed_s = since_s + length_s * np.expm1(-since_s / length_s)
     early, late = (passed_s[0::2] - passed_s[1::2]) / shown.width_s
     square = shown.deviation**2 + _TOLERANCE**2 + (0.5 * (late - early)) ** 2
-    away = shown.share - 0.5 * (early + late)
-    summed: Array = -0.5 * (away**2 / square + np.log(square)).sum(axis=2)
+    missed, determinant = _missed(shown, 0.5 * (early + late), 1.0 / square)
+    likely = -0.5 * (shown.freedom + len(shown.share)) * np.log1p(missed / shown.freedom)
+    summed: Array = likely - 0.5 * (np.log(square).sum(axis=2) + np.log(determinant))
     return summed
+
+
+def _missed(shown: Shown, model: Array, weight: Array) -> tuple[Array, Array]:
+    """Weighted squares by which models (..., m) miss the values, less what the levels leave open.
+
+    Beside them the determinant by which the levels widen the distribution.
+    """
+    value, one = shown.share, np.ones(len(shown.share))
+    # Sums over the values: w stands for the weights, v for the values and s for the models.
+    w, wv, wvv = np.moveaxis(weight @ np.column_stack((one, value, value**2)), -1, 0)
+    weighted = weight * model
+    ws, wsv = np.moveaxis(weighted @ np.column_stack((one, value)), -1, 0)
+    wss = np.einsum("ijk,ijk->ij", weighted, model)
+    before, after = shown.levels
+    pull_before = before * (wv - ws - wsv + wss)
+    pull_after = after * (wsv - wss)
+    own_before = 1.0 + before**2 * (w - 2.0 * ws + wss)
+    own_after = 1.0 + after**2 * wss
+    both = before * after * (ws - wss)
+    determinant = own_before * own_after - both**2
+    taken = own_after * pull_before**2 - 2.0 * both * pull_before * pull_after
+    taken += own_before * pull_after**2
+    return np.maximum(wvv - 2.0 * wsv + wss - taken / determinant, 0.0), determinant

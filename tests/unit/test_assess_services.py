@@ -378,6 +378,7 @@ def test_only_a_hold_that_was_long_enough_shows_endurance() -> None:
         (Granularity(0.5, 0.01), "PASS", "PASS", 20.0),
         (Granularity(1.43, 0.5), "INCONCLUSIVE", "FAIL", 10 / 1.43),
         (Granularity(1.43, 0.0), "FAIL", "FAIL", 6.0),
+        (Granularity(1.0, 1.0, finer=True), "PASS", "INCONCLUSIVE", 10.0),
         (None, "NOT_APPLICABLE", "NOT_APPLICABLE", None),
     ],
 )
@@ -388,13 +389,26 @@ def test_steps_are_counted_from_the_measured_granularity(
     count: float | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(evaluation, "services", lambda *given: services(*given, grain))
+    monkeypatch.setattr(evaluation, "services", lambda *given: services(*given[:-1], grain))
     rows = table(make(UP_AND_DOWN).record)
     one = row(rows, DYNAMIC, "steps in one direction")
     two = row(rows, "Nordic FCR-N", "steps in both directions together")
     assert (one["verdict"], two["verdict"]) == (seven, fourteen)
     assert one["measured"] == (None if count is None else pytest.approx(count))
     assert grain is not None or "staircase" in one["reason"]
+
+
+def test_a_staircase_in_the_record_tells_the_granularity() -> None:
+    """Of a charger that rounds down to 2 A: five of its steps from 6 A to 16 A."""
+    stairs = [Hold(2.0 * math.floor(a / 2.0), 25) for a in np.arange(6.0, 16.5, 0.5)]
+    asked = [*np.arange(6.0, 16.5, 0.5)]
+    made = make([*stairs, Hold(6, 30), Hold(16, 30), Hold(6, 30)])
+    sent = [e for e in made.record.events if e.kind is EventKind.SETPOINT_SENT]
+    for event, value in zip(sent, asked, strict=False):
+        event.data["value"] = float(value)  # type: ignore[index]
+    one = row(table(made.record), DYNAMIC, "steps in one direction")
+    assert one["measured"] == pytest.approx(5.0, abs=0.6)
+    assert one["verdict"] == "FAIL"
 
 
 @pytest.mark.parametrize(("share", "verdict"), [(0.1, "PASS"), (0.3, "FAIL")])
