@@ -98,7 +98,8 @@ def resolution_of(value: Array) -> float:
     """Smallest step between readings: of which all their changes are whole multiples.
 
     To single precision, which is the least it can be. The smallest change alone would not do: of a
-    meter without noise it is a part of the step that the power made. By Euclid's algorithm.
+    meter without noise it is a part of the step that the power made. By Euclid's algorithm, with
+    the divisor told anew from its largest multiple, so that rounding does not grow.
     """
     value = value[:LOOKED_AT]
     value = value[np.isfinite(value)]
@@ -107,15 +108,24 @@ def resolution_of(value: Array) -> float:
     change = change[change > least]
     if not len(change):
         return least
-    smallest = float(change.min())
+    smallest, tolerance = float(change.min()), 4.0 * least
     change = change[:_CHANGES]
-    while smallest > 4.0 * least:
-        left = change - smallest * np.round(change / smallest)
-        left = np.abs(left[np.abs(left) > 4.0 * least])
+    while smallest > tolerance:
+        multiples = change[np.abs(_remainder(change, smallest)) <= tolerance]
+        if len(multiples):
+            largest = float(multiples.max())
+            smallest = largest / round(largest / smallest)
+        left = np.abs(_remainder(change, smallest))
+        left = left[left > tolerance]
         if not len(left):
             break
         smallest = float(left.min())
     return max(smallest, least)
+
+
+def _remainder(value: Array, divisor: float) -> Array:
+    """What is left to the nearest multiple."""
+    return value - divisor * np.round(value / divisor)
 
 
 def _duration(facts: Mapping[str, Any], key: str, where: str) -> float | None:
