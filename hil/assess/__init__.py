@@ -29,6 +29,14 @@ To be read in this order; each module uses those before it:
 - ``rates``: ramp rates, W/s;
 - ``summary``: from all steps of an EVSE to its attributes;
 - ``chain``: the delays of all steps, link by link;
+- ``found``: what a record tells of one further attribute;
+- ``linearity``: gain, offset, non-linearity and hysteresis, in watts or in amperes;
+- ``offered``: the pilot against the setpoint, the current against the pilot;
+- ``granularity``: staircases: how finely the power can be set, and dead bands;
+- ``floor``: power at a setpoint of 0, setpoints below 6 A, the least power that is stable;
+- ``overshoot``; ``energy``: the charger's register; ``excursion``: energy over the limit, not used;
+- ``sessions``: start, stop, pause and resume; ``phase_use``: on how many phases the car charges;
+- ``catalogue``, ``character``: all of these as attributes;
 - ``curve``: the meter's power as a curve that can be integrated;
 - ``grid_response``: a step response as the answer to other demands, by superposition;
 - ``requirement``: one requirement of a grid service, and what follows from what was told of it;

@@ -11,7 +11,7 @@ import pytest
 from synthetic_run import VOLTAGE_V, Car, Hold, MadeRecord, Meter, definitions, make
 
 from hil.assess.evaluate import evaluate
-from hil.quantities import LINES, EventKind, Phase, Quantity
+from hil.quantities import LINES, Event, EventKind, Phase, Quantity
 
 QUIET = Meter(noise_w=0.0, resolution_w=0.1)
 WATTS_PER_A = 3 * VOLTAGE_V
@@ -191,6 +191,16 @@ def test_a_pilot_that_offers_too_much_is_found_and_the_car_is_judged_by_it() -> 
     assert covers(found["offset"], 0.6 * WATTS_PER_A)
 
 
+def test_a_pilot_that_moves_in_the_steady_window_is_not_in_force() -> None:
+    made = make([Hold(16, 20), Hold(10, 20)])
+    steady = entries(made.record)["pilot_error"]["n"]
+    at_s = [e.t for e in made.record.events if e.kind is EventKind.SETPOINT_SENT][1] - 3.0
+    wavers = {"duty_percent": 20.0, "previous_percent": 16 / 0.6, "current_a": 12.0}
+    edge = Event(at_s, EventKind.PILOT_EDGE, "vehicle", wavers)
+    made.record.events = sorted([*made.record.events, edge])
+    assert (steady, entries(made.record)["pilot_error"]["n"]) == (2, 1)
+
+
 def test_the_step_of_the_emulators_clock_is_in_the_pilots_error() -> None:
     record = make([Hold(16, 20), Hold(6, 20)]).record
     fine = entries(record)["pilot_error"]["expanded_uncertainty"]
@@ -353,6 +363,13 @@ def test_the_smallest_stable_power_is_where_the_car_still_charges() -> None:
     assert covers(found, 7.0 * WATTS_PER_A)
     assert (found["setpoint_a"], found["stops_at_a"]) == (7.0, 6.5)
     assert found["largest_power_w"] == pytest.approx(9.0 * WATTS_PER_A, rel=0.01)
+
+
+def test_a_setpoint_at_which_the_car_stopped_once_is_not_stable() -> None:
+    holds = [Hold(a, STEADY_S) for a in (8, 7, 8, 7, 8)]
+    holds[3] = Hold(7, STEADY_S, extra_w=-7 * WATTS_PER_A)
+    found = entries(make(holds).record)["smallest_stable_power"]
+    assert (found["setpoint_a"], found["stops_at_a"]) == (8.0, 7.0)
 
 
 def test_a_power_that_falls_away_in_between_is_not_stable() -> None:
