@@ -320,11 +320,16 @@ def _central(
     if statistic == "median" and number > 2:
         factor *= _MEDIAN_TO_MEAN
     value = float(values.mean() if statistic == "mean" else np.median(values))
+    own_square = _unshared(estimates)
+    if statistic == "median" and number > 2 and own_square.min() > 0.0:
+        # A median goes by how dense the figures are about it: a few poor ones do not blur it.
+        density = float(np.mean(1.0 / np.sqrt(own_square)))
+        factor /= density * math.sqrt(float(own_square.mean()))
     terms = _terms(estimates, lambda square: factor * math.sqrt(float(square.mean())))
     if number < 2:
         return Estimate(value, terms)
     deviation, freedom = scatter_of(values, groups)
-    scatter = factor * deviation
+    scatter = deviation / math.sqrt(number)
     if statistic == "median" and number > 2:
         spread = mixture_scatter(values, groups)
         scatter = spread if spread is not None else median_scatter(values)

@@ -185,3 +185,19 @@ def test_a_median_within_one_kind_is_not_blurred_by_another_kind() -> None:
     kinds = [0] * 7 + [1] * 4
     figure = summarise([Estimate(value, ()) for value in values], "median", kinds)
     assert figure.expanded < 0.05
+
+
+def test_a_few_poor_steps_do_not_blur_a_median() -> None:
+    """Nine steps known to 0.02 and two known to 1.0: the median is about as good as of nine."""
+    random = np.random.default_rng(8)
+    own = np.array([0.02] * 9 + [1.0] * 2)
+    held, widths = [], []
+    for _ in range(600):
+        values = random.normal(3.0, own)
+        steps = [Estimate(v, (Term("own", s),)) for v, s in zip(values, own, strict=True)]
+        figure = summarise(steps, "median", [0] * 11)
+        own_part = next(term for term in figure.terms if term.name == "own").standard
+        widths.append(own_part)
+        held.append(abs(figure.value - 3.0) <= 1.96 * own_part)
+    assert 0.92 <= np.mean(held) <= 0.99
+    assert max(widths) < 0.015
