@@ -50,6 +50,15 @@ class Bounds(NamedTuple):
         return decide_within(estimate.value, estimate.expanded, low, high, rule=ruling.rule)
 
 
+class Condition(NamedTuple):
+    """What must hold besides the figure of a requirement for that to mean anything."""
+
+    estimate: Estimate
+    bounds: Bounds
+    words: str
+    """What was measured, and where."""
+
+
 class Told(NamedTuple):
     """What the record tells of one requirement."""
 
@@ -60,6 +69,10 @@ class Told(NamedTuple):
     """Why it must not pass."""
     unless: tuple[Verdict, str] | None = None
     """What a figure that does not pass means, if it proves no failure; and why."""
+    provided: Condition | None = None
+    """What must hold as well."""
+    breach: str = ""
+    """Why it fails, whatever the figure is; empty if it does not."""
 
 
 def untold(reason: str, doubts: Sequence[str] = ()) -> Told:
@@ -110,6 +123,9 @@ def _judged(told: Told, bounds: Bounds, ruling: Ruling) -> tuple[Verdict, str]:
     if ruling.blocked:
         words = "the limits certify, and do not apply: " + "; ".join(ruling.blocked)
         return Verdict.NOT_APPLICABLE, _joined(words, told.reason)
+    told = _with_condition(told, ruling)
+    if told.breach:
+        return Verdict.FAIL, _joined(told.breach, told.reason)
     if told.estimate is None:
         verdict = Verdict.INCONCLUSIVE if told.doubts else Verdict.NOT_APPLICABLE
         return verdict, _joined(*told.doubts, told.reason)
@@ -122,6 +138,17 @@ def _judged(told: Told, bounds: Bounds, ruling: Ruling) -> tuple[Verdict, str]:
         return told.unless[0], _joined(told.unless[1], told.reason)
     words = _WORDS[verdict] if ruling.rule != "simple" else "beyond the limit"
     return verdict, _joined(words, told.reason)
+
+
+def _with_condition(told: Told, ruling: Ruling) -> Told:
+    """A condition that does not hold is a breach, one that may not hold a doubt."""
+    if told.provided is None:
+        return told
+    estimate, bounds, words = told.provided
+    verdict = bounds.judge(estimate, ruling)
+    if verdict is Verdict.FAIL:
+        return told._replace(breach=_joined(told.breach, words))
+    return told if verdict is Verdict.PASS else told._replace(doubts=(*told.doubts, words))
 
 
 def _joined(*parts: str) -> str:

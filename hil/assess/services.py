@@ -46,6 +46,7 @@ from hil.config.services import (
     DutyInterval,
     Endurance,
     Energy,
+    FullActivation,
     NotCovered,
     OpensUnderLoad,
     Overshoot,
@@ -67,7 +68,7 @@ from hil.config.services import (
 if TYPE_CHECKING:
     from hil.record.run_folder import Record
 
-_TIMES = (ResponseTime, PilotTime, StopAfterState)
+_TIMES = (FullActivation, ResponseTime, PilotTime, StopAfterState)
 _IN_SECONDS = (*_TIMES, Energy, Endurance, DutyInterval, OpensUnderLoad)
 
 
@@ -139,12 +140,12 @@ def _subject(
 
 
 _ONCE: dict[str, Callable[[Group], Told]] = {
-    "full_activation": full_activation_told,
     "response_delay": response_delay_told,
     "overshoot": overshoot_told,
     "endurance": endurance_told,
 }
 _COMPARED = {
+    "full_activation",
     "power_share",
     "energy",
     "steady_state",
@@ -174,12 +175,22 @@ def _told(requirement: Requirement, way: Way | None, subject: _Subject) -> Told:
 
 
 _ByPilot = PilotTime | StopAfterState | DutyInterval | OpensUnderLoad
-_BySteps = PowerShare | Energy | SteadyState | StepwiseBand | ReductionFactor | StepCount
+_BySteps = (
+    FullActivation
+    | PowerShare
+    | Energy
+    | SteadyState
+    | StepwiseBand
+    | ReductionFactor
+    | StepCount
+)
 
 
 def _by_steps(requirement: _BySteps, steps: Group) -> Told:
     """The same, of the steps one way."""
     match requirement:
+        case FullActivation():
+            return full_activation_told(steps, requirement)
         case PowerShare():
             return share_told(steps, requirement)
         case Energy():

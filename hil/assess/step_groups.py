@@ -18,7 +18,7 @@ from hil.assess.curve import Curve
 from hil.assess.devices import Rating
 from hil.assess.doubts import counts_for_times, refused, without_figure
 from hil.assess.grid_response import Changes, changes_of, requested_change_w
-from hil.assess.outcome import FOLLOWED, INTERRUPTED, Bench, Measured
+from hil.assess.outcome import FOLLOWED, INTERRUPTED, NOT_RESOLVED, Bench, Measured
 from hil.assess.trace import Trace
 from hil.config.services import Way
 
@@ -116,9 +116,15 @@ def group(evidence: Evidence, way: Way | None, compare: bool) -> Group:
     steps = isolated(evidence)
     if way is not None:
         steps = _large([o for o in steps if o.step.direction(evidence.rating) == way], evidence)
-    counted = [one for one in steps if counts_for_times(one)]
+    large = {one.step.number for one in _large(steps, evidence)}
+    counted = [o for o in steps if counts_for_times(o) or (_lost(o) and o.step.number in large)]
     known = Group(evidence, steps, counted, None, (), ())
     return _with_responses(known) if compare else known
+
+
+def _lost(one: Measured) -> bool:
+    """Whether a response, if there was one, was lost in the noise."""
+    return one.outcome == NOT_RESOLVED and one.step.plugged and not one.starts
 
 
 def _with_responses(group: Group) -> Group:

@@ -9,14 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil.assess.curve import Curve
-from hil.assess.doubts import without_figure
+from hil.assess.doubts import over_w, without_figure
 from hil.assess.grid_response import Demand, Figures, energies, means, shares, standing
-from hil.assess.outcome import FOLLOWED, Measured
-from hil.assess.requirement import Bounds, Told, extreme, extreme_of, untold
+from hil.assess.outcome import FOLLOWED, NO_RESPONSE, Measured
+from hil.assess.requirement import Bounds, Condition, Told, extreme, extreme_of, untold
 from hil.assess.step_groups import Evidence, Group, Responses, whose, why_nothing
 from hil.assess.uncertainty import NORMAL_95, Estimate, Term, largest_of, rectangular
 from hil.assess.verdict import Verdict
-from hil.config.services import Energy, PowerShare, ReductionFactor, SteadyState, StepwiseBand, Way
+from hil.config.services import (
+    Energy,
+    FullActivation,
+    PowerShare,
+    ReductionFactor,
+    SteadyState,
+    StepwiseBand,
+    Way,
+)
 
 Array = NDArray[np.float64]
 
@@ -28,10 +36,45 @@ _AVERAGE_EVERY_S = 1.0
 # --- times --------------------------------------------------------------------------------------
 
 
-def full_activation_told(group: Group) -> Told:
-    """The longest time from sending until the power stays in its settling band."""
+def full_activation_told(group: Group, asked: FullActivation) -> Told:
+    """The longest time from sending until the power stays in its settling band.
+
+    It says nothing if less came than was asked for: the least steady share is a condition. A
+    change that did not come at all, held for as long as it may take, is a breach.
+    """
     found = [one.total for one in group.counted]
-    return _time_told(group, found, "until the power stays in its settling band")
+    told = _time_told(group, found, "until the power stays in its settling band")
+    bounds = Bounds(asked.full, None)
+    share = _steady(group, bounds, math.inf)
+    doubts = tuple(dict.fromkeys((*told.doubts, *share.doubts)))
+    breach = _never_came(group, asked.at_most)
+    if share.estimate is None:
+        if told.estimate is not None and not doubts:
+            doubts = ("how much of the requested change came is not known",)
+        return told._replace(doubts=doubts, breach=breach)
+    words = f"{share.estimate.value:.3g} +- {share.estimate.expanded:.2g} of the requested change "
+    words += f"came, and at least {asked.full:g} ({asked.full_confidence}) is full; {share.reason}"
+    condition = Condition(share.estimate, bounds, words)
+    return told._replace(doubts=doubts, provided=condition, breach=breach)
+
+
+def _never_came(group: Group, within_s: float) -> str:
+    """The accepted changes without any response, held for longer than it may take, in words.
+
+    One after which the power is what was asked for all the same is left to the doubts.
+    """
+    numbers = [
+        str(one.step.number)
+        for one in group.counted
+        if one.outcome == NO_RESPONSE
+        and not one.late
+        and one.step.ends_s - one.step.sent_s > within_s
+        and over_w(one)
+    ]
+    if not numbers:
+        return ""
+    words = f"{len(numbers)} of {len(group.counted)} setpoints were accepted, and did not bring "
+    return words + f"the power asked for in more than {within_s:g} s (number {', '.join(numbers)})"
 
 
 def response_delay_told(group: Group) -> Told:

@@ -62,14 +62,24 @@ class Energy(_Driven):
     at_least: PositiveSeconds
 
 
+class FullActivation(_Stated):
+    """From sending the setpoint until the power stays in its settling band, all of it."""
+
+    kind: Literal["full_activation"]
+    at_most: PositiveSeconds
+    full: PositiveFraction = 0.95
+    """Share of the requested change that must have come to be all of it."""
+    full_confidence: Confidence = "from memory"
+    """How good that share is."""
+
+
 class ResponseTime(_Stated):
     """A time of the response, from sending the setpoint.
 
-    ``full_activation``: until the power stays in its settling band; ``response_delay``: until it
-    departs; ``answer``: until the EVSE answers.
+    ``response_delay``: until the power departs; ``answer``: until the EVSE answers.
     """
 
-    kind: Literal["full_activation", "response_delay", "answer"]
+    kind: Literal["response_delay", "answer"]
     at_most: PositiveSeconds
 
 
@@ -216,6 +226,7 @@ class PerformanceScore(_Stated):
 Requirement = Annotated[
     PowerShare
     | Energy
+    | FullActivation
     | ResponseTime
     | SteadyState
     | StepwiseBand

@@ -346,6 +346,57 @@ def test_a_hold_that_ends_early_can_show_that_a_share_came_and_not_that_it_did_n
 
 
 @pytest.mark.parametrize(
+    ("gain", "verdict"), [(0.14, "FAIL"), (0.93, "FAIL"), (0.95, "INCONCLUSIVE"), (0.97, "PASS")]
+)
+def test_an_activation_is_full_only_if_what_was_asked_for_came(gain: float, verdict: str) -> None:
+    """However soon the little that came had settled."""
+    rows = table(make(UP_AND_DOWN, car(1.0, "ramp", 1.0, gain)).record)
+    for service in ("aFRR", "mFRR", "Austrian tertiary reserve", "Continental FCR"):
+        one = row(rows, service, "full activation")
+        assert (one["verdict"], one["measured"] < 3.0) == (verdict, True), service
+        assert verdict == "PASS" or "at least 0.95 (from memory) is full" in one["reason"]
+
+
+def test_the_share_that_is_full_is_that_of_the_file() -> None:
+    text = """
+services: mine
+table:
+  - service: Own
+    directions: [down]
+    source: contract 7
+    confidence: sourced
+    as_of: "2026"
+    requirements:
+      - {requirement: full, kind: full_activation, at_most: 5 s, full: 80 %, full_confidence: sourced}
+"""
+    config: ServicesConfig = load_text(Kind.SERVICES, text, "services.yaml")
+    for gain, verdict in ((0.85, "PASS"), (0.75, "FAIL")):
+        (one,) = table(make(UP_AND_DOWN, car(1.0, "ramp", 1.0, gain)).record, config)
+        assert one["verdict"] == verdict
+    assert "at least 0.8 (sourced) is full" in one["reason"]
+
+
+@pytest.mark.parametrize(("hold_s", "verdict"), [(40.0, "FAIL"), (20.0, "INCONCLUSIVE")])
+def test_a_change_that_never_came_is_no_full_activation(hold_s: float, verdict: str) -> None:
+    """It fails once it was held for longer than the 30 s that it may take."""
+    holds = [Hold(16, 40), Hold(6, 40), Hold(16, 40), Hold(6, hold_s, follows=False)]
+    one = row(table(make(holds).record), "Continental FCR", "full activation")
+    assert (one["verdict"], "(number 4)" in one["reason"]) == (verdict, True)
+
+
+def test_a_large_change_that_is_lost_in_the_noise_is_not_left_out() -> None:
+    """Two changes of 4 A: one that a quiet meter shows, and one in a storm."""
+    made = make([Hold(10, 40), Hold(6, 40), Hold(10, 40), Hold(6, 40)])
+    key = ("reference", Quantity.POWER, Phase.TOTAL)
+    series = made.record.all_series[key]
+    storm = series.t > made.truths[3].departed_s - 15.0
+    noise = np.random.default_rng(5).normal(0.0, 1000.0, len(series.t)) * storm
+    made.record.all_series[key] = series._replace(value=series.value + noise)
+    one = row(table(made.record), "Continental FCR", "full activation")
+    assert (one["verdict"], "(number 4)" in one["reason"]) == ("INCONCLUSIVE", True)
+
+
+@pytest.mark.parametrize(
     ("dead_s", "length_s", "verdicts"),
     [(0.55, 0.05, "PPP"), (0.7, 0.2, "PPF"), (0.9, 0.6, "FFF"), (0.9, 0.4, "?FF")],
 )
