@@ -75,6 +75,30 @@ class Told(NamedTuple):
     """Why it fails, whatever the figure is; empty if it does not."""
 
 
+class Flaws(NamedTuple):
+    """What is wrong with a run as a whole, in words; empty where nothing is."""
+
+    unfinished: str = ""
+    """Why nothing of it passes: what was not played might have failed."""
+    edited: str = ""
+    """Why nothing of it is judged at all."""
+
+
+FLAWLESS = Flaws()
+
+
+def flaws_of(state: str, incomplete: bool, edited: Sequence[str]) -> Flaws:
+    """The flaws of a run, from how it ended and the files of it that were changed since."""
+    ended = {
+        "failed": "the run failed before its end",
+        "aborted": "the run was aborted before its end",
+        "open": "the run was never closed",
+    }
+    unfinished = ended.get(state, "the record ends before the run did" if incomplete else "")
+    words = f"{', '.join(edited)} changed since the run was sealed" if edited else ""
+    return Flaws(unfinished, words)
+
+
 def untold(reason: str, doubts: Sequence[str] = ()) -> Told:
     """Nothing can be told; doubts name what should have told it."""
     return Told(None, reason, tuple(doubts))
@@ -89,9 +113,10 @@ def row(
     unit: Literal["s", "1"],
     told: Told,
     ruling: Ruling,
+    flaws: Flaws = FLAWLESS,
 ) -> dict[str, Any]:
     """A requirement as it stands in the result; see docs/result.md for the keys."""
-    verdict, reason = _judged(told, bounds, ruling)
+    verdict, reason = _stands(*_judged(told, bounds, ruling), flaws)
     source, confidence, as_of = service.source_of(requirement)
     estimate = told.estimate
     return {
@@ -138,6 +163,15 @@ def _judged(told: Told, bounds: Bounds, ruling: Ruling) -> tuple[Verdict, str]:
         return told.unless[0], _joined(told.unless[1], told.reason)
     words = _WORDS[verdict] if ruling.rule != "simple" else "beyond the limit"
     return verdict, _joined(words, told.reason)
+
+
+def _stands(verdict: Verdict, reason: str, flaws: Flaws) -> tuple[Verdict, str]:
+    """What is left of a verdict in a run with flaws."""
+    if flaws.edited and verdict is not Verdict.NOT_APPLICABLE:
+        return Verdict.INCONCLUSIVE, _joined(flaws.edited, reason)
+    if flaws.unfinished and verdict is Verdict.PASS:
+        return Verdict.INCONCLUSIVE, _joined(flaws.unfinished, reason)
+    return verdict, reason
 
 
 def _with_condition(told: Told, ruling: Ruling) -> Told:

@@ -25,7 +25,7 @@ from hil.assess.pilot_requirements import (
     stop_after_state_told,
 )
 from hil.assess.pjm import score_told
-from hil.assess.requirement import Bounds, Told, row, untold
+from hil.assess.requirement import FLAWLESS, Bounds, Flaws, Told, row, untold
 from hil.assess.step_groups import Evidence, Granularity, Group, group
 from hil.assess.step_requirements import (
     answer_told,
@@ -90,10 +90,12 @@ def services(
     rating: Rating,
     config: ServicesConfig,
     ruling: Ruling,
+    flaws: Flaws = FLAWLESS,
     granularity: Granularity | None = None,
 ) -> list[dict[str, Any]]:
     """Every requirement of every service for one EVSE, as rows of the result.
 
+    ``flaws`` are those of the run as a whole, which keep rows from PASS or from any verdict.
     ``granularity`` is the charger's own step where a staircase showed it.
     """
     subject = _subject(record, evse, measured, bench, rating, config, granularity)
@@ -103,7 +105,8 @@ def services(
             for way in _ways(requirement, service):
                 told = _told(requirement, way, subject)
                 bounds, unit = _bounds(requirement), _unit(requirement)
-                rows.append(row(evse, service, requirement, way, bounds, unit, told, ruling))
+                facts = (evse, service, requirement, way, bounds, unit, told)
+                rows.append(row(*facts, ruling, flaws))
     return rows
 
 
@@ -176,13 +179,7 @@ def _told(requirement: Requirement, way: Way | None, subject: _Subject) -> Told:
 
 _ByPilot = PilotTime | StopAfterState | DutyInterval | OpensUnderLoad
 _BySteps = (
-    FullActivation
-    | PowerShare
-    | Energy
-    | SteadyState
-    | StepwiseBand
-    | ReductionFactor
-    | StepCount
+    FullActivation | PowerShare | Energy | SteadyState | StepwiseBand | ReductionFactor | StepCount
 )
 
 

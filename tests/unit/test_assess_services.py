@@ -263,6 +263,44 @@ def test_limits_that_do_not_apply_leave_the_figures_and_no_verdict(
     assert all("dut is virtual" in one["reason"] for one in blocked)
 
 
+@pytest.mark.parametrize(
+    ("state", "incomplete", "why"),
+    [
+        ("failed", False, "the run failed"),
+        ("aborted", False, "the run was aborted"),
+        ("open", True, "the run was never closed"),
+        ("sealed", True, "the record ends before the run did"),
+    ],
+)
+def test_nothing_passes_in_a_run_that_did_not_come_to_its_end(
+    state: str, incomplete: bool, why: str
+) -> None:
+    record = make(UP_AND_DOWN, car(1.0, "ramp", 1.0)).record
+    whole = table(record)
+    record.manifest["state"], record.incomplete = state, incomplete
+    cut = table(record)
+    assert "PASS" in {one["verdict"] for one in whole}
+    for one, other in zip(whole, cut, strict=True):
+        if one["verdict"] == "PASS":
+            assert (other["verdict"], why in other["reason"]) == ("INCONCLUSIVE", True)
+        else:
+            assert other == one
+
+
+def test_nothing_is_judged_from_files_that_were_edited() -> None:
+    record = make(UP_AND_DOWN, car(1.0, "ramp", 1.0)).record
+    whole = table(record)
+    record.altered = ("samples.parquet",)
+    assert {"PASS", "FAIL"} <= {one["verdict"] for one in whole}
+    for one, other in zip(whole, table(record), strict=True):
+        assert other["measured"] == one["measured"]
+        if one["verdict"] != "NOT_APPLICABLE":
+            assert other["verdict"] == "INCONCLUSIVE"
+            assert other["reason"].startswith("samples.parquet changed since")
+    record.altered = ("truth.jsonl",)
+    assert table(record) == whole
+
+
 # --- steady state, holds, steps -----------------------------------------------------------------
 
 
@@ -367,7 +405,11 @@ table:
     confidence: sourced
     as_of: "2026"
     requirements:
-      - {requirement: full, kind: full_activation, at_most: 5 s, full: 80 %, full_confidence: sourced}
+      - requirement: full
+        kind: full_activation
+        at_most: 5 s
+        full: 80 %
+        full_confidence: sourced
 """
     config: ServicesConfig = load_text(Kind.SERVICES, text, "services.yaml")
     for gain, verdict in ((0.85, "PASS"), (0.75, "FAIL")):

@@ -163,8 +163,9 @@ def test_one_refused_setpoint_keeps_a_good_score_from_passing() -> None:
     record.events.remove(taken)
     found = rows(record)[WHOLE]
     assert (found["measured"] > 0.95, found["verdict"]) == (True, "INCONCLUSIVE")
-    assert "1 of 66 setpoints of the signal were rejected or not answered (number 30)" in (
-        found["reason"]
+    assert (
+        "1 of 66 setpoints of the signal were rejected or not answered (number 30)"
+        in (found["reason"])
     )
 
 
