@@ -145,7 +145,6 @@ def _subject(
 _ONCE: dict[str, Callable[[Group], Told]] = {
     "response_delay": response_delay_told,
     "overshoot": overshoot_told,
-    "endurance": endurance_told,
 }
 _COMPARED = {
     "full_activation",
@@ -169,7 +168,7 @@ def _told(requirement: Requirement, way: Way | None, subject: _Subject) -> Told:
             return score_told(subject.evidence, requirement)
         case ResponseTime(kind="answer"):
             return answer_told(subject.evidence, way)
-        case ResponseTime() | Overshoot() | Endurance():
+        case ResponseTime() | Overshoot():
             return subject.once[requirement.kind, way]
         case PilotTime() | StopAfterState() | DutyInterval() | OpensUnderLoad():
             return _by_pilot(requirement, subject.groups[way], subject)
@@ -179,7 +178,14 @@ def _told(requirement: Requirement, way: Way | None, subject: _Subject) -> Told:
 
 _ByPilot = PilotTime | StopAfterState | DutyInterval | OpensUnderLoad
 _BySteps = (
-    FullActivation | PowerShare | Energy | SteadyState | StepwiseBand | ReductionFactor | StepCount
+    FullActivation
+    | PowerShare
+    | Energy
+    | SteadyState
+    | StepwiseBand
+    | ReductionFactor
+    | StepCount
+    | Endurance
 )
 
 
@@ -200,6 +206,8 @@ def _by_steps(requirement: _BySteps, steps: Group) -> Told:
             return reduction_told(steps, requirement)
         case StepCount():
             return step_count_told(steps)
+        case Endurance():
+            return endurance_told(steps, requirement)
 
 
 def _by_pilot(requirement: _ByPilot, steps: Group, subject: _Subject) -> Told:

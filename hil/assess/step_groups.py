@@ -134,7 +134,7 @@ def _with_responses(group: Group) -> Group:
     compared = [one for one, fits in zip(counted, serves, strict=True) if fits]
     responses = None
     if compared and bench is not None:
-        told_s = np.array([_told_s(one, bench.trace) for one in compared])
+        told_s = np.array([told_s_of(one, bench.trace) for one in compared])
         steady = np.array([one.outcome == FOLLOWED and one.after is not None for one in compared])
         responses = Responses(compared, changes_of(compared, bench.trace), told_s, steady)
     found = [o.total_activation if fits else None for o, fits in zip(counted, serves, strict=True)]
@@ -171,7 +171,8 @@ def _compares(one: Measured) -> bool:
     return at.phases == then.phases and requested_change_w(one) != 0.0
 
 
-def _told_s(one: Measured, trace: Trace) -> float:
+def told_s_of(one: Measured, trace: Trace) -> float:
+    """For how long after sending the meter told the response: the hold, or until a gap."""
     sent_s, ends_s = one.step.sent_s, one.step.ends_s
     after = trace.holes[trace.holes[:, 1] > sent_s, 0] if len(trace.holes) else trace.holes
     return max(min(float(after.min(initial=math.inf)), ends_s) - sent_s, 0.0)

@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil.assess.curve import Curve
-from hil.assess.doubts import over_w, without_figure
+from hil.assess.doubts import over_w, refused, without_figure
 from hil.assess.grid_response import Demand, Figures, energies, means, shares, standing
 from hil.assess.outcome import FOLLOWED, NO_RESPONSE, Measured
 from hil.assess.requirement import Bounds, Condition, Told, extreme, extreme_of, untold
-from hil.assess.step_groups import Evidence, Group, Responses, whose, why_nothing
+from hil.assess.step_groups import Evidence, Group, Responses, told_s_of, whose, why_nothing
 from hil.assess.uncertainty import NORMAL_95, Estimate, Term, largest_of, rectangular
 from hil.assess.verdict import Verdict
 from hil.config.services import (
+    Endurance,
     Energy,
     FullActivation,
     PowerShare,
@@ -291,18 +292,49 @@ def _overshoots(responses: Responses, curve: Curve) -> Figures:
     return Figures(value, parts, changes.freedom)
 
 
-def endurance_told(group: Group) -> Told:
-    """The longest time for which a changed power was held within its settling band."""
-    lasts = [
-        (one, one.total._replace(value=one.step.ends_s - one.step.sent_s - one.total.value))
-        for one in group.counted
-        if one.outcome == FOLLOWED and one.total is not None
+def endurance_told(group: Group, asked: Endurance) -> Told:
+    """The shortest time in the settling band, of the holds that were long enough to show it.
+
+    Long enough is a hold of which as much was told as is asked for, after the soonest settling of
+    all steps. One that settled later, or came back late to its band, proves no failure; but it
+    keeps the others from PASS. Without a hold so long the longest stay is told, and nothing judged.
+    """
+    counted, bench = group.counted, group.evidence.bench
+    timed = [o for o in counted if o.outcome == FOLLOWED and o.total is not None]
+    if not timed or bench is None:
+        return untold(why_nothing(group), _unheld(group, asked.at_least))
+    told_s = {one.step.number: told_s_of(one, bench.trace) for one in timed}
+    stays = [
+        (one, one.total._replace(value=told_s[one.step.number] - one.total.value))
+        for one in timed
+        if one.total is not None
     ]
-    if not lasts:
-        return untold(why_nothing(group))
-    one, estimate = max(lasts, key=lambda pair: pair[1].value)
-    words = f"setpoint {one.step.number} ({one.step.previous} to {one.step.setpoint}), held longest"
-    return Told(estimate, words, unless=(Verdict.NOT_APPLICABLE, "no hold was that long"))
+    soonest_s = min(one.total.value for one in timed if one.total is not None)
+    long = [pair for pair in stays if told_s[pair[0].step.number] - soonest_s >= asked.at_least]
+    if not long:
+        one, estimate = max(stays, key=lambda pair: pair[1].value)
+        words = f"setpoint {one.step.number} ({one.step.previous} to {one.step.setpoint}), held "
+        return Told(
+            estimate, words + "longest", unless=(Verdict.NOT_APPLICABLE, "no hold was that long")
+        )
+    chosen, estimate = extreme_of([stay for _, stay in long], Bounds(asked.at_least, None))
+    which = whose([one for one, _ in long], chosen)
+    words = "the setpoint was held for long enough, and the power was not in its band for so long"
+    late = (Verdict.INCONCLUSIVE, words)
+    return Told(estimate, which, _unheld(group, asked.at_least), unless=late)
+
+
+def _unheld(group: Group, at_least_s: float) -> tuple[str, ...]:
+    """The steps that were held for so long, and brought no change that stayed, in words."""
+    long = [
+        one
+        for one in group.counted
+        if refused(one) or one.step.ends_s - one.step.sent_s >= at_least_s
+    ]
+    if all(refused(one) for one in long):
+        return ()
+    found = [one.total if one.outcome == FOLLOWED else None for one in long]
+    return tuple(without_figure(long, found, group.evidence.metered))
 
 
 def step_count_told(group: Group) -> Told:

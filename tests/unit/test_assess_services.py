@@ -464,6 +464,37 @@ def test_only_a_hold_that_was_long_enough_shows_endurance() -> None:
     assert 35.0 < long["measured"] < 45.0
 
 
+def gives_up(after_s: float, back_s: float) -> MadeRecord:
+    """The second of two changes down goes back after a while; for how long."""
+    made = make([Hold(16, 60), Hold(6, 60), Hold(16, 60), Hold(6, 60), Hold(16, 60)])
+    key = ("reference", Quantity.POWER, Phase.TOTAL)
+    series, departed_s = made.record.all_series[key], made.truths[3].departed_s
+    back = (series.t > departed_s + after_s) & (series.t < departed_s + after_s + back_s)
+    lifted = series.value + np.where(back, 10 * 3 * VOLTAGE_V, 0.0)
+    made.record.all_series[key] = series._replace(value=lifted)
+    return made.record
+
+
+@pytest.mark.parametrize(
+    ("after_s", "back_s"),
+    [(25.0, 33.5), (25.0, 10.0), (12.0, 20.0)],
+    ids=["for good", "for 10 s", "for 20 s"],
+)
+def test_a_hold_that_was_given_up_is_not_covered_by_a_good_one(
+    after_s: float, back_s: float
+) -> None:
+    one = row(table(gives_up(after_s, back_s)), "Nordic FFR, full by 1.3 s", "support for 30 s")
+    assert (one["verdict"], "4" in one["reason"]) == ("INCONCLUSIVE", True)
+    whole = row(table(gives_up(25.0, 0.0)), "Nordic FFR, full by 1.3 s", "support for 30 s")
+    assert whole["verdict"] == "PASS"
+
+
+def test_a_hold_too_short_to_show_endurance_disproves_none() -> None:
+    rows = table(make([Hold(16, 45), Hold(6, 25), Hold(16, 45), Hold(6, 45)]).record)
+    one = row(rows, "Nordic FFR, full by 1.3 s", "support for 30 s")
+    assert (one["verdict"], "setpoint 4" in one["reason"]) == ("PASS", True)
+
+
 @pytest.mark.parametrize(
     ("grain", "seven", "fourteen", "count"),
     [
@@ -676,6 +707,30 @@ def test_a_car_that_waits_in_state_c_fails_nothing(dead_s: float, verdict: str) 
     first = row(rows, TIMING, "sequence 4: state C to contactor closed", None)
     assert first["verdict"] == verdict
     assert dead_s - 0.06 < first["measured"] < dead_s + 0.2
+
+
+def test_a_second_start_without_power_keeps_the_first_from_passing() -> None:
+    made = make([Hold(16, 120)])
+    record = made.record
+    stays = [state(1.0, "A"), state(20.0, "C"), state(50.0, "B"), state(70.0, "C")]
+    key = ("reference", Quantity.POWER, Phase.TOTAL)
+    series = record.all_series[key]
+
+    def first_current(*flowing: tuple[float, float]) -> Row:
+        on = np.any([(series.t > a) & (series.t < b) for a, b in flowing], axis=0)
+        record.all_series[key] = series._replace(value=np.where(on, series.value, 0.0))
+        return row(table(record), TIMING, "sequence 4: state C to contactor closed", None)
+
+    with_states(record, *stays, state(100.0, "B"))
+    assert first_current((21.0, 50.0), (71.0, 100.0))["verdict"] == "PASS"
+    one = first_current((21.0, 50.0))
+    assert (one["verdict"], one["measured"]) == ("INCONCLUSIVE", pytest.approx(1.0, abs=0.2))
+    assert (
+        "no power flowed in state C, with a current offered, for 30 s from 70.000 s"
+        in (one["reason"])
+    )
+    neither = first_current((130.0, 131.0))
+    assert (neither["verdict"], neither["measured"]) == ("INCONCLUSIVE", None)
 
 
 @pytest.mark.parametrize(("dead_s", "verdict"), [(1.0, "PASS"), (4.5, "FAIL")])
