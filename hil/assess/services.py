@@ -1,8 +1,8 @@
 """The table of grid services: each requirement, what was measured, and whether it is met.
 
 What a service asks is data (:mod:`hil.config.services`); what a record tells of each kind of
-requirement is in ``step_requirements``, ``pilot_requirements`` and ``pjm``. This module puts the
-two together.
+requirement is in ``step_requirements``, ``share_requirements``, ``pilot_requirements`` and
+``pjm``. This module puts the two together.
 """
 
 from __future__ import annotations
@@ -26,19 +26,21 @@ from hil.assess.pilot_requirements import (
 )
 from hil.assess.pjm import score_told
 from hil.assess.requirement import FLAWLESS, Bounds, Flaws, Told, row, untold
+from hil.assess.share_requirements import (
+    energy_told,
+    reduction_told,
+    share_told,
+    steady_told,
+    stepwise_told,
+)
 from hil.assess.step_groups import Evidence, Granularity, Group, group
 from hil.assess.step_requirements import (
     answer_told,
     endurance_told,
-    energy_told,
     full_activation_told,
     overshoot_told,
-    reduction_told,
     response_delay_told,
-    share_told,
-    steady_told,
     step_count_told,
-    stepwise_told,
 )
 from hil.assess.verdict import Ruling
 from hil.config.limits import Definitions
@@ -231,8 +233,10 @@ def _by_pilot(requirement: _ByPilot, steps: Group, subject: _Subject) -> Told:
 
 
 def _ways(requirement: Requirement, service: Service) -> tuple[Way | None, ...]:
-    """What no record tells needs no row for either way."""
+    """What no record tells needs no row for either way, and what both answer together one."""
     if isinstance(requirement, NotCovered):
+        return (None,)
+    if isinstance(requirement, StepCount) and requirement.of == "both ways":
         return (None,)
     return service.directions or (None,)
 

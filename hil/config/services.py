@@ -97,11 +97,15 @@ class _Band(_Stated):
 
 
 class SteadyState(_Band):
-    """The steady change at the end of a hold."""
+    """The steady change, as a moving average from settled to the end of a hold."""
 
     kind: Literal["steady_state"]
     hold: Seconds = 0.0
     """How long a setpoint must have been held for the band to be shown."""
+    settling: PositiveSeconds = 60.0
+    """After so much the band holds, whether the power has settled by then or not."""
+    over: PositiveSeconds = 10.0
+    """Length of the moving average."""
 
 
 class StepwiseBand(_Band):
@@ -124,6 +128,10 @@ class ReductionFactor(_Stated):
 
     kind: Literal["reduction_factor"]
     at_least: PositiveFraction
+    settling: PositiveSeconds = 60.0
+    """After so much it counts, whether the power has settled by then or not."""
+    over: PositiveSeconds = 10.0
+    """Length of the moving average."""
 
 
 class Overshoot(_Stated):
@@ -134,9 +142,11 @@ class Overshoot(_Stated):
 
 
 class StepCount(_Stated):
-    """How many of the charger's own steps the played range has."""
+    """How many of the charger's own steps lie between the levels that the power reached."""
 
     kind: Literal["step_count"]
+    of: Literal["each way", "both ways"] = "each way"
+    """Whether each of the service's directions needs so many, or both together."""
     at_least: Annotated[int, Field(ge=1, le=1000)]
 
 
