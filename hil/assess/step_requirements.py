@@ -48,7 +48,7 @@ def full_activation_told(group: Group, asked: FullActivation) -> Told:
         if told.estimate is not None and not doubts:
             doubts = ("how much of the requested change came is not known",)
         return told._replace(doubts=doubts, breach=breach)
-    words = f"{share.estimate.value:.3g} +- {share.estimate.expanded:.2g} of the requested change "
+    words = f"{share.estimate.value:.3g} +/- {share.estimate.expanded:.2g} of the requested change "
     words += f"came, and at least {asked.full:g} ({asked.full_confidence}) is full; {share.reason}"
     condition = Condition(share.estimate, bounds, words)
     return told._replace(doubts=doubts, provided=condition, breach=breach)
