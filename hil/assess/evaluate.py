@@ -57,7 +57,8 @@ def evaluate(
     blocked = obstacles(record, [subject.trace for subject in subjects], limits)
     ruling = Ruling(limits.decision_rule, blocked)
     edited = sorted(_MEASURED & set(record.altered))
-    flaws = flaws_of(manifest.get("state", "open"), record.incomplete, edited)
+    summed = bool(manifest.get("files"))
+    flaws = flaws_of(manifest.get("state", "open"), record.incomplete, summed, edited)
     for subject in subjects:
         evse, rating, bench, measured = subject
         trace = subject.trace

@@ -79,7 +79,7 @@ class Flaws(NamedTuple):
     """What is wrong with a run as a whole, in words; empty where nothing is."""
 
     unfinished: str = ""
-    """Why nothing of it passes: what was not played might have failed."""
+    """Why nothing of it passes: what was not played, or taken away since, might have failed."""
     edited: str = ""
     """Why nothing of it is judged at all."""
 
@@ -87,14 +87,18 @@ class Flaws(NamedTuple):
 FLAWLESS = Flaws()
 
 
-def flaws_of(state: str, incomplete: bool, edited: Sequence[str]) -> Flaws:
-    """The flaws of a run, from how it ended and the files of it that were changed since."""
+def flaws_of(state: str, incomplete: bool, summed: bool, edited: Sequence[str]) -> Flaws:
+    """The flaws of a run, from how it ended and the files of it that were changed since.
+
+    ``summed`` is whether its manifest has the sums of its files, by which that is told.
+    """
     ended = {
         "failed": "the run failed before its end",
         "aborted": "the run was aborted before its end",
         "open": "the run was never closed",
     }
-    unfinished = ended.get(state, "the record ends before the run did" if incomplete else "")
+    unproven = "" if summed else "the manifest has no sums of the files: they may have been changed"
+    unfinished = ended.get(state, "the record ends before the run did" if incomplete else unproven)
     words = f"{', '.join(edited)} changed since the run was sealed" if edited else ""
     return Flaws(unfinished, words)
 

@@ -287,6 +287,14 @@ def test_nothing_passes_in_a_run_that_did_not_come_to_its_end(
             assert other == one
 
 
+def test_nothing_passes_without_the_sums_that_tell_whether_files_were_edited() -> None:
+    record = make(UP_AND_DOWN, car(1.0, "ramp", 1.0)).record
+    del record.manifest["files"]
+    rows = table(record)
+    assert {one["verdict"] for one in rows} == {"INCONCLUSIVE", "FAIL", "NOT_APPLICABLE"}
+    assert "the manifest has no sums" in row(rows, DYNAMIC, ENERGY)["reason"]
+
+
 def test_nothing_is_judged_from_files_that_were_edited() -> None:
     record = make(UP_AND_DOWN, car(1.0, "ramp", 1.0)).record
     whole = table(record)
