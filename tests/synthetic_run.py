@@ -338,6 +338,7 @@ def _manifest(car: Car, meter: Meter, pilot: bool) -> dict[str, Any]:
         "clock": {"kind": "warp", "started_utc": STARTED_UTC},
         "state": "sealed",
         "devices": devices,
+        "files": {"samples.parquet": "made"},
     }
 
 

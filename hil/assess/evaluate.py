@@ -24,6 +24,7 @@ from hil.assess.doubts import answered_late, phases_changed
 from hil.assess.measure import measure_all
 from hil.assess.outcome import NO_RESPONSE, Bench, Measured
 from hil.assess.plausibility import plausible
+from hil.assess.requirement import flaws_of
 from hil.assess.services import services
 from hil.assess.step_groups import granularity_in
 from hil.assess.steps import broken_chains, cut
@@ -66,6 +67,9 @@ def evaluate(
     subjects = [_measure(record, evse, limits, findings) for evse in devices_of(record, "evse")]
     blocked = obstacles(record, [subject.trace for subject in subjects], limits)
     ruling = Ruling(limits.decision_rule, blocked)
+    edited = sorted(_MEASURED & set(record.altered))
+    summed = bool(manifest.get("files"))
+    flaws = flaws_of(manifest.get("state", "open"), record.incomplete, summed, edited)
     for subject in subjects:
         evse, rating, bench, measured = subject
         trace = subject.trace
@@ -83,11 +87,11 @@ def evaluate(
         chains.extend(chain(evse, measured, limits.definitions, has_meter, piloted))
         if asked is not None:
             grain = granularity_in(more)
-            table.extend(services(record, evse, measured, bench, rating, asked, ruling, grain))
+            seen = (record, evse, measured, bench, rating)
+            table.extend(services(*seen, asked, ruling, flaws, grain))
         steps.extend(_step(one) for one in measured)
     verdicts = {f"{e['name']} of {e['target']}": Verdict(e["verdict"]) for e in entries}
     verdict, reason = of_run(verdicts, manifest.get("state", "open"), record.incomplete, blocked)
-    edited = sorted(_MEASURED & set(record.altered))
     if edited:
         verdict, reason = Verdict.ERROR, f"{', '.join(edited)} changed since the run was sealed"
     devices = manifest["devices"]
