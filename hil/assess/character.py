@@ -13,7 +13,7 @@ from hil.assess.devices import Rating
 from hil.assess.doubts import allowing, refused, without_figure
 from hil.assess.energy import energy_accuracy, register_odd
 from hil.assess.entry import Bound, Unit, entry, judged
-from hil.assess.excursion import Excess, over_limit, under_use
+from hil.assess.excursion import Excess, over_limit
 from hil.assess.floor import power_at_zero, smallest_stable_power
 from hil.assess.found import NO_METER, Found
 from hil.assess.granularity import Staircase, dead_band, granularity, staircases
@@ -25,6 +25,7 @@ from hil.assess.phase_use import phase_use, phases_in_words
 from hil.assess.reference import MeterError
 from hil.assess.sessions import setpoint_delay, start_delay, stop_delay, turns
 from hil.assess.steps import PilotEdge, pilot_edges
+from hil.assess.unused import under_use
 from hil.assess.verdict import Ruling
 from hil.config.limits import (
     CurrentLimit,
@@ -330,10 +331,13 @@ def _remarks(subject: _Subject, found: Mapping[str, Found], excess: Excess) -> F
     """What a reader must know beside the figures."""
     evse, remarks = subject.evse, []
     energy = excess.found.figure.estimate
-    if energy is not None and excess.excursions and energy.value > energy.expanded:
+    if energy is not None and excess.excursions and energy.value > excess.told.expanded:
         remarks.append(
             _finding(excess.excursions[0].start_s, evse, "over_limit", "error", _breach(excess))
         )
+    if excess.unheard_s > 0.0:
+        text = "; ".join(excess.found.doubts)
+        remarks.append(_finding(excess.unheard_at_s, evse, "over_limit_unseen", "warning", text))
     below = found["power_at_zero"].extra["behaviour"]
     if below:
         text = f"setpoints below 6 A: {'; '.join(below)}"

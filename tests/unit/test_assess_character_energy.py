@@ -170,6 +170,108 @@ def test_a_charger_that_ignores_a_setpoint_breaches_until_the_end() -> None:
     assert found["longest_excursion_s"] == pytest.approx(40.0 - 0.06 - GRACE_S, abs=0.3)
 
 
+def cut(record: MadeRecord, start_s: float, end_s: float) -> None:
+    """Take away what the reference told in between."""
+    for key, series in record.all_series.items():
+        keep = (series.t < start_s) | (series.t > end_s)
+        record.all_series[key] = Series(*(column[keep] for column in series))
+
+
+def found_at(record: MadeRecord, code: str) -> list[float]:
+    findings = evaluate(record, definitions())["findings"]
+    return [finding["t"] for finding in findings if finding["code"] == code]
+
+
+def test_a_gap_before_a_breach_is_no_part_of_it() -> None:
+    """The meter is silent while a limit comes to bind, and shows a breach of 3 s afterwards."""
+    made = make([Hold(16, 40), Hold(10, 120), Hold(16, 40)], meter=QUIET)
+    second_s = sent_s(made.record)[1]
+    add_power(made.record, second_s + 44.0, second_s + 47.0, 3000.0)
+    cut(made.record, second_s + 4.0, second_s + 45.0)
+    found = entries(made.record)["over_limit_energy"]
+    over_w = 3000.0 - TOLERANCE_W
+    assert 2.0 * over_w <= found["value"] * 3600.0 + 1.0 <= 3.0 * over_w
+    assert found["longest_excursion_s"] <= 3.0
+    assert found_at(made.record, "over_limit"), "what was seen is a breach, gap or not"
+
+
+def test_a_breach_that_a_gap_hides_is_within_the_uncertainty() -> None:
+    made = make([Hold(16, 40), Hold(10, 120), Hold(16, 40)], meter=QUIET)
+    second_s = sent_s(made.record)[1]
+    add_power(made.record, second_s + 44.0, second_s + 84.0, 3000.0)
+    cut(made.record, second_s + 40.0, second_s + 90.0)
+    found = entries(made.record)["over_limit_energy"]
+    assert covers(found, (3000.0 - TOLERANCE_W) * 40.0 / 3600.0)
+    # No more than rated power, 32 A, above 10.5 A.
+    assert found["expanded_uncertainty"] <= 21.5 * WATTS_PER_A * 50.5 / 3600.0
+    (at_s,) = found_at(made.record, "over_limit_unseen")
+    assert at_s == pytest.approx(second_s + 40.0, abs=0.5)
+
+
+def test_a_meter_that_fell_silent_before_the_end_hides_what_came_after() -> None:
+    made = make([Hold(16, 40), Hold(10, 60)], meter=QUIET)
+    cut(made.record, sent_s(made.record)[1] + 30.0, 1e9)
+    found = entries(made.record)["over_limit_energy"]
+    assert covers(found, 3000.0 * 29.0 / 3600.0)
+    assert found_at(made.record, "over_limit_unseen")
+
+
+def test_a_whole_record_hides_nothing() -> None:
+    made = make([Hold(16, 40), Hold(10, 60)])
+    assert entries(made.record)["over_limit_energy"]["expanded_uncertainty"] < 0.01
+    assert not found_at(made.record, "over_limit_unseen")
+
+
+@pytest.mark.parametrize("over_w", [20.0, 60.0, 100.0, 140.0])
+def test_a_breach_that_is_small_against_the_noise_and_lasts_is_counted(over_w: float) -> None:
+    """Under 5 standard deviations of a value, for a part of a hold."""
+    covered = []
+    for seed in range(10):
+        holds = [Hold(16, 40), Hold(10, 120), Hold(16, 40)]
+        made = make(holds, meter=Meter(noise_w=30.0), seed=seed)
+        second_s = sent_s(made.record)[1]
+        add_power(made.record, second_s + 20.0, second_s + 70.0, TOLERANCE_W + over_w)
+        found = entries(made.record)["over_limit_energy"]
+        truth_wh = over_w * 50.0 / 3600.0
+        covered.append(covers(found, truth_wh))
+        assert found["value"] == pytest.approx(truth_wh, abs=0.1)
+    assert np.mean(covered) >= 0.8
+
+
+def test_what_noise_may_hide_is_within_the_uncertainty() -> None:
+    """Single values 4 standard deviations above the limit, here and there."""
+    made = make([Hold(16, 40), Hold(10, 120), Hold(16, 40)], meter=Meter(noise_w=30.0))
+    second_s = sent_s(made.record)[1]
+    for n in range(40):
+        start_s = second_s + 20.0 + 2.0 * n
+        add_power(made.record, start_s, start_s + 0.1, TOLERANCE_W + 120.0)
+    found = entries(made.record)["over_limit_energy"]
+    assert covers(found, 40 * 120.0 * 0.1 / 3600.0)
+
+
+def test_a_pilot_that_turns_too_late_excuses_no_breach() -> None:
+    made = make([Hold(32, 30), Hold(6, 120), Hold(16, 30)], Car(dead_s=0.5), QUIET)
+    record = made.record
+    second_s, third_s = sent_s(record)[1:]
+    late_s = 60.0
+    record.events = sorted(
+        event._replace(t=event.t + late_s)
+        if event.kind is EventKind.PILOT_EDGE and second_s < event.t < third_s
+        else event
+        for event in record.events
+    )
+    truth = made.truths[1]
+    series = record.all_series[POWER]
+    waits = (series.t > truth.departed_s - 0.1) & (series.t < truth.departed_s + late_s)
+    record.all_series[POWER] = series._replace(value=np.where(waits, truth.before_w, series.value))
+    found = entries(record)["over_limit_energy"]
+    binds = second_s + 0.06 + 10.0 + GRACE_S
+    over_w = 26.0 * WATTS_PER_A - TOLERANCE_W
+    truth_wh = over_w * (truth.departed_s + late_s - binds) / 3600.0
+    assert found["value"] == pytest.approx(truth_wh, rel=0.01)
+    assert "10 s after the acknowledgement" in found["counted_from"]
+
+
 def test_energy_not_used_is_what_was_offered_less_what_flowed() -> None:
     holds = [Hold(16, 30), Hold(10, 30), Hold(16, 30)]
     made = make(holds, Car(gain=0.9, dead_s=0.3, length_s=0.5), Meter(noise_w=30.0), start_a=10.0)
