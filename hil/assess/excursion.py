@@ -19,7 +19,7 @@ from hil.assess.found import NO_METER, Found
 from hil.assess.in_force import Piece, counted_from, noise_w, pieces
 from hil.assess.outcome import Bench, Measured
 from hil.assess.trace import Trace, holed
-from hil.assess.uncertainty import Estimate, Term, rectangular
+from hil.assess.uncertainty import CONFIDENCE, Estimate, Term, rectangular
 from hil.assess.windows import extremes
 
 Array = NDArray[np.float64]
@@ -84,8 +84,8 @@ def over_limit(steps: Sequence[Measured], bench: Bench | None, metered: bool) ->
     gaps = list(_unheard(limited, bench))
     unheard_wh = sum(gap.joules for gap in gaps) / J_PER_WH
     unseen = (
-        Term("excess too small for the noise", rectangular(faint_wh), rectangular=True),
-        Term("time without news", rectangular(unheard_wh), rectangular=True),
+        Term("excess too small for the noise", _up_to(faint_wh), rectangular=True),
+        Term("time without news", _up_to(unheard_wh), rectangular=True),
     )
     values = [joules / J_PER_WH for joules in by_step.values()]
     estimate = Estimate(energy_wh, (*told.terms, *unseen))
@@ -104,6 +104,11 @@ def over_limit(steps: Sequence[Measured], bench: Bench | None, metered: bool) ->
         ]
     starts_s = min((gap.start_s for gap in gaps), default=0.0)
     return Excess(Found(figure, "", doubts, extra), joined, told, unheard_s, starts_s)
+
+
+def _up_to(most_wh: float) -> float:
+    """Standard uncertainty of what may add up to so much: U reaches all of it."""
+    return rectangular(most_wh / CONFIDENCE)
 
 
 class _Gap(NamedTuple):
@@ -225,7 +230,7 @@ def _over(
         if energy_j > _CLEAR_SIGMAS * by_noise_j:
             over[start:end] = True
         else:
-            faint_j += energy_j
+            faint_j += energy_j + by_noise_j
         left += [(first, start), (end, last)]
     return float((above_w * lasts_s)[over].sum()), faint_j, over
 

@@ -240,13 +240,17 @@ def test_a_breach_that_is_small_against_the_noise_and_lasts_is_counted(over_w: f
 
 def test_what_noise_may_hide_is_within_the_uncertainty() -> None:
     """Single values 4 standard deviations above the limit, here and there."""
-    made = make([Hold(16, 40), Hold(10, 120), Hold(16, 40)], meter=Meter(noise_w=30.0))
-    second_s = sent_s(made.record)[1]
-    for n in range(40):
-        start_s = second_s + 20.0 + 2.0 * n
-        add_power(made.record, start_s, start_s + 0.1, TOLERANCE_W + 120.0)
-    found = entries(made.record)["over_limit_energy"]
-    assert covers(found, 40 * 120.0 * 0.1 / 3600.0)
+    covered = []
+    for seed in range(10):
+        holds = [Hold(16, 40), Hold(10, 120), Hold(16, 40)]
+        made = make(holds, meter=Meter(noise_w=30.0), seed=seed)
+        second_s = sent_s(made.record)[1]
+        for n in range(40):
+            start_s = second_s + 20.0 + 2.0 * n
+            add_power(made.record, start_s, start_s + 0.1, TOLERANCE_W + 120.0)
+        found = entries(made.record)["over_limit_energy"]
+        covered.append(covers(found, 40 * 120.0 * 0.1 / 3600.0))
+    assert np.mean(covered) >= 0.7
 
 
 def test_a_pilot_that_turns_too_late_excuses_no_breach() -> None:
