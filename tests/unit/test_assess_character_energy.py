@@ -354,6 +354,53 @@ def test_a_start_that_brings_no_power_leaves_a_limit_open() -> None:
     assert entries(session().record, limit)["start_delay"]["verdict"] == "PASS"
 
 
+def started_at(*instants: tuple[float, EventKind, str]) -> MadeRecord:
+    """A car at 16 A that is stopped at 13.5 s and draws power again from 102 s on."""
+    record = make([Hold(16, 160)], meter=QUIET, pilot=False).record
+    if any(kind is EventKind.PILOT_STATE for _, kind, _ in instants):
+        record.manifest["devices"]["vehicle"] = {"role": "pilot", "plugged_into": "dut"}
+    told = [
+        Event(t, kind, "vehicle", {"state": what})
+        if kind is EventKind.PILOT_STATE
+        else Event(t, kind, "dut", {"action": what})
+        for t, kind, what in ((13.5, EventKind.COMMAND, "stop_charging"), *instants)
+    ]
+    record.events = sorted([*record.events, *told])
+    for key, series in record.all_series.items():
+        if key[1] in (Quantity.POWER, Quantity.CURRENT):
+            rests = (series.t > 13.6) & (series.t < 102.0)
+            record.all_series[key] = series._replace(value=np.where(rests, 0.0, series.value))
+    return record
+
+
+COMMAND, STATE = EventKind.COMMAND, EventKind.PILOT_STATE
+START_LIMIT = {"start_delay": {"at_most": "10 s", "source": "test"}}
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        ((30.0, COMMAND, "start_charging"),),
+        ((30.0, COMMAND, "start_charging"), (30.2, STATE, "C")),
+        ((20.0, STATE, "C"), (30.0, COMMAND, "start_charging")),
+    ],
+)
+def test_a_start_that_had_to_be_tried_again_is_no_pass(
+    first: tuple[tuple[float, EventKind, str], ...],
+) -> None:
+    record = started_at(*first, (100.0, COMMAND, "start_charging"))
+    entry = entries(record, START_LIMIT)["start_delay"]
+    assert (entry["n"], entry["of"]) == (1, 2)
+    assert entry["verdict"] == "INCONCLUSIVE"
+    assert "(at 30 s)" in entry["reason"]
+
+
+def test_a_car_that_waits_to_be_started_is_one_start() -> None:
+    record = started_at((60.0, STATE, "C"), (100.0, COMMAND, "start_charging"))
+    entry = entries(record, START_LIMIT)["start_delay"]
+    assert (entry["n"], entry["of"], entry["verdict"]) == (1, 1, "PASS")
+
+
 def test_no_start_is_expected_while_a_pause_is_in_force() -> None:
     made = session(asks_before_s=-20.0)
     made.record.events = sorted(
