@@ -62,7 +62,7 @@ def turns(record: Record, evse: str, ends_s: float) -> list[Turn]:
         default=ends_s,
     )
     found = [one for one in found if one.t < closes_s]
-    until_s = [*(one.t for one in found[1:]), closes_s]
+    until_s = [*(one.t for one in found[1:]), closes_s][: len(found)]
     return [
         Turn(one.t, one.starts, then_s, goes_on)
         for one, then_s, goes_on in zip(found, until_s, _going_on(found), strict=True)
