@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hil.assess.devices import Rating
 from hil.assess.doubts import allowing, refused, without_figure
-from hil.assess.energy import energy_accuracy, register_odd
+from hil.assess.energy_accuracy import energy_accuracy
 from hil.assess.entry import Bound, Unit, entry, judged
 from hil.assess.excursion import Excess, over_limit
 from hil.assess.floor import power_at_zero, smallest_stable_power
@@ -23,6 +23,7 @@ from hil.assess.outcome import Bench, Measured
 from hil.assess.overshoot import overshoot
 from hil.assess.phase_use import phase_use, phases_in_words
 from hil.assess.reference import MeterError
+from hil.assess.register import register_odd
 from hil.assess.sessions import setpoint_delay, start_delay, stop_delay, turns
 from hil.assess.steps import PilotEdge, pilot_edges
 from hil.assess.unused import under_use
@@ -174,7 +175,7 @@ def character(
     subject = _Subject(record, evse, measured, isolated, bench, rating, limits, metered, edges)
     trace = bench.trace if bench is not None else None
     excess = over_limit(measured, bench, metered)
-    register_found, register = energy_accuracy(record, evse, trace)
+    register_found, register = energy_accuracy(record, evse, trace, rating)
     found: dict[str, Found] = {
         **_in_watts(subject),
         **_in_amperes(subject),
@@ -192,7 +193,8 @@ def character(
     findings = _remarks(subject, found, excess)
     odd = register_odd(register) if register is not None else ""
     if register is not None and odd:
-        findings.append(_finding(float(register.t[0]), evse, "energy_register", "warning", odd))
+        at_s = float(register.t[0]) if len(register.t) else 0.0
+        findings.append(_finding(at_s, evse, "energy_register", "warning", odd))
     return entries, findings
 
 

@@ -441,9 +441,16 @@ def test_a_pause_that_is_not_followed_leaves_its_limit_open() -> None:
 
 
 def with_register(
-    made: Made, gain: float = 1.0, every_s: float = 10.0, digit_wh: float = 1.0
+    made: Made,
+    gain: float = 1.0,
+    every_s: float = 10.0,
+    digit_wh: float = 1.0,
+    renewed: tuple[float, float] = (0.0, 0.0),
 ) -> MadeRecord:
-    """The charger tells its register at regular instants: the true energy times its gain."""
+    """The charger tells its register at regular instants: the true energy times its gain.
+
+    ``renewed`` says at what distance it is renewed, and from when on; else at every reading.
+    """
     record, ends_s = made.record, made.record.events[-1].t
     t = np.arange(0.0, ends_s, 0.01)
     power_w = np.full(len(t), made.truths[0].before_w)
@@ -452,7 +459,9 @@ def with_register(
         power_w += (truth.after_w - truth.before_w) * share
     energy_wh = np.concatenate(([0.0], np.cumsum(power_w[:-1] * 0.01))) / 3600.0
     at_s = np.arange(5.0, ends_s - 1.0, every_s)
-    told_wh = np.floor(gain * np.interp(at_s, t, energy_wh) / digit_wh) * digit_wh
+    distance_s, since_s = renewed
+    held_s = np.remainder(at_s - since_s, distance_s) if distance_s else 0.0
+    told_wh = np.floor(gain * np.interp(at_s - held_s, t, energy_wh) / digit_wh) * digit_wh
     unasked = np.full(len(at_s), np.nan)
     claimed = np.zeros(len(at_s), dtype=bool)
     key = ("dut", Quantity.ENERGY_IMPORT, Phase.TOTAL)
@@ -508,7 +517,70 @@ def test_a_register_that_falls_is_told_and_compared_over_its_longest_advance() -
         value=series.value - np.where(series.t > 100.0, series.value[9], 0.0)
     )
     assert covers(entries(record)["energy_accuracy"], 0.02)
-    assert "fell 1 times" in codes(record)["energy_register"]
+    assert "10 readings" in codes(record)["energy_register"]
+
+
+@pytest.mark.parametrize("every_s", [1.0, 4.0])
+def test_a_register_that_is_told_more_often_than_it_is_renewed_is_no_worse(every_s: float) -> None:
+    covered = []
+    for since_s in np.arange(0.0, 15.0, 1.5):
+        made = make([Hold(a, 40) for a in (16, 10, 20, 16, 10, 16)])
+        record = with_register(made, 1.01, every_s, 0.1, (15.0, float(since_s)))
+        entry = entries(record)["energy_accuracy"]
+        covered.append(covers(entry, 0.01))
+        assert entry["expanded_uncertainty"] < 0.01 * (every_s + 1.0)
+        assert "renewed" in codes(record)["energy_register"]
+    assert np.mean(covered) >= 0.9
+
+
+def test_a_register_that_is_renewed_less_often_than_it_seems_is_uncertain() -> None:
+    """Told every 10 s, so no reading repeats the one before, and up to 7 s old each time."""
+    covered = []
+    for since_s in np.arange(0.0, 7.0, 0.5):
+        made = make([Hold(a, 40) for a in (16, 10, 20, 16, 10, 16)])
+        record = with_register(made, 1.0, 10.0, 0.1, (7.0, float(since_s)))
+        covered.append(covers(entries(record)["energy_accuracy"], 0.0))
+    assert np.mean(covered) >= 0.9
+
+
+ENERGY_LIMIT = {"energy_accuracy": {"at_most": "1 %", "source": "test"}}
+
+
+@pytest.mark.parametrize("wrong_wh", [6000.0, 0.0, 1e300, -1e300])
+def test_a_reading_that_cannot_be_is_left_out_and_keeps_from_passing(wrong_wh: float) -> None:
+    made = make([Hold(a, 40) for a in (16, 10, 20, 16, 10, 16)])
+    record = with_register(made, every_s=1.0)
+    limit = ENERGY_LIMIT
+    assert entries(record, limit)["energy_accuracy"]["verdict"] == "PASS"
+    key = ("dut", Quantity.ENERGY_IMPORT, Phase.TOTAL)
+    record.all_series[key].value[100] = wrong_wh
+    entry = entries(record, limit)["energy_accuracy"]
+    assert covers(entry, 0.0)
+    assert entry["verdict"] == "INCONCLUSIVE"
+    assert "1 readings" in codes(record)["energy_register"]
+
+
+def test_a_register_of_which_nothing_fits_is_inconclusive() -> None:
+    record = with_register(make([Hold(16, 60), Hold(10, 60)]), every_s=1.0)
+    key = ("dut", Quantity.ENERGY_IMPORT, Phase.TOTAL)
+    record.all_series[key].value[::2] = 1e300
+    record.all_series[key].value[1::2] = 0.0
+    entry = entries(record, ENERGY_LIMIT)["energy_accuracy"]
+    assert entry["value"] is None
+    assert entry["verdict"] == "INCONCLUSIVE"
+
+
+def test_a_register_counts_in_the_steps_that_it_shows() -> None:
+    """Pulses of 7 Wh, told with a digit of 0.1 Wh."""
+    made = make([Hold(a, 40) for a in (16, 10, 20, 16, 10, 16)])
+    record = with_register(made, every_s=1.0, digit_wh=7.0)
+    key = ("dut", Quantity.ENERGY_IMPORT, Phase.TOTAL)
+    record.all_series[key] = record.all_series[key]._replace(
+        value=record.all_series[key].value + 0.3
+    )
+    entry = entries(record)["energy_accuracy"]
+    assert entry["value"] is None
+    assert "100 increments of 7 Wh" in entry["reason"]
 
 
 def test_a_charger_that_tells_no_register_has_the_reason() -> None:
