@@ -288,6 +288,33 @@ def test_energy_not_used_is_what_was_offered_less_what_flowed() -> None:
     assert entries(made.record)["over_limit_energy"]["value"] == 0.0
 
 
+@pytest.mark.parametrize(("noise_w", "holds"), [(3.0, 60), (100.0, 20)])
+def test_noise_is_no_energy_that_was_not_used(noise_w: float, holds: int) -> None:
+    covered = []
+    for seed in range(10):
+        levels = [Hold([10, 16][n % 2], 20) for n in range(holds)]
+        made = make(levels, meter=Meter(noise_w=noise_w), seed=seed)
+        covered.append(covers(entries(made.record)["under_use_energy"], 0.0))
+    assert np.mean(covered) >= 0.8
+
+
+def test_energy_used_in_excess_pays_for_none_that_was_not_used() -> None:
+    holds = [Hold(16, 30, -400.0), Hold(10, 30, 400.0), Hold(16, 30, -400.0)]
+    made = make(holds, Car(dead_s=0.3, length_s=0.5), Meter(noise_w=30.0), start_a=10.0)
+    instants = [*sent_s(made.record), made.record.events[-1].t]
+    lasts_s = np.diff(instants) - PILOT_S - GRACE_S
+    truth_wh = 400.0 * float(lasts_s[0] + lasts_s[2]) / 3600.0
+    assert covers(entries(made.record)["under_use_energy"], truth_wh)
+
+
+def test_energy_not_used_that_the_meters_class_could_hide_is_uncertain() -> None:
+    """The meter shows 1 % too much, so that what was not used looks like too much."""
+    made = make([Hold(16, 60), Hold(10, 60), Hold(16, 60)], Car(gain=1.005), QUIET)
+    found = entries(with_class(made.record, 0.02))["under_use_energy"]
+    truth_wh = 0.005 * 42.0 * WATTS_PER_A * 54.0 / 3600.0
+    assert covers(found, truth_wh)
+
+
 # --- start, stop, pause, resume -----------------------------------------------------------------
 
 
