@@ -27,7 +27,7 @@ from hil.assess.register import register_odd
 from hil.assess.sessions import setpoint_delay, start_delay, stop_delay, turns
 from hil.assess.steps import PilotEdge, pilot_edges
 from hil.assess.unused import under_use
-from hil.assess.verdict import Ruling
+from hil.assess.verdict import Ruling, Verdict
 from hil.config.limits import (
     CurrentLimit,
     DeviationLimit,
@@ -209,7 +209,7 @@ def _entry(kind: _Kind, subject: _Subject, found: Found, ruling: Ruling) -> dict
     one.update(found.extra)
     if kind.unit == "W" and figure.estimate is not None:
         one["percent_of_rated"] = 100.0 * figure.estimate.value / rating.power_w
-    return judged(
+    told = judged(
         one,
         figure,
         _bound(limit, rating),
@@ -219,6 +219,9 @@ def _entry(kind: _Kind, subject: _Subject, found: Found, ruling: Ruling) -> dict
         ruling,
         signed=kind.name in _TIMES,
     )
+    if found.undecided and told["verdict"] in (Verdict.PASS.value, Verdict.FAIL.value):
+        told["verdict"], told["reason"] = Verdict.INCONCLUSIVE.value, found.undecided
+    return told
 
 
 def _bound(

@@ -150,6 +150,37 @@ def test_hysteresis_is_the_difference_between_up_and_down() -> None:
     assert found["mean_w"] == pytest.approx(80.0, abs=10.0)
 
 
+HYSTERESIS_LIMIT = {"hysteresis": {"at_most": "50 W", "source": "test"}}
+
+
+def drifting(levels: Sequence[float], share: float) -> MadeRecord:
+    """A power that falls by this share over the run, as of a supply or a meter that warms up."""
+    record = make([Hold(a, 30.0) for a in levels], meter=Meter(noise_w=5.0)).record
+    key = ("reference", Quantity.POWER, Phase.TOTAL)
+    series = record.all_series[key]
+    falls = 1.0 - share * series.t / series.t[-1]
+    record.all_series[key] = series._replace(value=series.value * falls)
+    return record
+
+
+def test_without_repeats_a_drift_is_no_hysteresis_that_fails() -> None:
+    found = entries(drifting(stairs(8.0, 28.0, 4.0), 0.02), HYSTERESIS_LIMIT)["hysteresis"]
+    assert abs(found["value"]) > 50.0
+    assert found["verdict"] == "INCONCLUSIVE"
+    assert "twice" in found["reason"]
+    still = entries(drifting(stairs(8.0, 28.0, 4.0), 0.0), HYSTERESIS_LIMIT)["hysteresis"]
+    assert still["verdict"] == "INCONCLUSIVE"
+
+
+def test_with_repeats_hysteresis_is_judged_and_a_drift_makes_it_uncertain() -> None:
+    twice = stairs(8.0, 28.0, 4.0) * 2
+    still = entries(drifting(twice, 0.0), HYSTERESIS_LIMIT)["hysteresis"]
+    assert still["verdict"] == "PASS"
+    moved = entries(drifting(twice, 0.02), HYSTERESIS_LIMIT)["hysteresis"]
+    assert moved["verdict"] != "FAIL"
+    assert covers(moved, 0.0)
+
+
 def test_what_noise_makes_of_hysteresis_is_within_its_uncertainty() -> None:
     covered = []
     for seed in range(30):
@@ -424,7 +455,7 @@ def test_a_bench_without_a_meter_has_reasons_and_the_pilots_error() -> None:
 
 
 def test_limits_of_the_character_are_judged() -> None:
-    holds = staircase(stairs(6.0, 10.0, 0.25), quantised(1.0))
+    holds = staircase(stairs(6.0, 10.0, 0.25) * 2, quantised(1.0))
     record = make(holds).record
     found = entries(
         record,
