@@ -11,7 +11,7 @@ import pytest
 from synthetic_run import VOLTAGE_V, Car, Hold, MadeRecord, Meter, definitions, make
 
 from hil.assess.evaluate import evaluate
-from hil.quantities import LINES, EventKind, Phase, Quantity
+from hil.quantities import LINES, Event, EventKind, Phase, Quantity
 
 QUIET = Meter(noise_w=0.0, resolution_w=0.1)
 WATTS_PER_A = 3 * VOLTAGE_V
@@ -220,6 +220,43 @@ def test_a_pilot_that_offers_too_much_is_found_and_the_car_is_judged_by_it() -> 
     assert covers(found["gain_current"], 1.0)
     assert covers(found["offset_current"], 0.0)
     assert covers(found["offset"], 0.6 * WATTS_PER_A)
+
+
+def with_edges(record: MadeRecord, *edges: tuple[float, float, float]) -> MadeRecord:
+    """More edges of the pilot: when, from and to how many amperes."""
+    more = [
+        Event(
+            t,
+            EventKind.PILOT_EDGE,
+            "vehicle",
+            {"duty_percent": after_a / 0.6, "previous_percent": before_a / 0.6},
+        )
+        for t, before_a, after_a in edges
+    ]
+    record.events = sorted([*record.events, *more])
+    return record
+
+
+@pytest.mark.parametrize(("excursion_a", "lasts_s"), [(32.0, 5.0), (6.0, 0.5)])
+def test_a_pilot_that_leaves_its_setpoint_for_a_while_is_as_far_off(
+    excursion_a: float, lasts_s: float
+) -> None:
+    record = make([Hold(16, 60), Hold(10, 60), Hold(16, 60)]).record
+    at_s = [e.t for e in record.events if e.kind is EventKind.SETPOINT_SENT][1] + 52.0
+    with_edges(record, (at_s, 10.0, excursion_a), (at_s + lasts_s, excursion_a, 10.0))
+    found = entries(record)["pilot_error"]
+    assert covers(found, excursion_a - 10.0)
+    assert found["n"] == found["of"] == 3
+
+
+def test_a_pilot_that_turns_within_the_steady_window_was_late_and_not_wrong() -> None:
+    holds = [Hold(16, 10.2), Hold(10, 10.2), Hold(16, 10.2)]
+    assert covers(entries(make(holds).record)["pilot_error"], 0.0)
+
+
+def test_a_pilot_that_is_not_turned_at_all_is_off() -> None:
+    record = make([Hold(16, 40), Hold(10, 40, follows=False), Hold(16, 40)]).record
+    assert covers(entries(record)["pilot_error"], 6.0)
 
 
 def test_the_step_of_the_emulators_clock_is_in_the_pilots_error() -> None:
