@@ -321,7 +321,9 @@ def _manifest(car: Car, meter: Meter, pilot: bool) -> dict[str, Any]:
     rating["power_w"] = RATED_A * VOLTAGE_V * 3
     timing = ("poll_s", "refresh_s", "averaging_s")
     stated = {key: getattr(meter, key) for key in timing if key not in meter.unstated}
-    reference = {"role": "meter", "virtual": True, "measures": "dut", **stated, **meter.facts}
+    exact = {"class": "exact", "power": 0.0, "voltage": 0.0, "current": 0.0}
+    reference = {"role": "meter", "virtual": True, "measures": "dut", "accuracy": exact}
+    reference = {**reference, **stated, **meter.facts}
     devices: dict[str, Any] = {
         "dut": {"role": "evse", "virtual": True, "rating": rating},
         "reference": reference,

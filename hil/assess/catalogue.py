@@ -42,8 +42,8 @@ KINDS = (
     Kind(
         "pilot_error",
         "A",
-        "current that the pilot offers less the setpoint, signed; the value is the step with the "
-        "largest magnitude",
+        "current that the pilot offers less the setpoint, signed, where it is furthest off in the "
+        "steady window; the value is the step with the largest magnitude",
     ),
     Kind(
         "granularity",

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hil.assess.catalogue import KINDS, Kind
 from hil.assess.devices import Rating
 from hil.assess.doubts import allowing, refused, without_figure
-from hil.assess.energy import energy_accuracy, register_odd
+from hil.assess.energy_accuracy import energy_accuracy
 from hil.assess.entry import Bound, entry, judged
-from hil.assess.excursion import Excess, over_limit, under_use
+from hil.assess.excursion import Excess, over_limit
 from hil.assess.floor import power_at_zero, smallest_stable_power
 from hil.assess.found import NO_METER, Found
 from hil.assess.granularity import Staircase, dead_band, granularity, staircases
@@ -24,9 +24,11 @@ from hil.assess.outcome import Bench, Measured
 from hil.assess.overshoot import overshoot
 from hil.assess.phase_use import phase_use, phases_in_words
 from hil.assess.reference import MeterError
+from hil.assess.register import register_odd
 from hil.assess.sessions import setpoint_delay, start_delay, stop_delay, turns
 from hil.assess.steps import PilotEdge, pilot_edges
-from hil.assess.verdict import Ruling
+from hil.assess.unused import under_use
+from hil.assess.verdict import Ruling, Verdict
 from hil.config.limits import (
     CurrentLimit,
     DeviationLimit,
@@ -66,7 +68,7 @@ def character(
     subject = _Subject(record, evse, measured, isolated, bench, rating, limits, metered, edges)
     trace = bench.trace if bench is not None else None
     excess = over_limit(measured, bench, metered)
-    register_found, register = energy_accuracy(record, evse, trace)
+    register_found, register = energy_accuracy(record, evse, trace, rating)
     found: dict[str, Found] = {
         **_in_watts(subject),
         **_in_amperes(subject),
@@ -84,7 +86,8 @@ def character(
     findings = _remarks(subject, found, excess)
     odd = register_odd(register) if register is not None else ""
     if register is not None and odd:
-        findings.append(_finding(float(register.t[0]), evse, "energy_register", "warning", odd))
+        at_s = float(register.t[0]) if len(register.t) else 0.0
+        findings.append(_finding(at_s, evse, "energy_register", "warning", odd))
     return entries, findings
 
 
@@ -99,7 +102,7 @@ def _entry(kind: Kind, subject: _Subject, found: Found, ruling: Ruling) -> dict[
     one.update(found.extra)
     if kind.unit == "W" and figure.estimate is not None:
         one["percent_of_rated"] = 100.0 * figure.estimate.value / rating.power_w
-    return judged(
+    told = judged(
         one,
         figure,
         _bound(limit, rating),
@@ -109,6 +112,9 @@ def _entry(kind: Kind, subject: _Subject, found: Found, ruling: Ruling) -> dict[
         ruling,
         signed=kind.name in _TIMES,
     )
+    if found.undecided and told["verdict"] in (Verdict.PASS.value, Verdict.FAIL.value):
+        told["verdict"], told["reason"] = Verdict.INCONCLUSIVE.value, found.undecided
+    return told
 
 
 def _bound(
@@ -223,10 +229,13 @@ def _remarks(subject: _Subject, found: Mapping[str, Found], excess: Excess) -> F
     """What a reader must know beside the figures."""
     evse, remarks = subject.evse, []
     energy = excess.found.figure.estimate
-    if energy is not None and excess.excursions and energy.value > energy.expanded:
+    if energy is not None and excess.excursions and energy.value > excess.told.expanded:
         remarks.append(
             _finding(excess.excursions[0].start_s, evse, "over_limit", "error", _breach(excess))
         )
+    if excess.unheard_s > 0.0:
+        text = "; ".join(excess.found.doubts)
+        remarks.append(_finding(excess.unheard_at_s, evse, "over_limit_unseen", "warning", text))
     below = found["power_at_zero"].extra["behaviour"]
     if below:
         text = f"setpoints below 6 A: {'; '.join(below)}"

@@ -24,6 +24,8 @@ class Found(NamedTuple):
     doubts: Sequence[str] = ()
     extra: Mapping[str, Any] = _NOTHING
     """Further keys of the entry, there whether or not they are known."""
+    undecided: str = ""
+    """Why the figure must neither pass nor fail; its uncertainty is not known."""
 
 
 def steady_power(after: Level, trace: Trace) -> Estimate:

@@ -25,6 +25,9 @@ from hil.assess.uncertainty import Estimate, Term, rectangular
 
 LEAST_SETPOINTS = 3
 """Any two setpoints lie on a straight line."""
+_NO_REPEATS = (
+    "no setpoint was reached the same way twice, so hysteresis cannot be told from a drift"
+)
 
 
 class Point(NamedTuple):
@@ -240,7 +243,15 @@ def hysteresis(
     found = differences(points, instrument)
     mean = float(np.mean([one.value for one in found])) if found else None
     why = "no setpoint was held both after a rise and after a fall" if points else missing
-    return Found(figure_of(found, "worst", len(found)), why, doubts, {"mean_w": mean})
+    _, freedom = _repeatability(points, _approach)
+    undecided = "" if math.isfinite(freedom) else _NO_REPEATS
+    figure = figure_of(found, "worst", len(found))
+    return Found(figure, why, doubts, {"mean_w": mean}, undecided)
+
+
+def _approach(point: Point) -> Hashable:
+    """Points of one setpoint that was reached from the same side repeat each other."""
+    return point.setpoint_a, point.rises
 
 
 def differences(points: Sequence[Point], instrument: Instrument) -> list[Estimate]:
@@ -249,7 +260,7 @@ def differences(points: Sequence[Point], instrument: Instrument) -> list[Estimat
     Each less what was asked for, so that a voltage that moved in between does not count. The
     meter's own error is the same for both but for its share of the difference.
     """
-    repeats = _repeatability(points, lambda point: (point.setpoint_a, point.rises))
+    repeats = _repeatability(points, _approach)
     found = []
     for some in by_setpoint(points).values():
         up = [point for point in some if point.rises is True]

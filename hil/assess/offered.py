@@ -1,11 +1,12 @@
 """What the control pilot offers: against the setpoint, and what the car makes of it, in amperes.
 
 The pilot in force is that of the last duty cycle that a pilot emulator saw before the steady window
-of a step, if it stood still until the end of the hold.
+of a step. The car's current is held against it if it stood still until the end of the hold.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ _A_PER_PERCENT = 0.6
 """Of the lower branch of the duty table, to 51 A (SAE J1772, IEC 61851-1 Annex A)."""
 _TOLD_PERCENT = 0.01
 """Step of a duty cycle as a pilot emulator tells it (PROTOCOL.md, section 4)."""
+_STAMP_S = 5e-3
+"""How far the instant of a pilot edge may be off; bench convention."""
 
 
 def offered_a(one: Measured, edges: Sequence[PilotEdge], definitions: Definitions) -> float | None:
@@ -71,18 +74,48 @@ def pilot_error(
     definitions: Definitions,
     terms: tuple[Term, ...],
 ) -> Found:
-    """Largest deviation of the offered current from the setpoint, A, signed."""
+    """Largest deviation of the offered current from the setpoint, A, signed, at any instant."""
     counted = [one for one in steps if _should_offer(one, rating, definitions)]
     if not edges:
         return Found(Figure("worst", None), NO_PILOT)
-    found = [(offered_a(one, edges, definitions), one.step.setpoint.value) for one in counted]
-    errors_a = [offered - asked_a for offered, asked_a in found if offered is not None]
-    missing = "no setpoint in amperes was held while the pilot stood still"
+    told = [worst_error_a(one, edges, definitions) for one in counted]
+    errors_a = [error_a for error_a in told if error_a is not None]
+    missing = "no setpoint in amperes was held for long enough to be offered"
     if not errors_a:
         return Found(Figure("worst", None, of=len(counted)), missing)
     # The terms are the same for every step, so the worst of them is no more uncertain.
     worst = Estimate(max(errors_a, key=abs), terms)
     return Found(Figure("worst", worst, errors_a, len(counted)))
+
+
+def worst_error_a(
+    one: Measured, edges: Sequence[PilotEdge], definitions: Definitions
+) -> float | None:
+    """Offered current less the setpoint, A, where it is furthest off in the steady window.
+
+    A pilot is an upper limit at every instant, so one that moves tells its worst. What it offers
+    before it has turned, or before the EVSE had to turn it, is a delay and no error.
+    """
+    step = one.step
+    since_s = step.sent_s
+    if step.setpoint != step.previous:
+        due_s = (step.acknowledged_s or step.sent_s) + definitions.evse_grace
+        since_s = due_s if one.pilot_s is None else min(one.pilot_s, due_s)
+    from_s = max(step.ends_s - definitions.steady_window, since_s)
+    # An edge at the very end may be that of the next setpoint, stamped early.
+    ends_s = step.ends_s - _STAMP_S
+    if from_s >= ends_s:
+        return None
+    first = bisect_right(edges, from_s, key=lambda edge: edge.t)
+    last = bisect_left(edges, ends_s, key=lambda edge: edge.t)
+    if first > 0:
+        offers_a = [edges[first - 1].offered_a]
+    elif last > 0:
+        offers_a = [edges[0].before_a]
+    else:
+        return None
+    offers_a += [edge.offered_a for edge in edges[first:last]]
+    return max((offer_a - step.setpoint.value for offer_a in offers_a), key=abs)
 
 
 def _should_offer(one: Measured, rating: Rating, definitions: Definitions) -> bool:

@@ -255,7 +255,8 @@ def _watts_told(setpoint: Setpoint, at: Conditions, rating: Rating) -> bool:
     """Whether it is known what a setpoint asks for in watts."""
     if setpoint.unit == "W" or setpoint.value == 0.0:
         return True
-    return at.voltage_measured and (at.phases_measured or rating.phases == 1)
+    phases_known = at.phases_measured or rating.car_phases > 0 or rating.phases == 1
+    return at.voltage_measured and phases_known
 
 
 def _steady_w(known: Measured, after: Level, bench: Bench) -> float:

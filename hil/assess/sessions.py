@@ -9,6 +9,7 @@ unplug. A pause and its end count from sending the setpoint until the power has 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -43,8 +44,8 @@ class Turn(NamedTuple):
     starts: bool
     until_s: float
     """When the next turn comes, or the run closes."""
-    superseded: bool
-    """Whether the next turn is of the same kind."""
+    goes_on: bool
+    """Whether the next turn belongs to the same attempt: a start that was asked for another way."""
 
 
 def turns(record: Record, evse: str, ends_s: float) -> list[Turn]:
@@ -60,15 +61,40 @@ def turns(record: Record, evse: str, ends_s: float) -> list[Turn]:
         ),
         default=ends_s,
     )
-    found = [(t, starts) for t, starts in found if t < closes_s]
-    after = [*found[1:], (closes_s, not found[-1][1])] if found else []
+    found = [one for one in found if one.t < closes_s]
+    until_s = [*(one.t for one in found[1:]), closes_s][: len(found)]
     return [
-        Turn(t, starts, until_s, then is starts)
-        for (t, starts), (until_s, then) in zip(found, after, strict=True)
+        Turn(one.t, one.starts, then_s, goes_on)
+        for one, then_s, goes_on in zip(found, until_s, _going_on(found), strict=True)
     ]
 
 
-def _turns(record: Record, evse: str, pilots: Sequence[str]) -> Iterator[tuple[float, bool]]:
+class _Signal(NamedTuple):
+    """An event that should begin or end charging."""
+
+    t: float
+    starts: bool
+    by: str
+    """Command or state; the same one again is another attempt."""
+
+
+def _going_on(found: Sequence[_Signal]) -> list[bool]:
+    """For each turn, whether the next belongs to the same attempt.
+
+    A car that is plugged in may have to be started before it asks for power: only the last of
+    these is to bring it. The same command, or state, once more is a retry of what failed.
+    """
+    same: list[bool] = []
+    ways: set[str] = set()
+    for one, then in pairwise(found):
+        ways = {*ways, one.by} if one.starts else set()
+        same.append(one.starts and then.starts and then.by not in ways)
+        if not same[-1]:
+            ways = set()
+    return [*same, False][: len(found)]
+
+
+def _turns(record: Record, evse: str, pilots: Sequence[str]) -> Iterator[_Signal]:
     asks: dict[str, bool] = {}
     for event in record.events:
         action = event.data.get("action")
@@ -76,12 +102,12 @@ def _turns(record: Record, evse: str, pilots: Sequence[str]) -> Iterator[tuple[f
             asked = asks.get(event.device, False)
             asks[event.device] = event.data.get("state") in _ASKS
             if asks[event.device] and not asked:
-                yield event.t, True
+                yield _Signal(event.t, True, "state C")
         elif event.kind is EventKind.COMMAND and event.device in (evse, "bench", ""):
             if action == "start_charging" or (action == "plug_in" and not pilots):
-                yield event.t, True
+                yield _Signal(event.t, True, str(action))
             elif action in ("stop_charging", "unplug"):
-                yield event.t, False
+                yield _Signal(event.t, False, str(action))
 
 
 def start_delay(
@@ -97,7 +123,7 @@ def start_delay(
         if turn.starts
         and not _flows(turn.t, bench)
         and _lets_charge(turn, steps, bench.rating)
-        and not (turn.superseded and _crossed(turn, bench) is None)
+        and not (turn.goes_on and _crossed(turn, bench) is None)
     ]
     return _delays(starts, bench, statistic, missing, "brought no power")
 

@@ -132,7 +132,10 @@ def conditions(supply: Supply, rating: Rating, start_s: Array, end_s: Array) -> 
     for places in alike(*carries.astype(np.intp)):
         active = np.flatnonzero(carries[:, places[0]]).tolist()
         columns = _over(
-            [_taken(voltages[line], places) for line in active or range(rating.phases)],
+            [
+                _taken(voltages[line], places)
+                for line in active or range(rating.car_phases or rating.phases)
+            ],
             [_taken(currents[line], places) for line in active],
             rating,
             supply.current_resolution_a,

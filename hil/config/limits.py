@@ -44,6 +44,10 @@ class Definitions(Model):
     ev_grace: PositiveSeconds = 5.0
     """How long a car may take to follow a lower pilot before power above it is a breach
     (IEC 61851-1 sequence 6, as quoted in charger firmware)."""
+    evse_grace: PositiveSeconds = 10.0
+    """How long an EVSE may take from acknowledging a setpoint to offering it by its pilot; from
+    then on the car's grace counts, turned or not (IEC 61851-1, external setpoint to change of the
+    duty cycle, from memory)."""
     over_tolerance: PositiveAmperes = 0.5
     """Current per phase above the setpoint that is no breach yet (bench convention)."""
 

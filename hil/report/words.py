@@ -139,6 +139,7 @@ _DEFINITIONS = {
     "settle_sigmas": ("settling band, in standard deviations of the power after the step", ""),
     "rapid_within": ("setpoints closer to each other than this are rapid", "s"),
     "ev_grace": ("time that a car may take to follow a lower pilot", "s"),
+    "evse_grace": ("time that an EVSE may take to offer what it acknowledged", "s"),
     "over_tolerance": ("current above the setpoint that is no breach yet, per phase", "A"),
 }
 

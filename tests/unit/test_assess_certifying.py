@@ -44,7 +44,9 @@ def real_bench() -> MadeRecord:
     record = make(HOLDS).record
     for facts in record.manifest["devices"].values():
         facts["virtual"] = False
-    record.manifest["devices"]["reference"]["calibration"] = dict(CERTIFICATE)
+    reference = record.manifest["devices"]["reference"]
+    reference["calibration"] = dict(CERTIFICATE)
+    reference["accuracy"] = {"class": "exact", "power": 0.0, "voltage": 0.0, "current": 0.0}
     record.manifest["clock"] = {
         "kind": "real",
         "source": "ntp",

@@ -150,6 +150,37 @@ def test_hysteresis_is_the_difference_between_up_and_down() -> None:
     assert found["mean_w"] == pytest.approx(80.0, abs=10.0)
 
 
+HYSTERESIS_LIMIT = {"hysteresis": {"at_most": "50 W", "source": "test"}}
+
+
+def drifting(levels: Sequence[float], share: float) -> MadeRecord:
+    """A power that falls by this share over the run, as of a supply or a meter that warms up."""
+    record = make([Hold(a, 30.0) for a in levels], meter=Meter(noise_w=5.0)).record
+    key = ("reference", Quantity.POWER, Phase.TOTAL)
+    series = record.all_series[key]
+    falls = 1.0 - share * series.t / series.t[-1]
+    record.all_series[key] = series._replace(value=series.value * falls)
+    return record
+
+
+def test_without_repeats_a_drift_is_no_hysteresis_that_fails() -> None:
+    found = entries(drifting(stairs(8.0, 28.0, 4.0), 0.02), HYSTERESIS_LIMIT)["hysteresis"]
+    assert abs(found["value"]) > 50.0
+    assert found["verdict"] == "INCONCLUSIVE"
+    assert "twice" in found["reason"]
+    still = entries(drifting(stairs(8.0, 28.0, 4.0), 0.0), HYSTERESIS_LIMIT)["hysteresis"]
+    assert still["verdict"] == "INCONCLUSIVE"
+
+
+def test_with_repeats_hysteresis_is_judged_and_a_drift_makes_it_uncertain() -> None:
+    twice = stairs(8.0, 28.0, 4.0) * 2
+    still = entries(drifting(twice, 0.0), HYSTERESIS_LIMIT)["hysteresis"]
+    assert still["verdict"] == "PASS"
+    moved = entries(drifting(twice, 0.02), HYSTERESIS_LIMIT)["hysteresis"]
+    assert moved["verdict"] != "FAIL"
+    assert covers(moved, 0.0)
+
+
 def test_what_noise_makes_of_hysteresis_is_within_its_uncertainty() -> None:
     covered = []
     for seed in range(30):
@@ -191,14 +222,41 @@ def test_a_pilot_that_offers_too_much_is_found_and_the_car_is_judged_by_it() -> 
     assert covers(found["offset"], 0.6 * WATTS_PER_A)
 
 
-def test_a_pilot_that_moves_in_the_steady_window_is_not_in_force() -> None:
-    made = make([Hold(16, 20), Hold(10, 20)])
-    steady = entries(made.record)["pilot_error"]["n"]
-    at_s = [e.t for e in made.record.events if e.kind is EventKind.SETPOINT_SENT][1] - 3.0
-    wavers = {"duty_percent": 20.0, "previous_percent": 16 / 0.6, "current_a": 12.0}
-    edge = Event(at_s, EventKind.PILOT_EDGE, "vehicle", wavers)
-    made.record.events = sorted([*made.record.events, edge])
-    assert (steady, entries(made.record)["pilot_error"]["n"]) == (2, 1)
+def with_edges(record: MadeRecord, *edges: tuple[float, float, float]) -> MadeRecord:
+    """More edges of the pilot: when, from and to how many amperes."""
+    more = [
+        Event(
+            t,
+            EventKind.PILOT_EDGE,
+            "vehicle",
+            {"duty_percent": after_a / 0.6, "previous_percent": before_a / 0.6},
+        )
+        for t, before_a, after_a in edges
+    ]
+    record.events = sorted([*record.events, *more])
+    return record
+
+
+@pytest.mark.parametrize(("excursion_a", "lasts_s"), [(32.0, 5.0), (6.0, 0.5)])
+def test_a_pilot_that_leaves_its_setpoint_for_a_while_is_as_far_off(
+    excursion_a: float, lasts_s: float
+) -> None:
+    record = make([Hold(16, 60), Hold(10, 60), Hold(16, 60)]).record
+    at_s = [e.t for e in record.events if e.kind is EventKind.SETPOINT_SENT][1] + 52.0
+    with_edges(record, (at_s, 10.0, excursion_a), (at_s + lasts_s, excursion_a, 10.0))
+    found = entries(record)["pilot_error"]
+    assert covers(found, excursion_a - 10.0)
+    assert found["n"] == found["of"] == 3
+
+
+def test_a_pilot_that_turns_within_the_steady_window_was_late_and_not_wrong() -> None:
+    holds = [Hold(16, 10.2), Hold(10, 10.2), Hold(16, 10.2)]
+    assert covers(entries(make(holds).record)["pilot_error"], 0.0)
+
+
+def test_a_pilot_that_is_not_turned_at_all_is_off() -> None:
+    record = make([Hold(16, 40), Hold(10, 40, follows=False), Hold(16, 40)]).record
+    assert covers(entries(record)["pilot_error"], 6.0)
 
 
 def test_the_step_of_the_emulators_clock_is_in_the_pilots_error() -> None:
@@ -441,7 +499,7 @@ def test_a_bench_without_a_meter_has_reasons_and_the_pilots_error() -> None:
 
 
 def test_limits_of_the_character_are_judged() -> None:
-    holds = staircase(stairs(6.0, 10.0, 0.25), quantised(1.0))
+    holds = staircase(stairs(6.0, 10.0, 0.25) * 2, quantised(1.0))
     record = make(holds).record
     found = entries(
         record,

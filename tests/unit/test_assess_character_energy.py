@@ -182,6 +182,112 @@ def test_a_charger_that_ignores_a_setpoint_breaches_until_the_end() -> None:
     assert found["longest_excursion_s"] == pytest.approx(40.0 - 0.06 - GRACE_S, abs=0.3)
 
 
+def cut(record: MadeRecord, start_s: float, end_s: float) -> None:
+    """Take away what the reference told in between."""
+    for key, series in record.all_series.items():
+        keep = (series.t < start_s) | (series.t > end_s)
+        record.all_series[key] = Series(*(column[keep] for column in series))
+
+
+def found_at(record: MadeRecord, code: str) -> list[float]:
+    findings = evaluate(record, definitions())["findings"]
+    return [finding["t"] for finding in findings if finding["code"] == code]
+
+
+def test_a_gap_before_a_breach_is_no_part_of_it() -> None:
+    """The meter is silent while a limit comes to bind, and shows a breach of 3 s afterwards."""
+    made = make([Hold(16, 40), Hold(10, 120), Hold(16, 40)], meter=QUIET)
+    second_s = sent_s(made.record)[1]
+    add_power(made.record, second_s + 44.0, second_s + 47.0, 3000.0)
+    cut(made.record, second_s + 4.0, second_s + 45.0)
+    found = entries(made.record)["over_limit_energy"]
+    over_w = 3000.0 - TOLERANCE_W
+    assert 2.0 * over_w <= found["value"] * 3600.0 + 1.0 <= 3.0 * over_w
+    assert found["longest_excursion_s"] <= 3.0
+    assert found_at(made.record, "over_limit"), "what was seen is a breach, gap or not"
+
+
+def test_a_breach_that_a_gap_hides_is_within_the_uncertainty() -> None:
+    made = make([Hold(16, 40), Hold(10, 120), Hold(16, 40)], meter=QUIET)
+    second_s = sent_s(made.record)[1]
+    add_power(made.record, second_s + 44.0, second_s + 84.0, 3000.0)
+    cut(made.record, second_s + 40.0, second_s + 90.0)
+    found = entries(made.record)["over_limit_energy"]
+    assert covers(found, (3000.0 - TOLERANCE_W) * 40.0 / 3600.0)
+    # No more than rated power, 32 A, above 10.5 A.
+    assert found["expanded_uncertainty"] <= 21.5 * WATTS_PER_A * 50.5 / 3600.0
+    (at_s,) = found_at(made.record, "over_limit_unseen")
+    assert at_s == pytest.approx(second_s + 40.0, abs=0.5)
+
+
+def test_a_meter_that_fell_silent_before_the_end_hides_what_came_after() -> None:
+    made = make([Hold(16, 40), Hold(10, 60)], meter=QUIET)
+    cut(made.record, sent_s(made.record)[1] + 30.0, 1e9)
+    found = entries(made.record)["over_limit_energy"]
+    assert covers(found, 3000.0 * 29.0 / 3600.0)
+    assert found_at(made.record, "over_limit_unseen")
+
+
+def test_a_whole_record_hides_nothing() -> None:
+    made = make([Hold(16, 40), Hold(10, 60)])
+    assert entries(made.record)["over_limit_energy"]["expanded_uncertainty"] < 0.01
+    assert not found_at(made.record, "over_limit_unseen")
+
+
+@pytest.mark.parametrize("over_w", [20.0, 60.0, 100.0, 140.0])
+def test_a_breach_that_is_small_against_the_noise_and_lasts_is_counted(over_w: float) -> None:
+    """Under 5 standard deviations of a value, for a part of a hold."""
+    covered = []
+    for seed in range(10):
+        holds = [Hold(16, 40), Hold(10, 120), Hold(16, 40)]
+        made = make(holds, meter=Meter(noise_w=30.0), seed=seed)
+        second_s = sent_s(made.record)[1]
+        add_power(made.record, second_s + 20.0, second_s + 70.0, TOLERANCE_W + over_w)
+        found = entries(made.record)["over_limit_energy"]
+        truth_wh = over_w * 50.0 / 3600.0
+        covered.append(covers(found, truth_wh))
+        assert found["value"] == pytest.approx(truth_wh, abs=0.1)
+    assert np.mean(covered) >= 0.8
+
+
+def test_what_noise_may_hide_is_within_the_uncertainty() -> None:
+    """Single values 4 standard deviations above the limit, here and there."""
+    covered = []
+    for seed in range(10):
+        holds = [Hold(16, 40), Hold(10, 120), Hold(16, 40)]
+        made = make(holds, meter=Meter(noise_w=30.0), seed=seed)
+        second_s = sent_s(made.record)[1]
+        for n in range(40):
+            start_s = second_s + 20.0 + 2.0 * n
+            add_power(made.record, start_s, start_s + 0.1, TOLERANCE_W + 120.0)
+        found = entries(made.record)["over_limit_energy"]
+        covered.append(covers(found, 40 * 120.0 * 0.1 / 3600.0))
+    assert np.mean(covered) >= 0.7
+
+
+def test_a_pilot_that_turns_too_late_excuses_no_breach() -> None:
+    made = make([Hold(32, 30), Hold(6, 120), Hold(16, 30)], Car(dead_s=0.5), QUIET)
+    record = made.record
+    second_s, third_s = sent_s(record)[1:]
+    late_s = 60.0
+    record.events = sorted(
+        event._replace(t=event.t + late_s)
+        if event.kind is EventKind.PILOT_EDGE and second_s < event.t < third_s
+        else event
+        for event in record.events
+    )
+    truth = made.truths[1]
+    series = record.all_series[POWER]
+    waits = (series.t > truth.departed_s - 0.1) & (series.t < truth.departed_s + late_s)
+    record.all_series[POWER] = series._replace(value=np.where(waits, truth.before_w, series.value))
+    found = entries(record)["over_limit_energy"]
+    binds = second_s + 0.06 + 10.0 + GRACE_S
+    over_w = 26.0 * WATTS_PER_A - TOLERANCE_W
+    truth_wh = over_w * (truth.departed_s + late_s - binds) / 3600.0
+    assert found["value"] == pytest.approx(truth_wh, rel=0.01)
+    assert "10 s after the acknowledgement" in found["counted_from"]
+
+
 def test_energy_not_used_is_what_was_offered_less_what_flowed() -> None:
     holds = [Hold(16, 30), Hold(10, 30), Hold(16, 30)]
     made = make(holds, Car(gain=0.9, dead_s=0.3, length_s=0.5), Meter(noise_w=30.0), start_a=10.0)
@@ -192,6 +298,33 @@ def test_energy_not_used_is_what_was_offered_less_what_flowed() -> None:
     assert covers(found, truth_wh)
     assert found["expanded_uncertainty"] < 0.05 * truth_wh
     assert entries(made.record)["over_limit_energy"]["value"] == 0.0
+
+
+@pytest.mark.parametrize(("noise_w", "holds"), [(3.0, 60), (100.0, 20)])
+def test_noise_is_no_energy_that_was_not_used(noise_w: float, holds: int) -> None:
+    covered = []
+    for seed in range(10):
+        levels = [Hold([10, 16][n % 2], 20) for n in range(holds)]
+        made = make(levels, meter=Meter(noise_w=noise_w), seed=seed)
+        covered.append(covers(entries(made.record)["under_use_energy"], 0.0))
+    assert np.mean(covered) >= 0.8
+
+
+def test_energy_used_in_excess_pays_for_none_that_was_not_used() -> None:
+    holds = [Hold(16, 30, -400.0), Hold(10, 30, 400.0), Hold(16, 30, -400.0)]
+    made = make(holds, Car(dead_s=0.3, length_s=0.5), Meter(noise_w=30.0), start_a=10.0)
+    instants = [*sent_s(made.record), made.record.events[-1].t]
+    lasts_s = np.diff(instants) - PILOT_S - GRACE_S
+    truth_wh = 400.0 * float(lasts_s[0] + lasts_s[2]) / 3600.0
+    assert covers(entries(made.record)["under_use_energy"], truth_wh)
+
+
+def test_energy_not_used_that_the_meters_class_could_hide_is_uncertain() -> None:
+    """The meter shows 1 % too much, so that what was not used looks like too much."""
+    made = make([Hold(16, 60), Hold(10, 60), Hold(16, 60)], Car(gain=1.005), QUIET)
+    found = entries(with_class(made.record, 0.02))["under_use_energy"]
+    truth_wh = 0.005 * 42.0 * WATTS_PER_A * 54.0 / 3600.0
+    assert covers(found, truth_wh)
 
 
 # --- start, stop, pause, resume -----------------------------------------------------------------
@@ -269,6 +402,53 @@ def test_a_start_that_brings_no_power_leaves_a_limit_open() -> None:
     assert entries(session().record, limit)["start_delay"]["verdict"] == "PASS"
 
 
+def started_at(*instants: tuple[float, EventKind, str]) -> MadeRecord:
+    """A car at 16 A that is stopped at 13.5 s and draws power again from 102 s on."""
+    record = make([Hold(16, 160)], meter=QUIET, pilot=False).record
+    if any(kind is EventKind.PILOT_STATE for _, kind, _ in instants):
+        record.manifest["devices"]["vehicle"] = {"role": "pilot", "plugged_into": "dut"}
+    told = [
+        Event(t, kind, "vehicle", {"state": what})
+        if kind is EventKind.PILOT_STATE
+        else Event(t, kind, "dut", {"action": what})
+        for t, kind, what in ((13.5, EventKind.COMMAND, "stop_charging"), *instants)
+    ]
+    record.events = sorted([*record.events, *told])
+    for key, series in record.all_series.items():
+        if key[1] in (Quantity.POWER, Quantity.CURRENT):
+            rests = (series.t > 13.6) & (series.t < 102.0)
+            record.all_series[key] = series._replace(value=np.where(rests, 0.0, series.value))
+    return record
+
+
+COMMAND, STATE = EventKind.COMMAND, EventKind.PILOT_STATE
+START_LIMIT = {"start_delay": {"at_most": "10 s", "source": "test"}}
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        ((30.0, COMMAND, "start_charging"),),
+        ((30.0, COMMAND, "start_charging"), (30.2, STATE, "C")),
+        ((20.0, STATE, "C"), (30.0, COMMAND, "start_charging")),
+    ],
+)
+def test_a_start_that_had_to_be_tried_again_is_no_pass(
+    first: tuple[tuple[float, EventKind, str], ...],
+) -> None:
+    record = started_at(*first, (100.0, COMMAND, "start_charging"))
+    entry = entries(record, START_LIMIT)["start_delay"]
+    assert (entry["n"], entry["of"]) == (1, 2)
+    assert entry["verdict"] == "INCONCLUSIVE"
+    assert "(at 30 s)" in entry["reason"]
+
+
+def test_a_car_that_waits_to_be_started_is_one_start() -> None:
+    record = started_at((60.0, STATE, "C"), (100.0, COMMAND, "start_charging"))
+    entry = entries(record, START_LIMIT)["start_delay"]
+    assert (entry["n"], entry["of"], entry["verdict"]) == (1, 1, "PASS")
+
+
 def test_no_start_is_expected_while_a_pause_is_in_force() -> None:
     made = session()
     series = made.record.all_series[POWER]
@@ -311,9 +491,16 @@ def test_a_pause_that_is_not_followed_leaves_its_limit_open() -> None:
 
 
 def with_register(
-    made: Made, gain: float = 1.0, every_s: float = 10.0, digit_wh: float = 1.0
+    made: Made,
+    gain: float = 1.0,
+    every_s: float = 10.0,
+    digit_wh: float = 1.0,
+    renewed: tuple[float, float] = (0.0, 0.0),
 ) -> MadeRecord:
-    """The charger tells its register at regular instants: the true energy times its gain."""
+    """The charger tells its register at regular instants: the true energy times its gain.
+
+    ``renewed`` says at what distance it is renewed, and from when on; else at every reading.
+    """
     record, ends_s = made.record, made.record.events[-1].t
     t = np.arange(0.0, ends_s, 0.01)
     power_w = np.full(len(t), made.truths[0].before_w)
@@ -322,7 +509,9 @@ def with_register(
         power_w += (truth.after_w - truth.before_w) * share
     energy_wh = np.concatenate(([0.0], np.cumsum(power_w[:-1] * 0.01))) / 3600.0
     at_s = np.arange(5.0, ends_s - 1.0, every_s)
-    told_wh = np.floor(gain * np.interp(at_s, t, energy_wh) / digit_wh) * digit_wh
+    distance_s, since_s = renewed
+    held_s = np.remainder(at_s - since_s, distance_s) if distance_s else 0.0
+    told_wh = np.floor(gain * np.interp(at_s - held_s, t, energy_wh) / digit_wh) * digit_wh
     unasked = np.full(len(at_s), np.nan)
     claimed = np.zeros(len(at_s), dtype=bool)
     key = ("dut", Quantity.ENERGY_IMPORT, Phase.TOTAL)
@@ -378,7 +567,70 @@ def test_a_register_that_falls_is_told_and_compared_over_its_longest_advance() -
         value=series.value - np.where(series.t > 100.0, series.value[9], 0.0)
     )
     assert covers(entries(record)["energy_accuracy"], 0.02)
-    assert "fell 1 times" in codes(record)["energy_register"]
+    assert "10 readings" in codes(record)["energy_register"]
+
+
+@pytest.mark.parametrize("every_s", [1.0, 4.0])
+def test_a_register_that_is_told_more_often_than_it_is_renewed_is_no_worse(every_s: float) -> None:
+    covered = []
+    for since_s in np.arange(0.0, 15.0, 1.5):
+        made = make([Hold(a, 40) for a in (16, 10, 20, 16, 10, 16)])
+        record = with_register(made, 1.01, every_s, 0.1, (15.0, float(since_s)))
+        entry = entries(record)["energy_accuracy"]
+        covered.append(covers(entry, 0.01))
+        assert entry["expanded_uncertainty"] < 0.01 * (every_s + 1.0)
+        assert "renewed" in codes(record)["energy_register"]
+    assert np.mean(covered) >= 0.9
+
+
+def test_a_register_that_is_renewed_less_often_than_it_seems_is_uncertain() -> None:
+    """Told every 10 s, so no reading repeats the one before, and up to 7 s old each time."""
+    covered = []
+    for since_s in np.arange(0.0, 7.0, 0.5):
+        made = make([Hold(a, 40) for a in (16, 10, 20, 16, 10, 16)])
+        record = with_register(made, 1.0, 10.0, 0.1, (7.0, float(since_s)))
+        covered.append(covers(entries(record)["energy_accuracy"], 0.0))
+    assert np.mean(covered) >= 0.9
+
+
+ENERGY_LIMIT = {"energy_accuracy": {"at_most": "1 %", "source": "test"}}
+
+
+@pytest.mark.parametrize("wrong_wh", [6000.0, 0.0, 1e300, -1e300])
+def test_a_reading_that_cannot_be_is_left_out_and_keeps_from_passing(wrong_wh: float) -> None:
+    made = make([Hold(a, 40) for a in (16, 10, 20, 16, 10, 16)])
+    record = with_register(made, every_s=1.0)
+    limit = ENERGY_LIMIT
+    assert entries(record, limit)["energy_accuracy"]["verdict"] == "PASS"
+    key = ("dut", Quantity.ENERGY_IMPORT, Phase.TOTAL)
+    record.all_series[key].value[100] = wrong_wh
+    entry = entries(record, limit)["energy_accuracy"]
+    assert covers(entry, 0.0)
+    assert entry["verdict"] == "INCONCLUSIVE"
+    assert "1 readings" in codes(record)["energy_register"]
+
+
+def test_a_register_of_which_nothing_fits_is_inconclusive() -> None:
+    record = with_register(make([Hold(16, 60), Hold(10, 60)]), every_s=1.0)
+    key = ("dut", Quantity.ENERGY_IMPORT, Phase.TOTAL)
+    record.all_series[key].value[::2] = 1e300
+    record.all_series[key].value[1::2] = 0.0
+    entry = entries(record, ENERGY_LIMIT)["energy_accuracy"]
+    assert entry["value"] is None
+    assert entry["verdict"] == "INCONCLUSIVE"
+
+
+def test_a_register_counts_in_the_steps_that_it_shows() -> None:
+    """Pulses of 7 Wh, told with a digit of 0.1 Wh."""
+    made = make([Hold(a, 40) for a in (16, 10, 20, 16, 10, 16)])
+    record = with_register(made, every_s=1.0, digit_wh=7.0)
+    key = ("dut", Quantity.ENERGY_IMPORT, Phase.TOTAL)
+    record.all_series[key] = record.all_series[key]._replace(
+        value=record.all_series[key].value + 0.3
+    )
+    entry = entries(record)["energy_accuracy"]
+    assert entry["value"] is None
+    assert "100 increments of 7 Wh" in entry["reason"]
 
 
 def test_a_charger_that_tells_no_register_has_the_reason() -> None:
