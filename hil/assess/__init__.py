@@ -29,6 +29,9 @@ To be read in this order; each module uses those before it:
 - ``rates``: ramp rates, W/s;
 - ``summary``: from all steps of an EVSE to its attributes;
 - ``chain``: the delays of all steps, link by link;
+- ``energy``, ``in_force``: energy of the reference, and which limit binds when;
+- ``excursion``, ``unused``: energy above a limit that binds, and energy that was not used;
+- ``register``, ``energy_accuracy``: the charger's register, and it against the reference;
 - ``curve``: the meter's power as a curve that can be integrated;
 - ``grid_response``: a step response as the answer to other demands, by superposition;
 - ``requirement``: one requirement of a grid service, and what follows from what was told of it;
