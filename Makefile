@@ -1,10 +1,11 @@
-# The two commands of the README, and what they need. `make demo`, `make test`, `make performance`.
+# The two commands of the README, and what they need. `make demo`, `make test`,
+# and what they measure of themselves: `make coverage`, `make performance`.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint performance clean
+.PHONY: demo test lint coverage performance clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +24,9 @@ lint: $(READY)
 
 test: lint
 	$(BIN)/pytest
+
+coverage: $(READY)
+	$(BIN)/python tests/measurement/coverage_study.py
 
 performance: $(READY)
 	$(BIN)/python tests/performance/measure.py

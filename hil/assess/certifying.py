@@ -24,6 +24,9 @@ DRIFT_LEAST_S = 0.05
 """The same for short runs: reading two clocks one after the other takes time."""
 
 
+_SOURCES = ("ptp", "gps", "ntp", "free-running")
+
+
 def obstacles(
     record: Record, traces: Sequence[Trace | None], limits: LimitsConfig
 ) -> tuple[str, ...]:
@@ -36,9 +39,13 @@ def obstacles(
 
 
 def _virtual(record: Record) -> Iterator[str]:
-    names = [name for name, facts in _devices(record).items() if facts.get("virtual")]
+    devices = _devices(record)
+    names = [name for name, facts in devices.items() if facts.get("virtual")]
     if names:
         yield f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} virtual"
+    for name, facts in devices.items():
+        if not isinstance(facts.get("virtual"), bool):
+            yield f"the record does not say whether {name} is virtual"
 
 
 def _devices(record: Record) -> dict[str, Any]:
@@ -58,7 +65,8 @@ def _clock(record: Record, limits: LimitsConfig) -> Iterator[str]:
         yield "time was simulated"
         return
     uncertainty_s = clock.get("uncertainty_s")
-    if not isinstance(uncertainty_s, (int, float)) or clock.get("source") is None:
+    told = isinstance(uncertainty_s, (int, float)) and uncertainty_s > 0.0
+    if not told or clock.get("source") not in _SOURCES:
         yield "the bench file does not say what the computer's clock is set by ('clock')"
         return
     if clock["source"] == "free-running":
@@ -69,6 +77,8 @@ def _clock(record: Record, limits: LimitsConfig) -> Iterator[str]:
             f"the computer's clock is uncertain by {uncertainty_s:g} s, more than "
             f"{100 * limits.clock_share:g} % of the shortest limit, {shortest_s:g} s"
         )
+    if not isinstance(clock.get("calendar_drift_s"), (int, float)):
+        yield "the record does not tell whether the computer's calendar was set during the run"
     if stepped_s(record) is not None:
         yield "the computer's calendar was set during the run, or the computer slept"
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hil.assess.catalogue import KINDS, Kind
 from hil.assess.devices import Rating
 from hil.assess.doubts import allowing, refused, without_figure
 from hil.assess.energy_accuracy import energy_accuracy
-from hil.assess.entry import Bound, Unit, entry, judged
+from hil.assess.entry import Bound, entry, judged
 from hil.assess.excursion import Excess, over_limit
 from hil.assess.floor import power_at_zero, smallest_stable_power
 from hil.assess.found import NO_METER, Found
@@ -43,114 +44,6 @@ Entries = list[dict[str, Any]]
 Findings = list[dict[str, Any]]
 
 
-class _Kind(NamedTuple):
-    """Name, unit and definition of an attribute."""
-
-    name: str
-    unit: Unit
-    definition: str
-
-
-_LINE = "of the straight line by least squares through all steady steps: "
-_KINDS = (
-    _Kind("gain", "1", f"gain g {_LINE}power = g x power asked for + o"),
-    _Kind("offset", "W", f"offset o {_LINE}power = g x power asked for + o"),
-    _Kind(
-        "non_linearity",
-        "1",
-        "largest deviation of a setpoint's mean power from that line, signed, as a share of the "
-        "range of the power asked for",
-    ),
-    _Kind(
-        "hysteresis",
-        "W",
-        "largest difference, signed, between the power after a rise to a setpoint and after a fall "
-        "to it, each less the power asked for",
-    ),
-    _Kind("gain_current", "1", f"gain g {_LINE}current = g x current offered by the pilot + o"),
-    _Kind("offset_current", "A", f"offset o {_LINE}current = g x current offered by the pilot + o"),
-    _Kind(
-        "non_linearity_current",
-        "1",
-        "largest deviation of a setpoint's mean current from that line, signed, as a share of the "
-        "range of the current that was offered",
-    ),
-    _Kind(
-        "pilot_error",
-        "A",
-        "current that the pilot offers less the setpoint, signed, where it is furthest off in the "
-        "steady window; the value is the step with the largest magnitude",
-    ),
-    _Kind(
-        "granularity",
-        "A",
-        "distance of the setpoint from one effect on the power to the next one, on average over "
-        "the staircases",
-    ),
-    _Kind(
-        "dead_band_up",
-        "A",
-        "largest rise of the setpoint, in staircases, without a change of the power that can be "
-        "told",
-    ),
-    _Kind(
-        "dead_band_down",
-        "A",
-        "largest fall of the setpoint, in staircases, without a change of the power that can be "
-        "told",
-    ),
-    _Kind("power_at_zero", "W", "largest steady power at a setpoint of 0"),
-    _Kind(
-        "smallest_stable_power",
-        "W",
-        "steady power at the lowest setpoint at which the car charges for the whole hold",
-    ),
-    _Kind(
-        "overshoot",
-        "1",
-        "how far the power goes beyond its new level after 90 % of a change, as a share of the "
-        "change: max sign(dY) (y - Y1) / |dY|; the value is the largest of all steps",
-    ),
-    _Kind(
-        "over_limit_energy",
-        "Wh",
-        "energy above the setpoint and its tolerance, from the grace of the car on: a breach",
-    ),
-    _Kind(
-        "under_use_energy",
-        "Wh",
-        "energy asked for less energy that flowed, of all holds in which less flowed, from the "
-        "grace of the car on: allowed",
-    ),
-    _Kind(
-        "start_delay",
-        "s",
-        "from the car asking for power (pilot state C; else the command to plug in or to start) "
-        "until it draws more than half of 6 A on one phase",
-    ),
-    _Kind(
-        "stop_delay",
-        "s",
-        "from the command to stop or to unplug until the power is below half of 6 A on one phase",
-    ),
-    _Kind(
-        "pause_delay",
-        "s",
-        "from sending a setpoint that lets no car charge until the power has settled",
-    ),
-    _Kind(
-        "resume_delay",
-        "s",
-        "from sending a setpoint that lets a car charge again until the power has settled",
-    ),
-    _Kind("phase_use", "1", "phases that carry current in steady steps; the most frequent number"),
-    _Kind(
-        "energy_accuracy",
-        "1",
-        "advance of the charger's energy register less the reference's energy, as a share of the "
-        "latter",
-    ),
-)
 _TIMES = frozenset({"start_delay", "stop_delay", "pause_delay", "resume_delay"})
 
 
@@ -189,7 +82,7 @@ def character(
         "phase_use": phase_use(measured, metered),
         "energy_accuracy": register_found,
     }
-    entries = [_entry(kind, subject, found[kind.name], ruling) for kind in _KINDS]
+    entries = [_entry(kind, subject, found[kind.name], ruling) for kind in KINDS]
     findings = _remarks(subject, found, excess)
     odd = register_odd(register) if register is not None else ""
     if register is not None and odd:
@@ -198,7 +91,7 @@ def character(
     return entries, findings
 
 
-def _entry(kind: _Kind, subject: _Subject, found: Found, ruling: Ruling) -> dict[str, Any]:
+def _entry(kind: Kind, subject: _Subject, found: Found, ruling: Ruling) -> dict[str, Any]:
     """One attribute, judged where the limits name it."""
     limit = getattr(subject.limits.attributes, kind.name, None)
     figure, rating = found.figure, subject.rating

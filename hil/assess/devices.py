@@ -24,12 +24,14 @@ class Rating(NamedTuple):
     phases: int
     voltage_v: float
     power_w: float
+    car_phases: int = 0
+    """On how many phases the car charges, as the meter shows; 0 where nobody knows."""
 
     def amperes(self, setpoint: Setpoint) -> float:
-        """A setpoint as amperes per phase, at the rated voltage and phases."""
+        """A setpoint as amperes per phase that charges, at the rated voltage."""
         if setpoint.unit == "A":
             return setpoint.value
-        return setpoint.value / (self.voltage_v * self.phases)
+        return setpoint.value / (self.voltage_v * (self.car_phases or self.phases))
 
     def allows_charging(self, setpoint: Setpoint) -> bool:
         """Whether a car may charge: no duty cycle offers less than 6 A (IEC 61851-1 Annex A)."""
@@ -56,6 +58,32 @@ def needed_number(facts: Mapping[str, Any], key: str, where: str) -> float:
     return float(value)
 
 
+_STATES = ("open", "sealed", "aborted", "failed")
+
+
+def check_manifest(manifest: Mapping[str, Any]) -> None:
+    """Whether a manifest is built as one is. Raises RecordError with the first part that is not."""
+    state = manifest.get("state", "open")
+    if state not in _STATES:
+        raise RecordError(f"the state of the run in the manifest is {state!r}: it was edited")
+    _mapping(manifest.get("clock"), "the clock in the manifest")
+    devices = _mapping(manifest.get("devices"), "the list of devices in the manifest")
+    for name, facts in devices.items():
+        where = f"device {name} in the manifest"
+        _mapping(facts, where)
+        if not isinstance(facts.get("role"), str):
+            raise RecordError(f"{where} has no 'role': the record was edited or is damaged")
+        for part in ("identity", "calibration", "accuracy"):
+            if facts.get(part) is not None:
+                _mapping(facts[part], f"'{part}' of {where}")
+
+
+def _mapping(part: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(part, Mapping):
+        raise RecordError(f"{where} is {part!r}: the record was edited or is damaged")
+    return part
+
+
 def devices_of(record: Record, role: str) -> dict[str, Mapping[str, Any]]:
     """What the manifest says of every device of one role, in its order. Raises RecordError."""
     devices = needed(record.manifest, "devices", "the manifest")
@@ -74,7 +102,7 @@ def rating_of(record: Record, evse: str) -> Rating:
         needed_number(facts, key, where) for key in ("current_a", "phases", "voltage_v", "power_w")
     )
     rating = Rating(current_a, int(phases), voltage_v, power_w)
-    for key, value in rating._asdict().items():
+    for key, value in zip(("current_a", "phases", "voltage_v", "power_w"), rating, strict=False):
         if value <= 0:
             raise RecordError(f"{where}: '{key}' is {value:g}; it must be more than 0")
     if rating.phases != phases or rating.phases > len(LINES):

@@ -11,17 +11,26 @@ from hil.assess.attribution import attributed
 from hil.assess.certifying import obstacles, stepped_s
 from hil.assess.chain import chain
 from hil.assess.character import character
-from hil.assess.devices import Rating, devices_of, metered, needed, pilots_of, rating_of
+from hil.assess.devices import (
+    Rating,
+    check_manifest,
+    devices_of,
+    metered,
+    needed,
+    pilots_of,
+    rating_of,
+)
 from hil.assess.doubts import answered_late, phases_changed
 from hil.assess.measure import measure_all
 from hil.assess.outcome import NO_RESPONSE, Bench, Measured
 from hil.assess.plausibility import plausible
+from hil.assess.requirement import flaws_of
 from hil.assess.services import services
 from hil.assess.step_groups import granularity_in
 from hil.assess.steps import broken_chains, cut
 from hil.assess.summary import attributes
 from hil.assess.trace import Trace, trace_of
-from hil.assess.tracking import supply_of
+from hil.assess.tracking import phases_in_use, supply_of
 from hil.assess.uncertainty import Estimate
 from hil.assess.verdict import Ruling, Verdict, in_words, of_run, risk_of
 from hil.config.limits import LimitsConfig
@@ -33,7 +42,9 @@ if TYPE_CHECKING:
 
 Findings = list[dict[str, Any]]
 
-_MEASURED = frozenset({"events.jsonl", "samples.parquet", "limits.yaml", "services.yaml"})
+_MEASURED = frozenset(
+    {"events.jsonl", "samples.parquet", "limits.yaml", "services.yaml", "manifest.json"}
+)
 """Files that the figures and verdicts are made from."""
 
 
@@ -46,6 +57,7 @@ def evaluate(
     Raises RecordError if the record lacks what every record has.
     """
     manifest = record.manifest
+    check_manifest(manifest)
     findings = _recorded(record) + _altered(record) + _clock(record)
     entries: list[dict[str, Any]] = []
     steps: list[dict[str, Any]] = []
@@ -55,6 +67,9 @@ def evaluate(
     subjects = [_measure(record, evse, limits, findings) for evse in devices_of(record, "evse")]
     blocked = obstacles(record, [subject.trace for subject in subjects], limits)
     ruling = Ruling(limits.decision_rule, blocked)
+    edited = sorted(_MEASURED & set(record.altered))
+    summed = bool(manifest.get("files"))
+    flaws = flaws_of(manifest.get("state", "open"), record.incomplete, summed, edited)
     for subject in subjects:
         evse, rating, bench, measured = subject
         trace = subject.trace
@@ -72,11 +87,11 @@ def evaluate(
         chains.extend(chain(evse, measured, limits.definitions, has_meter, piloted))
         if asked is not None:
             grain = granularity_in(more)
-            table.extend(services(record, evse, measured, bench, rating, asked, ruling, grain))
+            seen = (record, evse, measured, bench, rating)
+            table.extend(services(*seen, asked, ruling, flaws, grain))
         steps.extend(_step(one) for one in measured)
     verdicts = {f"{e['name']} of {e['target']}": Verdict(e["verdict"]) for e in entries}
     verdict, reason = of_run(verdicts, manifest.get("state", "open"), record.incomplete, blocked)
-    edited = sorted(_MEASURED & set(record.altered))
     if edited:
         verdict, reason = Verdict.ERROR, f"{', '.join(edited)} changed since the run was sealed"
     devices = manifest["devices"]
@@ -187,12 +202,14 @@ def _measure(record: Record, evse: str, limits: LimitsConfig, findings: Findings
         float(trace.t[-1]) if trace is not None else 0.0,
     )
     bench = None
-    if trace is not None and not trace.reference.power.name:
-        text = f"neither a calibration nor a class of {trace.device} is known: the uncertainty of "
-        text += "every power lacks the meter's own error"
+    unknown = trace.reference.unknown() if trace is not None else []
+    if trace is not None and unknown:
+        text = f"neither a calibration nor a class of {trace.device} tells the error of its "
+        text += f"{', '.join(unknown)}: what rests on it lacks that in its uncertainty"
         findings.append(_finding(0.0, trace.device, "meter_error_unknown", "warning", text))
     if trace is not None:
         supply = supply_of(record, trace.device, trace.reference)
+        rating = rating._replace(car_phases=phases_in_use(supply))
         bench = Bench(trace, supply, rating, limits.definitions, ends_s)
     steps = cut(record, evse, ends_s)
     measured = plausible(attributed(measure_all(steps, bench, rating), rating), rating)
@@ -237,7 +254,11 @@ def _remarks(evse: str, measured: Sequence[Measured]) -> Findings:
     seen = [one for one in measured if one.at is not None]
     assumed = {
         "voltage_assumed": [o for o in seen if o.at and not o.at.voltage_measured],
-        "phases_assumed": [o for o in seen if o.at and not o.at.phases_measured and o.accuracy],
+        "phases_assumed": [
+            o
+            for o in seen
+            if o.at and not o.at.phases_measured and o.requested is None and o.after is not None
+        ],
     }
     what = {"voltage_assumed": "voltage", "phases_assumed": "number of phases that carry current"}
     for code, some in assumed.items():

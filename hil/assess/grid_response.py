@@ -188,10 +188,9 @@ def energies(curve: Curve, changes: Changes, until_s: float, demand: Demand) -> 
     return _figures(curve, changes, moment / ramp_s, effect)
 
 
-def means(curve: Curve, changes: Changes, from_s: float, over_s: float) -> Array:
-    """Means of h over ``over_s``, from ``from_s`` after sending (n,)."""
-    start_s = np.full(len(changes.sent_s), from_s)
-    area = _area(curve, changes, start_s + over_s) - _area(curve, changes, start_s)
+def means(curve: Curve, changes: Changes, from_s: Array, over_s: float) -> Array:
+    """Means of h over ``over_s``, from ``from_s`` (m, n) after sending (m, n)."""
+    area = _area(curve, changes, from_s + over_s) - _area(curve, changes, from_s)
     mean: Array = area / over_s
     return mean
 

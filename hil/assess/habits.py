@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil.assess.devices import needed_number
-from hil.assess.uncertainty import rectangular
+from hil.assess.uncertainty import CONFIDENCE, rectangular
 from hil.errors import RecordError
 
 Array = NDArray[np.float64]
@@ -80,6 +80,9 @@ def habits_of(
     # Standing at nothing is no repeat by chance: there is no noise without power.
     moving = np.count_nonzero(power_w[1:]) * poll_s / max(poll_s, refresh_s)
     repeats = min(max(1.0 - len(changed) / max(moving, 1.0), 0.0), 0.9)
+    if any(one.code == "refresh_differs" for one in odd_refresh):
+        # What is wrong about the refresh is not believed about the window either.
+        stated["averaging_s"] = None
     width_s, width_standard_s, odd_width = _averaging(meter, stated["averaging_s"], refresh_s)
     habits = Habits(
         poll_s,
@@ -98,7 +101,8 @@ def resolution_of(value: Array) -> float:
     """Smallest step between readings: of which all their changes are whole multiples.
 
     To single precision, which is the least it can be. The smallest change alone would not do: of a
-    meter without noise it is a part of the step that the power made. By Euclid's algorithm.
+    meter without noise it is a part of the step that the power made. By Euclid's algorithm, with
+    the divisor told anew from its largest multiple, so that rounding does not grow.
     """
     value = value[:LOOKED_AT]
     value = value[np.isfinite(value)]
@@ -107,15 +111,24 @@ def resolution_of(value: Array) -> float:
     change = change[change > least]
     if not len(change):
         return least
-    smallest = float(change.min())
+    smallest, tolerance = float(change.min()), 4.0 * least
     change = change[:_CHANGES]
-    while smallest > 4.0 * least:
-        left = change - smallest * np.round(change / smallest)
-        left = np.abs(left[np.abs(left) > 4.0 * least])
+    while smallest > tolerance:
+        multiples = change[np.abs(_remainder(change, smallest)) <= tolerance]
+        if len(multiples):
+            largest = float(multiples.max())
+            smallest = largest / round(largest / smallest)
+        left = np.abs(_remainder(change, smallest))
+        left = left[left > tolerance]
         if not len(left):
             break
         smallest = float(left.min())
     return max(smallest, least)
+
+
+def _remainder(value: Array, divisor: float) -> Array:
+    """What is left to the nearest multiple."""
+    return value - divisor * np.round(value / divisor)
 
 
 def _duration(facts: Mapping[str, Any], key: str, where: str) -> float | None:
@@ -172,14 +185,15 @@ def _averaging(
 
     A meter that measures without a pause averages over its refresh time, one with pauses over
     less: half of it is taken, with half of it allowed for either way. The mean of a window lies
-    half of it back, so an instant is uncertain by refresh / 4 either way, evenly.
+    half of it back, so an instant is uncertain by refresh / 4 either way. The ends of that range
+    are no less likely than its middle, so it is widened until U reaches them.
     """
     if stated_s:
         return max(stated_s, _LEAST_WIDTH_S), 0.0, []
     text = f"the averaging window of {meter} is not known; half its refresh time, "
     text += f"{0.5 * refresh_s:.3g} s, was taken, and anything up to {refresh_s:.3g} s allowed for"
     odd = [Oddity(0.0, "averaging_unknown", "note", text)]
-    return max(0.5 * refresh_s, _LEAST_WIDTH_S), rectangular(0.25 * refresh_s), odd
+    return max(0.5 * refresh_s, _LEAST_WIDTH_S), rectangular(0.25 * refresh_s / CONFIDENCE), odd
 
 
 def _change_interval_s(changed_s: Array) -> tuple[float, int]:

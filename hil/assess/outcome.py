@@ -24,6 +24,7 @@ from hil.assess.tracking import (
 )
 from hil.assess.uncertainty import Estimate, Term, rectangular
 from hil.config.limits import Definitions
+from hil.quantities import Setpoint
 
 FOLLOWED, NO_RESPONSE, REJECTED = "followed", "no_response", "rejected"
 NO_ANSWER, INTERRUPTED, NOT_MEASURED = "no_answer", "interrupted", "not_measured"
@@ -230,6 +231,12 @@ def with_tracking(known: Measured, bench: Bench) -> Measured:
     if after is None or at is None:
         return known
     setpoint = known.step.setpoint
+    if not _watts_told(setpoint, at, bench.rating):
+        why = "the voltage, or the phases that carry current, were not measured: what its amperes "
+        return known._replace(
+            reason=known.reason or why + "ask for in watts is not known",
+            accuracy_current=accuracy_a(setpoint, at, trace),
+        )
     requested = requested_w(setpoint, at)
     if known.pause_ignored:
         return known._replace(requested=requested, accuracy=accuracy_w(setpoint, after, at, trace))
@@ -242,6 +249,13 @@ def with_tracking(known: Measured, bench: Bench) -> Measured:
         accuracy_current=accuracy_a(setpoint, at, trace),
         precision=precision_w(after, trace),
     )
+
+
+def _watts_told(setpoint: Setpoint, at: Conditions, rating: Rating) -> bool:
+    """Whether it is known what a setpoint asks for in watts."""
+    if setpoint.unit == "W" or setpoint.value == 0.0:
+        return True
+    return at.voltage_measured and (at.phases_measured or rating.phases == 1)
 
 
 def _steady_w(known: Measured, after: Level, bench: Bench) -> float:

@@ -127,13 +127,14 @@ def duty_interval_told(evidence: Evidence, log: PilotLog | None, asked: DutyInte
 def first_current_told(evidence: Evidence, log: PilotLog | None) -> Told:
     """The longest time from state C, with a current offered, until power flows.
 
-    A car may wait before it draws, so only a short time proves anything of the contactor.
+    A car may wait before it draws, so only a short time proves anything of the contactor. A stay
+    without any power is a doubt: the contactor may have stayed open.
     """
     ready = _ready(evidence, log)
     if isinstance(ready, Told):
         return ready
     log, curve = ready
-    found = []
+    found, doubts = [], []
     for at_s, until_s in _charging(log):
         offered_s = _offered_s(log, at_s, until_s)
         if offered_s is None or _flows(curve, evidence, offered_s):
@@ -144,8 +145,12 @@ def first_current_told(evidence: Evidence, log: PilotLog | None) -> Told:
         if len(flowing):
             time_s = float(ends_s[first + flowing[0]]) - offered_s
             found.append((at_s, Estimate(time_s, (*_meter_terms(curve), _STAMP))))
+        else:
+            words = "no power flowed in state C, with a current offered, for "
+            doubts.append(words + f"{until_s - offered_s:.3g} s from {offered_s:.3f} s on")
     waited = (Verdict.INCONCLUSIVE, "the car may have waited; the contactor itself is not seen")
-    told = _worst(found, Bounds(None, 0.0), "no car was seen to begin in state C")
+    missing = "no car was seen to begin in state C"
+    told = _worst(found, Bounds(None, 0.0), missing, doubts)
     return told._replace(unless=waited) if told.estimate else told
 
 

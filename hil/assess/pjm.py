@@ -17,13 +17,14 @@ Samples are means over the sample time, of both alike.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hil.assess.curve import Curve
+from hil.assess.doubts import refused
 from hil.assess.outcome import Measured
 from hil.assess.requirement import Bounds, Told, extreme_of, untold
 from hil.assess.step_groups import Evidence
@@ -39,6 +40,8 @@ _LEAST_SAMPLES = 10
 """Fewer are no signal (bench convention)."""
 _LATE = 1.05
 """A setpoint may be sent so much later than planned and still belong to a signal."""
+_NAMED = 5
+"""Of more refused setpoints than that, only their number is told."""
 _FLAT = 1e-6
 """A signal that varies by less than this share of its size is flat."""
 
@@ -67,6 +70,8 @@ class Signal(NamedTuple):
     in_amperes: bool
     noise_w: float
     """Deviation of one value of the meter; what moves with the signal may be in it."""
+    refused: tuple[str, ...]
+    """Numbers of the setpoints that the EVSE rejected or did not answer."""
 
 
 def score_told(evidence: Evidence, asked: PerformanceScore) -> Told:
@@ -92,30 +97,43 @@ def score_told(evidence: Evidence, asked: PerformanceScore) -> Told:
     score = found[chosen][1]
     words = f"accuracy {score.accuracy:.3f}, delay {score.delay:.3f}, precision "
     words += f"{score.precision:.3f} at a shift of {score.shift_s:g} s"
-    told = Told(estimate, words if len(found) == 1 else f"the worst of {len(found)}: {words}")
+    told = Told(
+        estimate,
+        words if len(found) == 1 else f"the worst of {len(found)}: {words}",
+        tuple(_doubts(curve, signal)),
+    )
     if length_s < asked.span - asked.sample:
         short = f"the signal lasted {length_s:.4g} s of the {asked.span:g} s that are scored"
-        return told._replace(doubts=(short,), unless=(Verdict.INCONCLUSIVE, short))
-    if holed(curve.trace, float(signal.at_s[0]), float(signal.at_s[-1])) > 0.0:
-        return told._replace(doubts=("the meter told nothing new for a part of the signal",))
+        return told._replace(doubts=(*told.doubts, short), unless=(Verdict.INCONCLUSIVE, short))
     return told
 
 
+def _doubts(curve: Curve, signal: Signal) -> Iterator[str]:
+    """Why a signal must not pass."""
+    if signal.refused:
+        few, more = signal.refused[:_NAMED], len(signal.refused) - _NAMED
+        words = f"{len(signal.refused)} of {len(signal.asked_w)} setpoints of the signal were "
+        words += f"rejected or not answered (number {', '.join(few)}"
+        yield words + (f" and {more} more)" if more > 0 else ")")
+    if holed(curve.trace, float(signal.at_s[0]), float(signal.at_s[-1])) > 0.0:
+        yield "the meter told nothing new for a part of the signal"
+
+
 def _signal(steps: Sequence[Measured], longest_hold_s: float) -> Signal | None:
-    """The longest stretch of setpoints that follow each other closely; ``None`` without one."""
-    known = [one for one in steps if one.at is not None]
-    if not known:
-        return None
+    """The longest stretch of setpoints that follow each other closely; ``None`` without one.
+
+    Of all that were sent: what the EVSE refused was asked for all the same.
+    """
     close = [
         one.step.ended_by == "setpoint"
         and one.step.ends_s - one.step.sent_s <= _LATE * longest_hold_s
-        for one in known
+        for one in steps
     ]
     first, last = _longest_run(close)
-    run = known[first:last]
-    if not run:
-        return None
+    run = steps[first:last]
     seen = [one.at for one in run if one.at is not None]
+    if not seen:
+        return None
     voltage_v = float(np.median([at.voltage_v for at in seen]))
     phases = float(np.median([at.phases for at in seen]))
     setpoints = [one.step.setpoint for one in run]
@@ -125,6 +143,7 @@ def _signal(steps: Sequence[Measured], longest_hold_s: float) -> Signal | None:
         np.array([_asked_w(setpoint, voltage_v * phases) for setpoint in setpoints]),
         any(setpoint.unit == "A" for setpoint in setpoints),
         float(np.median(calm_w)) if calm_w else 0.0,
+        tuple(str(one.step.number) for one in run if refused(one)),
     )
 
 

@@ -62,6 +62,10 @@ class Reference(NamedTuple):
     problem: str
     """Why nobody should certify with it; empty if all is well."""
 
+    def unknown(self) -> list[str]:
+        """Quantities of whose error nothing is known."""
+        return [name for name in QUANTITIES if not getattr(self, name).name]
+
 
 QUANTITIES = ("power", "voltage", "current")
 UNKNOWN = Reference(MeterError(""), MeterError(""), MeterError(""), "", "its error is not known")
@@ -77,8 +81,14 @@ def reference_of(record: Record, meter: str) -> Reference:
         power, voltage, current = (
             _certified(calibration, quantity, stated, where) for quantity in QUANTITIES
         )
+        needed(calibration, "power", f"the calibration of {meter}")
         name = str(needed(calibration, "calibration", where))
-        return Reference(power, voltage, current, name, _overdue(record, calibration, where))
+        found = Reference(power, voltage, current, name, _overdue(record, calibration, where))
+        if found.unknown() and not found.problem:
+            lacking = ", ".join(found.unknown())
+            text = f"neither the calibration {name} nor a class tells the error of its {lacking}"
+            return found._replace(problem=text)
+        return found
     power, voltage, current = (_by_class(stated, quantity, where) for quantity in QUANTITIES)
     problem = f"the reference meter {meter} has no calibration"
     return Reference(power, voltage, current, "", problem)
@@ -103,9 +113,12 @@ def _certified(
 
 def _by_class(stated: Any, quantity: str, where: str) -> MeterError:
     """By the maker's class; unknown where nobody states one."""
-    if not isinstance(stated, Mapping) or stated.get(quantity) is None:
+    if stated is None or stated.get(quantity) is None:
         return MeterError("")
-    share = rectangular(needed_number(stated, quantity, where))
+    limit = needed_number(stated, quantity, where)
+    if not 0.0 <= limit < 1.0:
+        raise RecordError(f"{where}: a class of {limit:g} for its {quantity} cannot be")
+    share = rectangular(limit)
     return MeterError(str(stated.get("class") or "class of the maker"), share, even=True)
 
 

@@ -50,6 +50,15 @@ class Bounds(NamedTuple):
         return decide_within(estimate.value, estimate.expanded, low, high, rule=ruling.rule)
 
 
+class Condition(NamedTuple):
+    """What must hold besides the figure of a requirement for that to mean anything."""
+
+    estimate: Estimate
+    bounds: Bounds
+    words: str
+    """What was measured, and where."""
+
+
 class Told(NamedTuple):
     """What the record tells of one requirement."""
 
@@ -60,6 +69,38 @@ class Told(NamedTuple):
     """Why it must not pass."""
     unless: tuple[Verdict, str] | None = None
     """What a figure that does not pass means, if it proves no failure; and why."""
+    provided: Condition | None = None
+    """What must hold as well."""
+    breach: str = ""
+    """Why it fails, whatever the figure is; empty if it does not."""
+
+
+class Flaws(NamedTuple):
+    """What is wrong with a run as a whole, in words; empty where nothing is."""
+
+    unfinished: str = ""
+    """Why nothing of it passes: what was not played, or taken away since, might have failed."""
+    edited: str = ""
+    """Why nothing of it is judged at all."""
+
+
+FLAWLESS = Flaws()
+
+
+def flaws_of(state: str, incomplete: bool, summed: bool, edited: Sequence[str]) -> Flaws:
+    """The flaws of a run, from how it ended and the files of it that were changed since.
+
+    ``summed`` is whether its manifest has the sums of its files, by which that is told.
+    """
+    ended = {
+        "failed": "the run failed before its end",
+        "aborted": "the run was aborted before its end",
+        "open": "the run was never closed",
+    }
+    unproven = "" if summed else "the manifest has no sums of the files: they may have been changed"
+    unfinished = ended.get(state, "the record ends before the run did" if incomplete else unproven)
+    words = f"{', '.join(edited)} changed since the run was sealed" if edited else ""
+    return Flaws(unfinished, words)
 
 
 def untold(reason: str, doubts: Sequence[str] = ()) -> Told:
@@ -76,9 +117,10 @@ def row(
     unit: Literal["s", "1"],
     told: Told,
     ruling: Ruling,
+    flaws: Flaws = FLAWLESS,
 ) -> dict[str, Any]:
     """A requirement as it stands in the result; see docs/result.md for the keys."""
-    verdict, reason = _judged(told, bounds, ruling)
+    verdict, reason = _stands(*_judged(told, bounds, ruling), flaws)
     source, confidence, as_of = service.source_of(requirement)
     estimate = told.estimate
     return {
@@ -110,6 +152,9 @@ def _judged(told: Told, bounds: Bounds, ruling: Ruling) -> tuple[Verdict, str]:
     if ruling.blocked:
         words = "the limits certify, and do not apply: " + "; ".join(ruling.blocked)
         return Verdict.NOT_APPLICABLE, _joined(words, told.reason)
+    told = _with_condition(told, ruling)
+    if told.breach:
+        return Verdict.FAIL, _joined(told.breach, told.reason)
     if told.estimate is None:
         verdict = Verdict.INCONCLUSIVE if told.doubts else Verdict.NOT_APPLICABLE
         return verdict, _joined(*told.doubts, told.reason)
@@ -122,6 +167,26 @@ def _judged(told: Told, bounds: Bounds, ruling: Ruling) -> tuple[Verdict, str]:
         return told.unless[0], _joined(told.unless[1], told.reason)
     words = _WORDS[verdict] if ruling.rule != "simple" else "beyond the limit"
     return verdict, _joined(words, told.reason)
+
+
+def _stands(verdict: Verdict, reason: str, flaws: Flaws) -> tuple[Verdict, str]:
+    """What is left of a verdict in a run with flaws."""
+    if flaws.edited and verdict is not Verdict.NOT_APPLICABLE:
+        return Verdict.INCONCLUSIVE, _joined(flaws.edited, reason)
+    if flaws.unfinished and verdict is Verdict.PASS:
+        return Verdict.INCONCLUSIVE, _joined(flaws.unfinished, reason)
+    return verdict, reason
+
+
+def _with_condition(told: Told, ruling: Ruling) -> Told:
+    """A condition that does not hold is a breach, one that may not hold a doubt."""
+    if told.provided is None:
+        return told
+    estimate, bounds, words = told.provided
+    verdict = bounds.judge(estimate, ruling)
+    if verdict is Verdict.FAIL:
+        return told._replace(breach=_joined(told.breach, words))
+    return told if verdict is Verdict.PASS else told._replace(doubts=(*told.doubts, words))
 
 
 def _joined(*parts: str) -> str:

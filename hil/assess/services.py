@@ -1,8 +1,8 @@
 """The table of grid services: each requirement, what was measured, and whether it is met.
 
 What a service asks is data (:mod:`hil.config.services`); what a record tells of each kind of
-requirement is in ``step_requirements``, ``pilot_requirements`` and ``pjm``. This module puts the
-two together.
+requirement is in ``step_requirements``, ``share_requirements``, ``pilot_requirements`` and
+``pjm``. This module puts the two together.
 """
 
 from __future__ import annotations
@@ -25,20 +25,22 @@ from hil.assess.pilot_requirements import (
     stop_after_state_told,
 )
 from hil.assess.pjm import score_told
-from hil.assess.requirement import Bounds, Told, row, untold
+from hil.assess.requirement import FLAWLESS, Bounds, Flaws, Told, row, untold
+from hil.assess.share_requirements import (
+    energy_told,
+    reduction_told,
+    share_told,
+    steady_told,
+    stepwise_told,
+)
 from hil.assess.step_groups import Evidence, Granularity, Group, group
 from hil.assess.step_requirements import (
     answer_told,
     endurance_told,
-    energy_told,
     full_activation_told,
     overshoot_told,
-    reduction_told,
     response_delay_told,
-    share_told,
-    steady_told,
     step_count_told,
-    stepwise_told,
 )
 from hil.assess.verdict import Ruling
 from hil.config.limits import Definitions
@@ -46,6 +48,7 @@ from hil.config.services import (
     DutyInterval,
     Endurance,
     Energy,
+    FullActivation,
     NotCovered,
     OpensUnderLoad,
     Overshoot,
@@ -67,7 +70,7 @@ from hil.config.services import (
 if TYPE_CHECKING:
     from hil.record.run_folder import Record
 
-_TIMES = (ResponseTime, PilotTime, StopAfterState)
+_TIMES = (FullActivation, ResponseTime, PilotTime, StopAfterState)
 _IN_SECONDS = (*_TIMES, Energy, Endurance, DutyInterval, OpensUnderLoad)
 
 
@@ -89,10 +92,12 @@ def services(
     rating: Rating,
     config: ServicesConfig,
     ruling: Ruling,
+    flaws: Flaws = FLAWLESS,
     granularity: Granularity | None = None,
 ) -> list[dict[str, Any]]:
     """Every requirement of every service for one EVSE, as rows of the result.
 
+    ``flaws`` are those of the run as a whole, which keep rows from PASS or from any verdict.
     ``granularity`` is the charger's own step where a staircase showed it.
     """
     subject = _subject(record, evse, measured, bench, rating, config, granularity)
@@ -102,7 +107,8 @@ def services(
             for way in _ways(requirement, service):
                 told = _told(requirement, way, subject)
                 bounds, unit = _bounds(requirement), _unit(requirement)
-                rows.append(row(evse, service, requirement, way, bounds, unit, told, ruling))
+                facts = (evse, service, requirement, way, bounds, unit, told)
+                rows.append(row(*facts, ruling, flaws))
     return rows
 
 
@@ -139,12 +145,11 @@ def _subject(
 
 
 _ONCE: dict[str, Callable[[Group], Told]] = {
-    "full_activation": full_activation_told,
     "response_delay": response_delay_told,
     "overshoot": overshoot_told,
-    "endurance": endurance_told,
 }
 _COMPARED = {
+    "full_activation",
     "power_share",
     "energy",
     "steady_state",
@@ -165,7 +170,7 @@ def _told(requirement: Requirement, way: Way | None, subject: _Subject) -> Told:
             return score_told(subject.evidence, requirement)
         case ResponseTime(kind="answer"):
             return answer_told(subject.evidence, way)
-        case ResponseTime() | Overshoot() | Endurance():
+        case ResponseTime() | Overshoot():
             return subject.once[requirement.kind, way]
         case PilotTime() | StopAfterState() | DutyInterval() | OpensUnderLoad():
             return _by_pilot(requirement, subject.groups[way], subject)
@@ -174,12 +179,23 @@ def _told(requirement: Requirement, way: Way | None, subject: _Subject) -> Told:
 
 
 _ByPilot = PilotTime | StopAfterState | DutyInterval | OpensUnderLoad
-_BySteps = PowerShare | Energy | SteadyState | StepwiseBand | ReductionFactor | StepCount
+_BySteps = (
+    FullActivation
+    | PowerShare
+    | Energy
+    | SteadyState
+    | StepwiseBand
+    | ReductionFactor
+    | StepCount
+    | Endurance
+)
 
 
 def _by_steps(requirement: _BySteps, steps: Group) -> Told:
     """The same, of the steps one way."""
     match requirement:
+        case FullActivation():
+            return full_activation_told(steps, requirement)
         case PowerShare():
             return share_told(steps, requirement)
         case Energy():
@@ -192,6 +208,8 @@ def _by_steps(requirement: _BySteps, steps: Group) -> Told:
             return reduction_told(steps, requirement)
         case StepCount():
             return step_count_told(steps)
+        case Endurance():
+            return endurance_told(steps, requirement)
 
 
 def _by_pilot(requirement: _ByPilot, steps: Group, subject: _Subject) -> Told:
@@ -215,8 +233,10 @@ def _by_pilot(requirement: _ByPilot, steps: Group, subject: _Subject) -> Told:
 
 
 def _ways(requirement: Requirement, service: Service) -> tuple[Way | None, ...]:
-    """What no record tells needs no row for either way."""
+    """What no record tells needs no row for either way, and what both answer together one."""
     if isinstance(requirement, NotCovered):
+        return (None,)
+    if isinstance(requirement, StepCount) and requirement.of == "both ways":
         return (None,)
     return service.directions or (None,)
 

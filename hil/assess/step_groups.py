@@ -18,7 +18,7 @@ from hil.assess.curve import Curve
 from hil.assess.devices import Rating
 from hil.assess.doubts import counts_for_times, refused, without_figure
 from hil.assess.grid_response import Changes, changes_of, requested_change_w
-from hil.assess.outcome import FOLLOWED, INTERRUPTED, Bench, Measured
+from hil.assess.outcome import FOLLOWED, INTERRUPTED, NOT_RESOLVED, Bench, Measured
 from hil.assess.trace import Trace
 from hil.config.services import Way
 
@@ -116,9 +116,15 @@ def group(evidence: Evidence, way: Way | None, compare: bool) -> Group:
     steps = isolated(evidence)
     if way is not None:
         steps = _large([o for o in steps if o.step.direction(evidence.rating) == way], evidence)
-    counted = [one for one in steps if counts_for_times(one)]
+    large = {one.step.number for one in _large(steps, evidence)}
+    counted = [o for o in steps if counts_for_times(o) or (_lost(o) and o.step.number in large)]
     known = Group(evidence, steps, counted, None, (), ())
     return _with_responses(known) if compare else known
+
+
+def _lost(one: Measured) -> bool:
+    """Whether a response, if there was one, was lost in the noise."""
+    return one.outcome == NOT_RESOLVED and one.step.plugged and not one.starts
 
 
 def _with_responses(group: Group) -> Group:
@@ -128,7 +134,7 @@ def _with_responses(group: Group) -> Group:
     compared = [one for one, fits in zip(counted, serves, strict=True) if fits]
     responses = None
     if compared and bench is not None:
-        told_s = np.array([_told_s(one, bench.trace) for one in compared])
+        told_s = np.array([told_s_of(one, bench.trace) for one in compared])
         steady = np.array([one.outcome == FOLLOWED and one.after is not None for one in compared])
         responses = Responses(compared, changes_of(compared, bench.trace), told_s, steady)
     found = [o.total_activation if fits else None for o, fits in zip(counted, serves, strict=True)]
@@ -165,7 +171,8 @@ def _compares(one: Measured) -> bool:
     return at.phases == then.phases and requested_change_w(one) != 0.0
 
 
-def _told_s(one: Measured, trace: Trace) -> float:
+def told_s_of(one: Measured, trace: Trace) -> float:
+    """For how long after sending the meter told the response: the hold, or until a gap."""
     sent_s, ends_s = one.step.sent_s, one.step.ends_s
     after = trace.holes[trace.holes[:, 1] > sent_s, 0] if len(trace.holes) else trace.holes
     return max(min(float(after.min(initial=math.inf)), ends_s) - sent_s, 0.0)

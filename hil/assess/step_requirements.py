@@ -9,29 +9,68 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hil.assess.curve import Curve
-from hil.assess.doubts import without_figure
-from hil.assess.grid_response import Demand, Figures, energies, means, shares, standing
-from hil.assess.outcome import FOLLOWED, Measured
-from hil.assess.requirement import Bounds, Told, extreme, extreme_of, untold
-from hil.assess.step_groups import Evidence, Group, Responses, whose, why_nothing
+from hil.assess.doubts import over_w, refused, without_figure
+from hil.assess.grid_response import Figures
+from hil.assess.outcome import FOLLOWED, NO_RESPONSE, Measured
+from hil.assess.requirement import Bounds, Condition, Told, extreme_of, untold
+from hil.assess.share_requirements import SENT, steady_share, worst_of
+from hil.assess.step_groups import Evidence, Group, Responses, told_s_of, whose, why_nothing
 from hil.assess.uncertainty import NORMAL_95, Estimate, Term, largest_of, rectangular
 from hil.assess.verdict import Verdict
-from hil.config.services import Energy, PowerShare, ReductionFactor, SteadyState, StepwiseBand, Way
+from hil.config.services import (
+    Endurance,
+    FullActivation,
+    Way,
+)
 
 Array = NDArray[np.float64]
 
-_SENT = "counted from sending the setpoint"
-_AVERAGE_EVERY_S = 1.0
-"""How far apart moving averages are looked at (bench convention)."""
+_WHOLE = 0.005
+"""A count this little below a whole number is that number: no meter reads levels any better."""
 
 
 # --- times --------------------------------------------------------------------------------------
 
 
-def full_activation_told(group: Group) -> Told:
-    """The longest time from sending until the power stays in its settling band."""
+def full_activation_told(group: Group, asked: FullActivation) -> Told:
+    """The longest time from sending until the power stays in its settling band.
+
+    It says nothing if less came than was asked for: the least steady share is a condition. A
+    change that did not come at all, held for as long as it may take, is a breach.
+    """
     found = [one.total for one in group.counted]
-    return _time_told(group, found, "until the power stays in its settling band")
+    told = _time_told(group, found, "until the power stays in its settling band")
+    bounds = Bounds(asked.full, None)
+    share = steady_share(group, bounds, math.inf)
+    doubts = tuple(dict.fromkeys((*told.doubts, *share.doubts)))
+    breach = _never_came(group, asked.at_most)
+    if share.estimate is None:
+        if told.estimate is not None and not doubts:
+            doubts = ("how much of the requested change came is not known",)
+        return told._replace(doubts=doubts, breach=breach)
+    words = f"{share.estimate.value:.3g} +/- {share.estimate.expanded:.2g} of the requested change "
+    words += f"came, and at least {asked.full:g} ({asked.full_confidence}) is full; {share.reason}"
+    condition = Condition(share.estimate, bounds, words)
+    return told._replace(doubts=doubts, provided=condition, breach=breach)
+
+
+def _never_came(group: Group, within_s: float) -> str:
+    """The accepted changes without any response, held for longer than it may take, in words.
+
+    One after which the power is what was asked for all the same is left to the doubts.
+    """
+    numbers = [
+        str(one.step.number)
+        for one in group.counted
+        if one.outcome == NO_RESPONSE
+        and not one.late
+        and one.step.ends_s - one.step.sent_s > within_s
+        and over_w(one)
+    ]
+    if not numbers:
+        return ""
+    words = f"{len(numbers)} of {len(group.counted)} setpoints were accepted, and did not bring "
+    return words + f"the power asked for in more than {within_s:g} s (number {', '.join(numbers)})"
 
 
 def response_delay_told(group: Group) -> Told:
@@ -42,7 +81,7 @@ def response_delay_told(group: Group) -> Told:
 
 def _time_told(group: Group, found: Sequence[Estimate | None], ends: str) -> Told:
     doubts = without_figure(group.counted, found, group.evidence.metered)
-    return longest(group.counted, found, doubts, f"{_SENT}, {ends}", why_nothing(group))
+    return longest(group.counted, found, doubts, f"{SENT}, {ends}", why_nothing(group))
 
 
 def answer_told(evidence: Evidence, way: Way | None) -> Told:
@@ -52,7 +91,7 @@ def answer_told(evidence: Evidence, way: Way | None) -> Told:
     found = [one.communication for one in steps]
     # No meter is needed for it, so that only a refusal is a doubt.
     doubts = without_figure(steps, found, measurable=False)
-    return longest(steps, found, doubts, _SENT, "no such setpoint was sent")
+    return longest(steps, found, doubts, SENT, "no such setpoint was sent")
 
 
 def longest(
@@ -69,135 +108,6 @@ def longest(
     chosen, estimate = extreme_of([time for _, time in told], Bounds(None, 0.0))
     which = whose([one for one, _ in told], chosen)
     return Told(estimate, f"{which}; {how}", tuple(doubts))
-
-
-# --- shares of the requested change -------------------------------------------------------------
-
-
-def share_told(group: Group, asked: PowerShare) -> Told:
-    """The least share delivered at an instant.
-
-    Without a ramp, a hold that ends before the instant is judged at its end: what is there then has
-    come in time, and what is not might still have.
-    """
-    cut = asked.ramp == 0.0 and asked.trigger == 0.0
-    responses, doubts = _up_to(group, 0.0 if cut else asked.at)
-    curve = group.evidence.curve
-    if responses is None or curve is None:
-        return untold("" if doubts else why_nothing(group), doubts)
-    ends_s = np.maximum(responses.told_s - 2.0 * curve.reach_s, 0.0)
-    at_s = np.minimum(asked.at, ends_s) if cut else np.full(len(ends_s), asked.at)
-    demand, bounds = Demand(asked.trigger, asked.ramp), Bounds(asked.at_least, None)
-    figures = shares(curve, responses.changes, at_s, demand)
-    chosen, told = _worst(responses, figures, bounds, doubts, _how(demand))
-    if at_s[chosen] < asked.at:
-        words = f"it could be followed for {responses.told_s[chosen]:.3g} s only"
-        told = told._replace(unless=(Verdict.INCONCLUSIVE, words))
-    return told
-
-
-def energy_told(group: Group, asked: Energy) -> Told:
-    """The least energy delivered by an instant, over the requested change."""
-    responses, doubts = _up_to(group, asked.until)
-    curve = group.evidence.curve
-    if responses is None or curve is None:
-        return untold("" if doubts else why_nothing(group), doubts)
-    demand = Demand(asked.trigger, asked.ramp)
-    figures = energies(curve, responses.changes, asked.until, demand)
-    return _worst(responses, figures, Bounds(asked.at_least, None), doubts, _how(demand))[1]
-
-
-def steady_told(group: Group, asked: SteadyState) -> Told:
-    """The steady share that is worst against its band.
-
-    Holds shorter than the required one can show that a band was left, and not that it is kept.
-    """
-    told = _steady(group, Bounds(asked.low, asked.high), math.inf)
-    holds_s = [one.step.ends_s - one.step.sent_s for one in group.counted]
-    shortest_s = min(holds_s, default=math.inf)
-    if told.estimate is not None and shortest_s < asked.hold:
-        words = f"setpoints were held for {shortest_s:.3g} s, and {asked.hold:g} s are required"
-        told = told._replace(doubts=(*told.doubts, words))
-    return told
-
-
-def reduction_told(group: Group, asked: ReductionFactor) -> Told:
-    """The least steady share; more than what was asked for is no more capacity."""
-    return _steady(group, Bounds(asked.at_least, None), 1.0)
-
-
-def _steady(group: Group, bounds: Bounds, most: float) -> Told:
-    curve, responses = group.evidence.curve, group.responses
-    if curve is None or responses is None or not responses.steady.any():
-        return untold(why_nothing(group), group.unsettled)
-    responses = responses.chosen(responses.steady)
-    changes = responses.changes
-    levels = [one.after for one in responses.steps if one.after is not None]
-    after_w = np.array([level.mean_w for level in levels])
-    over_s = np.array([level.number * curve.trace.cadence_s for level in levels])
-    value = np.minimum((after_w - changes.before_w) / changes.requested_w, most)
-    figures = standing(curve, changes, value, over_s)
-    how = "steady change over the requested one"
-    return _worst(responses, figures, bounds, group.unsettled, how)[1]
-
-
-def stepwise_told(group: Group, asked: StepwiseBand) -> Told:
-    """The moving average that is worst against its band, of steps that were held long enough."""
-    responses, doubts = _up_to(group, asked.until)
-    curve = group.evidence.curve
-    if responses is None or curve is None:
-        if group.responses is not None:
-            return untold(f"no setpoint was held for {asked.until:g} s")
-        return untold(why_nothing(group), group.doubts)
-    bounds = Bounds(asked.low, asked.high)
-    count = math.ceil((asked.until - asked.after) / _AVERAGE_EVERY_S)
-    starts_s = np.linspace(asked.after, asked.until, count + 1) - asked.over
-    every = [means(curve, responses.changes, float(from_s), asked.over) for from_s in starts_s]
-    average = np.array(every)
-    worst = np.argmax(bounds.beyond(average), axis=0)
-    value = average[worst, np.arange(average.shape[1])]
-    # The worst of so many independent averages is worse than one of them by noise alone.
-    number = max(math.ceil((asked.until - asked.after) / asked.over), 1)
-    over_s = np.full(len(value), asked.over * (NORMAL_95 / largest_of(number)) ** 2)
-    figures = standing(curve, responses.changes, value, over_s)
-    how = f"means over {asked.over:g} s of the change over the requested one"
-    return _worst(responses, figures, bounds, doubts, how)[1]
-
-
-def _up_to(group: Group, horizon_s: float) -> tuple[Responses | None, tuple[str, ...]]:
-    """The responses that are told for so long; and the doubts of those that are not."""
-    responses = group.responses
-    if responses is None:
-        return None, group.doubts
-    long = responses.told_s >= horizon_s
-    if long.all():
-        return responses, group.doubts
-    short = [
-        str(one.step.number) for one, fits in zip(responses.steps, long, strict=True) if not fits
-    ]
-    words = f"{len(short)} of {len(group.counted)} setpoints could not be followed for "
-    words += f"{horizon_s:g} s (number {', '.join(short)})"
-    return (responses.chosen(long) if long.any() else None), (*group.doubts, words)
-
-
-def _how(demand: Demand) -> str:
-    """The model of a figure, in words."""
-    words = _SENT
-    if demand.ramp_s > 0.0:
-        words += "; the step response superposed for a demand that rises over "
-        words += f"{demand.ramp_s:.3g} s"
-    if demand.trigger_s > 0.0:
-        words += f"; the demand comes after {demand.trigger_s:.3g} s"
-    return words
-
-
-def _worst(
-    responses: Responses, figures: Figures, bounds: Bounds, doubts: Sequence[str], how: str
-) -> tuple[int, Told]:
-    """The figure that is worst against its bounds, and which step's it is."""
-    scores = bounds.beyond(figures.values)
-    chosen, estimate = extreme(figures.values, figures.own, scores, figures.terms)
-    return chosen, Told(estimate, f"{whose(responses.steps, chosen)}; {how}", tuple(doubts))
 
 
 # --- the rest -----------------------------------------------------------------------------------
@@ -217,7 +127,7 @@ def overshoot_told(group: Group) -> Told:
         return untold(why_nothing(group), group.unsettled)
     figures = _overshoots(responses, curve)
     how = "as the meter shows it, noise and all"
-    return _worst(responses, figures, Bounds(None, 0.0), group.unsettled, how)[1]
+    return worst_of(responses, figures, Bounds(None, 0.0), group.unsettled, how)[1]
 
 
 def _overshoots(responses: Responses, curve: Curve) -> Figures:
@@ -248,40 +158,80 @@ def _overshoots(responses: Responses, curve: Curve) -> Figures:
     return Figures(value, parts, changes.freedom)
 
 
-def endurance_told(group: Group) -> Told:
-    """The longest time for which a changed power was held within its settling band."""
-    lasts = [
-        (one, one.total._replace(value=one.step.ends_s - one.step.sent_s - one.total.value))
-        for one in group.counted
-        if one.outcome == FOLLOWED and one.total is not None
+def endurance_told(group: Group, asked: Endurance) -> Told:
+    """The shortest time in the settling band, of the holds that were long enough to show it.
+
+    Long enough is a hold of which as much was told as is asked for, after the soonest settling of
+    all steps. One that settled later, or came back late to its band, proves no failure; but it
+    keeps the others from PASS. Without a hold so long the longest stay is told, and nothing judged.
+    """
+    counted, bench = group.counted, group.evidence.bench
+    timed = [o for o in counted if o.outcome == FOLLOWED and o.total is not None]
+    if not timed or bench is None:
+        return untold(why_nothing(group), _unheld(group, asked.at_least))
+    told_s = {one.step.number: told_s_of(one, bench.trace) for one in timed}
+    stays = [
+        (one, one.total._replace(value=told_s[one.step.number] - one.total.value))
+        for one in timed
+        if one.total is not None
     ]
-    if not lasts:
-        return untold(why_nothing(group))
-    one, estimate = max(lasts, key=lambda pair: pair[1].value)
-    words = f"setpoint {one.step.number} ({one.step.previous} to {one.step.setpoint}), held longest"
-    return Told(estimate, words, unless=(Verdict.NOT_APPLICABLE, "no hold was that long"))
+    soonest_s = min(one.total.value for one in timed if one.total is not None)
+    long = [pair for pair in stays if told_s[pair[0].step.number] - soonest_s >= asked.at_least]
+    if not long:
+        one, estimate = max(stays, key=lambda pair: pair[1].value)
+        words = f"setpoint {one.step.number} ({one.step.previous} to {one.step.setpoint}), held "
+        return Told(
+            estimate, words + "longest", unless=(Verdict.NOT_APPLICABLE, "no hold was that long")
+        )
+    chosen, estimate = extreme_of([stay for _, stay in long], Bounds(asked.at_least, None))
+    which = whose([one for one, _ in long], chosen)
+    words = "the setpoint was held for long enough, and the power was not in its band for so long"
+    late = (Verdict.INCONCLUSIVE, words)
+    return Told(estimate, which, _unheld(group, asked.at_least), unless=late)
+
+
+def _unheld(group: Group, at_least_s: float) -> tuple[str, ...]:
+    """The steps that were held for so long, and brought no change that stayed, in words."""
+    long = [
+        one
+        for one in group.counted
+        if refused(one) or one.step.ends_s - one.step.sent_s >= at_least_s
+    ]
+    if all(refused(one) for one in long):
+        return ()
+    found = [one.total if one.outcome == FOLLOWED else None for one in long]
+    return tuple(without_figure(long, found, group.evidence.metered))
 
 
 def step_count_told(group: Group) -> Told:
-    """How many of the charger's own steps lie between the setpoints that were followed."""
-    grain, rating = group.evidence.granularity, group.evidence.rating
+    """How many of the charger's own steps lie between the levels that the power reached.
+
+    Of the power that came, in amperes per phase: a car that stops at 15 A has no steps above.
+    """
+    grain, bench = group.evidence.granularity, group.evidence.bench
     if grain is None or grain.step_a <= 0.0:
         return untold("the charger's own step is not known: play the scenario staircase")
-    ends = [
-        (one.step.setpoint, one.step.previous)
+    levels = [
+        (level.mean_w / (at.voltage_v * at.phases), level.standard_w / (at.voltage_v * at.phases))
         for one in group.steps
         if one.outcome == FOLLOWED or one.accuracy is not None
+        for level, at in ((one.before, one.at_sending), (one.after, one.at))
+        if level is not None and at is not None
     ]
-    amperes = [rating.amperes(one) for pair in ends for one in pair if one is not None]
-    if not amperes:
+    if not levels or bench is None:
         return untold(why_nothing(group))
-    count = (max(amperes) - min(amperes)) / grain.step_a
-    expanded = 0.0 if grain.finer else count * grain.expanded_a / grain.step_a
+    (low_a, below_a), (high_a, above_a) = min(levels), max(levels)
+    count = (high_a - low_a) / grain.step_a
+    reference = bench.trace.reference
+    known = 0.0 if grain.finer else grain.expanded_a / grain.step_a / NORMAL_95
+    shares = (known, reference.power.share, reference.voltage.share)
+    noise = math.hypot(below_a, above_a) / grain.step_a
+    expanded = NORMAL_95 * math.hypot(*(count * share for share in shares), noise)
     if expanded < 0.5:
         # So many whole steps fit for sure.
-        count, expanded = float(math.floor(count + max(expanded, 1e-6))), 0.0
+        count, expanded = float(math.floor(count + max(expanded, _WHOLE))), 0.0
     terms = (Term("granularity", expanded / NORMAL_95, shared=True),)
-    words = f"{min(amperes):g} A to {max(amperes):g} A in steps of {grain.step_a:.3g} A"
+    words = f"{low_a:.3g} A to {high_a:.3g} A in steps of {grain.step_a:.3g} A"
     told = Told(Estimate(count, terms), words + (" or finer" if grain.finer else ""))
     seen = (Verdict.INCONCLUSIVE, "the charger may have finer steps than could be seen")
     return told._replace(unless=seen) if grain.finer else told

@@ -218,6 +218,8 @@ def _chains(record: Record, evse: str) -> Iterator[_Chain]:
     """Every setpoint that was sent to an EVSE, in order."""
     by_number: dict[Any, list[Event]] = {}
     for event in record.events:
+        if isinstance(event.data.get("setpoint"), (list, dict)):
+            raise RecordError(f"the event at {event.t:.3f} s has a setpoint number that is none")
         if event.kind in _ANSWERS and event.device == evse:
             by_number.setdefault(event.data.get("setpoint"), []).append(event)
     sent = [e for e in _of(record, EventKind.SETPOINT_SENT) if e.device == evse]

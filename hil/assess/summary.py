@@ -191,8 +191,10 @@ def _time(
     bound = Bound(limit.at_most, limit.source) if limit else Bound()
     doubts: list[str] = without_figure(counted, found, metered) if limit else []
     broken: list[str] = []
+    if limit and timed.name in ("activation_time", "evse_delay"):
+        doubts += late_answers(counted)
     if limit and timed.name == "activation_time":
-        doubts += pauses_ignored(steps) + late_answers(counted)
+        doubts += pauses_ignored(steps)
         broken = exceeds(counted, found, figure.statistic, limit.at_most)
     missing = _missing(timed, concerned, metered)
     one = judged(one, figure, bound, missing, doubts, metered, ruling, signed=True)

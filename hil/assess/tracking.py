@@ -40,6 +40,7 @@ Array = NDArray[np.float64]
 
 _LEAST_CURRENT_A = 0.5
 _LEAST_SHARE = 0.1
+_LOOKED_AT = 10_000
 """A phase carries current if it has more than both: 0.5 A, and this share of the largest."""
 
 
@@ -87,6 +88,19 @@ def supply_of(record: Record, meter: str, reference: Reference) -> Supply:
         current,
         max((resolution_of(series.value) for series in current), default=0.0),
     )
+
+
+def phases_in_use(supply: Supply) -> int:
+    """On how many phases the car charges in this record; 0 if no current was measured."""
+    sizes_a = [_usual_most_a(series) for series in supply.current]
+    least_a = max(_LEAST_CURRENT_A, _LEAST_SHARE * max(sizes_a))
+    return sum(size_a > least_a for size_a in sizes_a)
+
+
+def _usual_most_a(series: Series) -> float:
+    """What a current comes to in all but 1 % of the record; told from some of many readings."""
+    size_a = np.abs(series.value[:: max(len(series.value) // _LOOKED_AT, 1)])
+    return float(np.quantile(size_a, 0.99)) if len(size_a) else 0.0
 
 
 def _finite(series: Series, value: Array) -> Series:
@@ -241,7 +255,7 @@ def accuracy_a(setpoint: Setpoint, at: Conditions, trace: Trace) -> Estimate | N
         Term("noise of the current", at.current_standard_a, freedom=at.current_freedom, kind="A"),
         _resolution_term(rectangular(0.5 * at.current_resolution_a)),
     )
-    return Estimate(at.current_a - setpoint.value, terms)
+    return Estimate(abs(at.current_a) - setpoint.value, terms)
 
 
 def precision_w(after: Level, trace: Trace) -> Estimate:

@@ -62,14 +62,24 @@ class Energy(_Driven):
     at_least: PositiveSeconds
 
 
+class FullActivation(_Stated):
+    """From sending the setpoint until the power stays in its settling band, all of it."""
+
+    kind: Literal["full_activation"]
+    at_most: PositiveSeconds
+    full: PositiveFraction = 0.95
+    """Share of the requested change that must have come to be all of it."""
+    full_confidence: Confidence = "from memory"
+    """How good that share is."""
+
+
 class ResponseTime(_Stated):
     """A time of the response, from sending the setpoint.
 
-    ``full_activation``: until the power stays in its settling band; ``response_delay``: until it
-    departs; ``answer``: until the EVSE answers.
+    ``response_delay``: until the power departs; ``answer``: until the EVSE answers.
     """
 
-    kind: Literal["full_activation", "response_delay", "answer"]
+    kind: Literal["response_delay", "answer"]
     at_most: PositiveSeconds
 
 
@@ -87,11 +97,15 @@ class _Band(_Stated):
 
 
 class SteadyState(_Band):
-    """The steady change at the end of a hold."""
+    """The steady change, as a moving average from settled to the end of a hold."""
 
     kind: Literal["steady_state"]
     hold: Seconds = 0.0
     """How long a setpoint must have been held for the band to be shown."""
+    settling: PositiveSeconds = 60.0
+    """After so much the band holds, whether the power has settled by then or not."""
+    over: PositiveSeconds = 10.0
+    """Length of the moving average."""
 
 
 class StepwiseBand(_Band):
@@ -114,6 +128,10 @@ class ReductionFactor(_Stated):
 
     kind: Literal["reduction_factor"]
     at_least: PositiveFraction
+    settling: PositiveSeconds = 60.0
+    """After so much it counts, whether the power has settled by then or not."""
+    over: PositiveSeconds = 10.0
+    """Length of the moving average."""
 
 
 class Overshoot(_Stated):
@@ -124,9 +142,11 @@ class Overshoot(_Stated):
 
 
 class StepCount(_Stated):
-    """How many of the charger's own steps the played range has."""
+    """How many of the charger's own steps lie between the levels that the power reached."""
 
     kind: Literal["step_count"]
+    of: Literal["each way", "both ways"] = "each way"
+    """Whether each of the service's directions needs so many, or both together."""
     at_least: Annotated[int, Field(ge=1, le=1000)]
 
 
@@ -216,6 +236,7 @@ class PerformanceScore(_Stated):
 Requirement = Annotated[
     PowerShare
     | Energy
+    | FullActivation
     | ResponseTime
     | SteadyState
     | StepwiseBand

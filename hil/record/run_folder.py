@@ -220,7 +220,8 @@ def _altered(path: Path, manifest: Mapping[str, Any]) -> list[str]:
     """Files that are not what they were when the run was sealed."""
     sealed = manifest.get("files")
     if not isinstance(sealed, dict) or not sealed:
-        return []
+        # Whoever takes the sums away has something to hide; a run that never ended has none yet.
+        return [MANIFEST] if manifest.get("state") in ("sealed", "aborted") else []
     now = hashes(path)
     return [name for name, digest in sealed.items() if now.get(name) != digest]
 

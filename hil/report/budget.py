@@ -38,6 +38,8 @@ class Budget(NamedTuple):
     """With its whole reason."""
     limit: str
     spread: Sequence[tuple[str, str]]
+    beside: Sequence[tuple[str, str]]
+    """What else was told of it, in words."""
     rows: Sequence[BudgetRow]
     nothing: str
     """Names of the terms that contribute nothing."""
@@ -67,6 +69,7 @@ def _budget(anchor: str, entry: Mapping[str, Any]) -> Budget:
         verdict=_judged(entry),
         limit=_limit(entry),
         spread=_spread(entry, unit),
+        beside=_beside(entry),
         rows=_rows(giving),
         nothing=", ".join(name for name in silent if _UNKNOWN not in name),
         unknown=", ".join(name for name in silent if _UNKNOWN in name),
@@ -90,6 +93,42 @@ def _judged(entry: Mapping[str, Any]) -> str:
 def _limit(entry: Mapping[str, Any]) -> str:
     text, source = attributes.limit_text(entry), entry.get("limit_source")
     return f"{text}; source: {source}" if text and source else text
+
+
+_BESIDE = {
+    "within_step_w": ("deviation within steps", "W"),
+    "between_repeats_w": ("deviation between repeats", "W"),
+    "mean_w": ("mean over all setpoints", "W"),
+    "levels_up": ("levels told apart upwards", ""),
+    "levels_down": ("levels told apart downwards", ""),
+    "limited_by": ("as fine as the record tells, limited by", ""),
+    "behaviour": ("below 6 A", ""),
+    "setpoint_a": ("at the setpoint", "A"),
+    "stops_at_a": ("stops at the setpoint", "A"),
+    "largest_power_w": ("largest power delivered", "W"),
+    "largest_excursion_w": ("largest excursion", "W"),
+    "longest_excursion_s": ("longest excursion", "s"),
+    "counted_from": ("counted from", ""),
+    "register_wh": ("by the EVSE's register", "Wh"),
+    "reference_wh": ("by the reference meter", "Wh"),
+}
+"""Further keys of an attribute, in words, and their unit."""
+
+
+def _beside(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
+    told = []
+    for key, (name, unit) in _BESIDE.items():
+        value = entry.get(key)
+        if value is None or value == []:
+            continue
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            text = "; ".join(str(one) for one in value)
+        elif isinstance(value, (int, float)):
+            text = words.with_unit(rounding.plain(value), unit) if unit else rounding.plain(value)
+        else:
+            text = str(value)
+        told.append((name, text))
+    return told
 
 
 def _spread(entry: Mapping[str, Any], unit: str) -> list[tuple[str, str]]:

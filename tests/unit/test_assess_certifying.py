@@ -98,9 +98,29 @@ def _stepped_clock(record: MadeRecord) -> None:
     record.manifest["clock"]["calendar_drift_s"] = -1.0
 
 
+def _undrifting(record: MadeRecord) -> None:
+    del record.manifest["clock"]["calendar_drift_s"]
+
+
+def _undeclared(record: MadeRecord) -> None:
+    del record.manifest["devices"]["dut"]["virtual"]
+
+
+def _not_a_number(record: MadeRecord) -> None:
+    record.manifest["clock"]["uncertainty_s"] = math.nan
+
+
+def _no_voltage(record: MadeRecord) -> None:
+    record.manifest["devices"]["reference"]["accuracy"] = None
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
+        (_undrifting, "does not tell whether the computer's calendar"),
+        (_undeclared, "does not say whether dut is virtual"),
+        (_not_a_number, "does not say what"),
+        (_no_voltage, "error of its voltage, current"),
         (_virtual, "dut is virtual"),
         (_uncalibrated, "no calibration"),
         (_overdue, "due on 2027-01-10"),
@@ -201,3 +221,10 @@ def test_a_meter_of_which_nobody_knows_the_error_is_a_finding() -> None:
     assert "meter_error_unknown" in codes
     codes = {one["code"] for one in evaluate(real_bench(), limits_of())["findings"]}
     assert "meter_error_unknown" not in codes
+
+
+def test_a_certificate_of_the_power_alone_leaves_the_voltage_a_finding() -> None:
+    record = real_bench()
+    _no_voltage(record)
+    texts = [one["text"] for one in evaluate(record, limits_of())["findings"]]
+    assert any("voltage, current" in text for text in texts)

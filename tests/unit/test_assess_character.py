@@ -423,6 +423,13 @@ def test_the_smallest_stable_power_is_where_the_car_still_charges() -> None:
     assert found["largest_power_w"] == pytest.approx(9.0 * WATTS_PER_A, rel=0.01)
 
 
+def test_a_setpoint_at_which_the_car_stopped_once_is_not_stable() -> None:
+    holds = [Hold(a, STEADY_S) for a in (8, 7, 8, 7, 8)]
+    holds[3] = Hold(7, STEADY_S, extra_w=-7 * WATTS_PER_A)
+    found = entries(make(holds).record)["smallest_stable_power"]
+    assert (found["setpoint_a"], found["stops_at_a"]) == (8.0, 7.0)
+
+
 def test_a_power_that_falls_away_in_between_is_not_stable() -> None:
     made = make([Hold(10, 30), Hold(8, 30), Hold(6, 40)])
     sent_s = [e.t for e in made.record.events if e.kind is EventKind.SETPOINT_SENT]

@@ -274,12 +274,18 @@ def test_a_single_phase_car_is_asked_for_a_single_phase_of_power() -> None:
     assert step["accuracy_w"]["value"] == pytest.approx(0.0, abs=2)
 
 
-def test_what_the_meter_does_not_tell_is_taken_from_the_rating_and_said() -> None:
+def test_amperes_are_no_watts_where_voltage_and_phases_are_not_measured() -> None:
     made = make([Hold(16, 25)])
     made.record.all_series = {POWER: made.record.all_series[POWER]}
-    result = evaluated(made)
-    assert result["steps"][0]["requested_w"] == 16 * 690
+    result = evaluated(made, attributes={"accuracy": {"at_most": "1 kW", "source": "test"}})
+    step = result["steps"][0]
+    assert step["requested_w"] is None
+    assert step["accuracy_w"] is None
+    assert step["activation_time_s"] is not None
     assert {"voltage_assumed", "phases_assumed"} <= codes(result)
+    accuracy = next(one for one in result["attributes"] if one["name"] == "accuracy")
+    assert accuracy["verdict"] == "INCONCLUSIVE"
+    assert "not measured" in accuracy["reason"]
 
 
 def test_the_sum_of_the_phases_serves_where_there_is_no_total() -> None:

@@ -220,7 +220,7 @@ def test_a_sound_meter_gives_no_cause_for_remarks() -> None:
 
 def test_an_unknown_averaging_window_widens_every_instant() -> None:
     found, odd = trace(with_facts(made(0.1, 1.0).record, averaging_s=None))
-    assert found.averaging_standard_s == pytest.approx(0.25 / np.sqrt(3))
+    assert found.averaging_standard_s == pytest.approx(0.25 / 0.95 / np.sqrt(3))
     assert "averaging_unknown" in odd
 
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synthetic_run import Hold, Made, MadeRecord, make
+from synthetic_run import Car, Hold, Made, MadeRecord, Meter, make
 from synthetic_run import definitions as limits_of
 
 from hil.assess.evaluate import evaluate
+from hil.errors import RecordError
 from hil.quantities import LINES, Phase, Quantity
 
 HOLDS = [Hold(16, 25), Hold(6, 25), Hold(16, 25), Hold(6, 25)]
@@ -130,3 +131,66 @@ def test_a_current_that_is_not_told_leaves_the_wiring_open_and_says_so() -> None
     scaled(record, -1.0)
     _, _, codes = judged(record)
     assert "meter_implausible" in codes
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("clock",), None),
+        (("clock",), "noon"),
+        (("devices",), []),
+        (("devices", "dut"), "a charger"),
+        (("devices", "dut", "role"), ["evse"]),
+        (("devices", "dut", "identity"), [1]),
+        (("devices", "reference", "calibration"), [1]),
+        (("devices", "reference", "accuracy"), "class B"),
+        (("devices", "reference", "accuracy"), {"class": "B", "power": 1e308}),
+        (("devices", "reference", "accuracy"), {"class": "B", "power": -0.01}),
+        (("state",), 5),
+    ],
+)
+def test_a_manifest_that_was_edited_is_a_clear_error(path: tuple[str, ...], value: Any) -> None:
+    record = make(HOLDS).record
+    part: Any = record.manifest
+    for key in path[:-1]:
+        part = part[key]
+    part[path[-1]] = value
+    with pytest.raises(RecordError, match="manifest"):
+        evaluate(record, limits_of(LIMITS))
+
+
+def test_an_event_whose_number_is_none_is_a_clear_error() -> None:
+    record = make(HOLDS).record
+    sent = next(event for event in record.events if "setpoint" in event.data)
+    sent.data["setpoint"] = [1]
+    with pytest.raises(RecordError, match="number"):
+        evaluate(record, limits_of(LIMITS))
+
+
+def test_watts_for_a_car_on_one_phase_count_as_a_setpoint_to_charge() -> None:
+    """2760 W are 12 A on one phase, though only 4 A on the three that the EVSE has."""
+    holds = [Hold(16, 25), Hold(12, 25, extra_w=-828.0), Hold(16, 25), Hold(12, 25, extra_w=-828.0)]
+    record = make(holds, Car(phases=1)).record
+    for index, event in enumerate(record.events):
+        if "value" in event.data:
+            data = {**event.data, "value": event.data["value"] * 230.0, "unit": "W"}
+            record.events[index] = event._replace(data=data)
+    limits = limits_of({"accuracy": {"at_most": "441 W", "source": "test"}})
+    result = evaluate(record, limits)
+    accuracy = next(one for one in result["attributes"] if one["name"] == "accuracy")
+    assert accuracy["n"] == accuracy["of"] == 4
+    assert accuracy["value"] == pytest.approx(-828.0, abs=5.0)
+    assert accuracy["verdict"] == "FAIL"
+    assert {step["transition"] for step in result["steps"][1:]} == {"change"}
+
+
+def test_a_refresh_found_wrong_takes_the_stated_window_with_it() -> None:
+    meter = Meter(refresh_s=1.0, averaging_s=1.0)
+    made = make([Hold(16, 30), Hold(6, 30), Hold(16, 30), Hold(6, 30)], meter=meter)
+    made.record.manifest["devices"]["reference"].update(refresh_s=0.1, averaging_s=0.1)
+    result = evaluate(made.record, limits_of())
+    for step, truth in zip(result["steps"], made.truths, strict=True):
+        figure = step["activation_time_s"]
+        assert figure is not None
+        off_s = figure["value"] - (truth.departed_s - step["instants_s"]["acknowledged"])
+        assert abs(off_s) <= figure["expanded_uncertainty"]

@@ -15,7 +15,7 @@ from hil.assess.pjm import score
 from hil.config.library import Kind, find
 from hil.config.load import load_text
 from hil.config.services import PerformanceScore, ServicesConfig
-from hil.quantities import Phase, Quantity
+from hil.quantities import EventKind, Phase, Quantity
 
 Array = NDArray[np.float64]
 
@@ -127,6 +127,46 @@ def test_a_car_that_follows_within_seconds_passes() -> None:
     assert {one["verdict"] for one in found.values()} == {"PASS"}
     assert found[ALONE]["measured"] == pytest.approx(precision, abs=1e-3)
     assert found[ALONE]["confidence"] == "from memory"
+
+
+@pytest.mark.parametrize("answer", ["Rejected", ""])
+def test_setpoints_that_were_refused_were_asked_for_all_the_same(answer: str) -> None:
+    """Every other setpoint of a pulse is refused: the score is that of what was asked for."""
+    asked_a = [16.0 + 8.0 * ((n // 3) % 2) - 4.0 for n in range(66)]
+
+    def played(refusing: bool) -> MadeRecord:
+        holds = [
+            Hold(a, 9.75, answer=answer, follows=False) if refusing and n % 2 else Hold(a, 9.75)
+            for n, a in enumerate(asked_a)
+        ]
+        ends = Hold(16, 60)
+        return make([ends, *holds, ends], Car(dead_s=0.2, length_s=0.2), start_a=16.0).record
+
+    obeying, refusing = rows(played(False)), rows(played(True))
+    assert obeying[ALONE]["verdict"] == "PASS"
+    # One sample in six holds the level before: 8 A off, of a signal of 4 A either way.
+    lost = obeying[ALONE]["measured"] - refusing[ALONE]["measured"]
+    assert lost == pytest.approx(2.0 / 6.0, abs=0.02)
+    for one in refusing.values():
+        assert one["verdict"] != "PASS"
+    assert "33 of 66 setpoints of the signal were rejected" in refusing[WHOLE]["reason"]
+
+
+def test_one_refused_setpoint_keeps_a_good_score_from_passing() -> None:
+    record = followed(11, Car(dead_s=0.5, length_s=0.5))
+    number = 30
+    (taken,) = [
+        event
+        for event in record.events
+        if event.kind is EventKind.SETPOINT_ACKNOWLEDGED and event.data["setpoint"] == number
+    ]
+    record.events.remove(taken)
+    found = rows(record)[WHOLE]
+    assert (found["measured"] > 0.95, found["verdict"]) == (True, "INCONCLUSIVE")
+    assert (
+        "1 of 66 setpoints of the signal were rejected or not answered (number 30)"
+        in (found["reason"])
+    )
 
 
 def test_a_signal_shorter_than_an_hour_has_a_score_and_no_verdict() -> None:

@@ -563,3 +563,14 @@ def test_what_others_have_to_do_does_not_keep_a_service_from_passing() -> None:
     assert services.outcomes(result)[passes["target"]] == {"pass": ["aFRR"]}
     result["services"] = [passes, {**others, "limit": 1.0}]
     assert services.outcomes(result)[passes["target"]] == {"cannot be told": ["aFRR"]}
+
+
+def test_what_else_an_attribute_tells_stands_with_its_budget() -> None:
+    run = full(practical_run())
+    first = run.result["attributes"][0]
+    first.update(behaviour=["0 A: <b>pauses</b> (number 3)"], setpoint_a=6.0, stops_at_a=None)
+    beside = dict(budgets(run.result)[0].beside)
+    assert beside["below 6 A"] == "0 A: <b>pauses</b> (number 3)"
+    assert beside["at the setpoint"] == "6 A"
+    assert "stops at the setpoint" not in beside
+    assert "0 A: <b>pauses</b> (number 3)" in page(run).visible
