@@ -34,7 +34,9 @@ To be read in this order; each module uses those before it:
 - ``offered``: the pilot against the setpoint, the current against the pilot;
 - ``granularity``: staircases: how finely the power can be set, and dead bands;
 - ``floor``: power at a setpoint of 0, setpoints below 6 A, the least power that is stable;
-- ``overshoot``; ``energy``: the charger's register; ``excursion``: energy over the limit, not used;
+- ``overshoot``; ``energy``, ``in_force``: energy of the reference, and which limit binds when;
+- ``excursion``, ``unused``: energy above a limit that binds, and energy that was not used;
+- ``register``, ``energy_accuracy``: the charger's register, and it against the reference;
 - ``sessions``: start, stop, pause and resume; ``phase_use``: on how many phases the car charges;
 - ``catalogue``, ``character``: all of these as attributes;
 - ``curve``: the meter's power as a curve that can be integrated;

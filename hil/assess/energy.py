@@ -36,8 +36,9 @@ def energies_wh(trace: Trace, instants_s: Array) -> Array:
     # Within a trapezium the power runs straight from one value to the next.
     place = np.clip(np.searchsorted(at_s, instants_s, side="right") - 1, 0, len(t) - 2)
     since_s = instants_s - at_s[place]
-    rise_w = (power_w[place + 1] - power_w[place]) / (at_s[place + 1] - at_s[place])
-    inside_s = np.clip(since_s, 0.0, at_s[place + 1] - at_s[place])
+    lasts_s = np.maximum(at_s[place + 1] - at_s[place], 1e-9)
+    rise_w = (power_w[place + 1] - power_w[place]) / lasts_s
+    inside_s = np.clip(since_s, 0.0, lasts_s)
     beyond_s = since_s - inside_s
     end_w = power_w[place] + rise_w * inside_s
     partly = (power_w[place] + 0.5 * rise_w * inside_s) * inside_s + end_w * beyond_s

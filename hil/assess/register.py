@@ -30,6 +30,8 @@ _LEAST_RISES = 5
 """From so many rises on, their common divisor is taken for the step in which a register counts."""
 _MOST_GAIN = 2.0
 """A register that runs faster than this, at the largest power, was read wrongly or set anew."""
+_MOST_WH = 1e12
+"""No register of a charger shows more."""
 _RENEWED_STEPS = 1.5
 """A register that stands still while more than so many of its steps flow is not renewed yet."""
 
@@ -71,7 +73,8 @@ def register_of(record: Record, evse: str, trace: Trace, rating: Rating) -> Regi
     if len(t) < 2:
         return None
     most_w = max(float(trace.values.power_w.max()), rating.power_w)
-    kept = _of_one_count(t, energy_wh, _MOST_GAIN * most_w)
+    kept = np.abs(energy_wh) <= _MOST_WH
+    kept[kept] = _of_one_count(t[kept], energy_wh[kept], _MOST_GAIN * most_w)
     left_out = int(np.count_nonzero(~kept))
     t, energy_wh = t[kept], energy_wh[kept]
     if len(t) < 2:
@@ -97,20 +100,17 @@ def _of_one_count(t: Array, energy_wh: Array, most_w: float) -> Mask:
     Cut where two that follow each other cannot; from the part with the longest advance on, both
     ways, parts are taken in that fit it.
     """
-    # A register that stood still may catch up at once.
-    still_s = t[
-        np.maximum.accumulate(
-            np.where(np.diff(energy_wh, prepend=-np.inf) != 0.0, 1, 0) * np.arange(len(t))
-        )
-    ]
-    most_j = most_w * READ_WITHIN_S
+    if not len(t):
+        return np.zeros(0, dtype=bool)
+    renewed = np.diff(energy_wh, prepend=np.nan) != 0.0
+    still_s = t[np.maximum.accumulate(np.where(renewed, np.arange(len(t)), 0))]
+    slack_j = most_w * READ_WITHIN_S + _MOST_GAIN * _digit_wh(energy_wh) * J_PER_WH
 
     def fits(one: int, then: int) -> bool:
         rise_j = float(energy_wh[then] - energy_wh[one]) * J_PER_WH
-        return 0.0 <= rise_j <= most_w * float(t[then] - still_s[one]) + most_j + catch_j
+        # A register that stood still may catch up at once.
+        return 0.0 <= rise_j <= most_w * float(t[then] - still_s[one]) + slack_j
 
-    step_wh = _digit_wh(energy_wh)
-    catch_j = _MOST_GAIN * step_wh * J_PER_WH
     cuts = [n + 1 for n in range(len(t) - 1) if not fits(n, n + 1)]
     parts = list(zip([0, *cuts], [*cuts, len(t)], strict=True))
     best = max(range(len(parts)), key=lambda n: energy_wh[parts[n][1] - 1] - energy_wh[parts[n][0]])
