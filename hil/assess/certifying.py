@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hil.assess.devices import devices_of, needed
-from hil.assess.trace import Trace
+from hil.assess.reading.devices import devices_of, needed
+from hil.assess.reading.trace import Trace
 from hil.config.limits import LimitsConfig, TimeLimit
 
 if TYPE_CHECKING:

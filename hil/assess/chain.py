@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hil.assess.outcome import Measured
+from hil.assess.outcome.step import Measured
 from hil.assess.uncertainty import Estimate, distribution
 from hil.config.limits import Definitions
 

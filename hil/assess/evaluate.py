@@ -7,11 +7,16 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hil.assess.attribution import attributed
 from hil.assess.certifying import obstacles, stepped_s
 from hil.assess.chain import chain
-from hil.assess.character import character
-from hil.assess.devices import (
+from hil.assess.character.table import character
+from hil.assess.outcome.attribution import attributed
+from hil.assess.outcome.doubts import answered_late, phases_changed
+from hil.assess.outcome.measure import measure_all
+from hil.assess.outcome.plausibility import plausible
+from hil.assess.outcome.step import NO_RESPONSE, Bench, Measured
+from hil.assess.outcome.tracking import phases_in_use, supply_of
+from hil.assess.reading.devices import (
     Rating,
     check_manifest,
     devices_of,
@@ -20,17 +25,12 @@ from hil.assess.devices import (
     pilots_of,
     rating_of,
 )
-from hil.assess.doubts import answered_late, phases_changed
-from hil.assess.measure import measure_all
-from hil.assess.outcome import NO_RESPONSE, Bench, Measured
-from hil.assess.plausibility import plausible
-from hil.assess.requirement import flaws_of
-from hil.assess.services import services
-from hil.assess.step_groups import granularity_in
-from hil.assess.steps import broken_chains, cut
+from hil.assess.reading.steps import broken_chains, cut
+from hil.assess.reading.trace import Trace, trace_of
+from hil.assess.services.requirement import flaws_of
+from hil.assess.services.step_groups import granularity_in
+from hil.assess.services.table import services
 from hil.assess.summary import attributes
-from hil.assess.trace import Trace, trace_of
-from hil.assess.tracking import phases_in_use, supply_of
 from hil.assess.uncertainty import Estimate
 from hil.assess.verdict import Ruling, Verdict, in_words, of_run, risk_of
 from hil.config.limits import LimitsConfig

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from hil.assess.entry import entry, figure_of
-from hil.assess.outcome import Measured
-from hil.assess.trace import Trace
+from hil.assess.outcome.step import Measured
+from hil.assess.reading.trace import Trace
 from hil.assess.uncertainty import Estimate, Term
 
 _RESOLVED = 0.5

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from hil.assess.devices import Rating
-from hil.assess.doubts import (
+from hil.assess.entry import Bound, Figure, Group, entry, figure_of, judged
+from hil.assess.outcome.doubts import (
     allowing,
     counts_for_times,
     exceeds,
@@ -16,11 +16,11 @@ from hil.assess.doubts import (
     refused,
     without_figure,
 )
-from hil.assess.entry import Bound, Figure, Group, entry, figure_of, judged
-from hil.assess.outcome import Measured
+from hil.assess.outcome.step import Measured
+from hil.assess.outcome.tracking import repeatability
 from hil.assess.rates import ramp_rates
-from hil.assess.trace import Trace
-from hil.assess.tracking import repeatability
+from hil.assess.reading.devices import Rating
+from hil.assess.reading.trace import Trace
 from hil.assess.uncertainty import Estimate
 from hil.assess.verdict import Ruling, Verdict
 from hil.config.limits import AttributeLimits, CurrentLimit, Definitions, DeviationLimit, TimeLimit

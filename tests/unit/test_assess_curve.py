@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from synthetic_run import Hold, Meter, definitions, make
 
-from hil.assess.curve import curve_of
 from hil.assess.evaluate import evaluate
-from hil.assess.trace import trace_of
+from hil.assess.reading.trace import trace_of
+from hil.assess.services.curve import curve_of
 from hil.quantities import Phase, Quantity
 
 

@@ -7,7 +7,7 @@ import pytest
 from synthetic_run import Car, Hold, Meter, definitions, make
 
 from hil.assess.evaluate import evaluate
-from hil.assess.habits import resolution_of
+from hil.assess.reading.habits import resolution_of
 
 
 def test_a_meter_without_noise_tells_its_resolution_by_what_its_changes_have_in_common() -> None:

@@ -9,14 +9,14 @@ import pytest
 from numpy.typing import NDArray
 from synthetic_run import Car, Hold, Made, Meter, definitions, make
 
-from hil.assess.devices import rating_of
-from hil.assess.fitting import fit
-from hil.assess.measure import measure_all
-from hil.assess.outcome import Bench, Measured
-from hil.assess.shape import Courses, Rows
-from hil.assess.steps import Step, cut
-from hil.assess.trace import trace_of
-from hil.assess.tracking import supply_of
+from hil.assess.outcome.measure import measure_all
+from hil.assess.outcome.step import Bench, Measured
+from hil.assess.outcome.tracking import supply_of
+from hil.assess.reading.devices import rating_of
+from hil.assess.reading.steps import Step, cut
+from hil.assess.reading.trace import trace_of
+from hil.assess.response.fitting import fit
+from hil.assess.response.shape import Courses, Rows
 from hil.quantities import Phase, Quantity
 
 Array = NDArray[np.float64]

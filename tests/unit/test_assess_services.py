@@ -23,8 +23,8 @@ from synthetic_run import (
 
 from hil.assess import evaluate as evaluation
 from hil.assess.evaluate import evaluate
-from hil.assess.services import services
-from hil.assess.step_groups import Granularity
+from hil.assess.services.step_groups import Granularity
+from hil.assess.services.table import services
 from hil.assess.verdict import Ruling
 from hil.config.library import Kind
 from hil.config.load import load, load_text

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from synthetic_run import Hold, MadeRecord, make
 
-from hil.assess.devices import Rating
-from hil.assess.steps import Step, broken_chains, cut
+from hil.assess.reading.devices import Rating
+from hil.assess.reading.steps import Step, broken_chains, cut
 from hil.errors import RecordError
 from hil.quantities import Event, EventKind, Setpoint
 

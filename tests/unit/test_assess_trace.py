@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from synthetic_run import Car, Hold, Made, MadeRecord, Meter, make
 
-from hil.assess.trace import Trace, holed, refreshed, trace_of
+from hil.assess.reading.trace import Trace, holed, refreshed, trace_of
 from hil.errors import RecordError
 from hil.quantities import LINES, Quantity
 from hil.record.samples import Series

@@ -194,3 +194,11 @@ def test_a_refresh_found_wrong_takes_the_stated_window_with_it() -> None:
         assert figure is not None
         off_s = figure["value"] - (truth.departed_s - step["instants_s"]["acknowledged"])
         assert abs(off_s) <= figure["expanded_uncertainty"]
+
+
+def test_a_car_on_one_phase_that_stops_was_asked_for_the_power_of_one_phase() -> None:
+    stopped = Hold(10, 25, extra_w=-10 * 230.0)
+    result = evaluate(make([Hold(16, 25), stopped], Car(phases=1)).record, limits_of())
+    step = result["steps"][1]
+    assert step["requested_w"] == pytest.approx(10 * 230.0, rel=0.01)
+    assert step["accuracy_w"]["value"] == pytest.approx(-10 * 230.0, rel=0.01)

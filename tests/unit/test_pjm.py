@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from synthetic_run import Car, Hold, MadeRecord, definitions, make
 
 from hil.assess.evaluate import evaluate
-from hil.assess.pjm import score
+from hil.assess.services.pjm import score
 from hil.config.library import Kind, find
 from hil.config.load import load_text
 from hil.config.services import PerformanceScore, ServicesConfig
