@@ -264,7 +264,8 @@ def summarise(
     """A figure over all steps, with its terms.
 
     ``statistic`` is ``median``, ``mean``, ``p95``, ``max``, or ``worst`` (the signed value of the
-    largest magnitude). Shared terms enter with their largest value.
+    largest magnitude). Shared terms enter with their largest value; in a mean or median with their
+    mean or median.
 
     ``mean`` and ``median`` are estimates of what the equipment does in the long run: the scatter of
     repeats (of steps of the same group; of all steps, where nothing was repeated) enters as
@@ -325,7 +326,13 @@ def _central(
         # A median goes by how dense the figures are about it: a few poor ones do not blur it.
         density = float(np.mean(1.0 / np.sqrt(own_square)))
         factor /= density * math.sqrt(float(own_square.mean()))
-    terms = _terms(estimates, lambda square: factor * math.sqrt(float(square.mean())))
+    # The same error of a meter is in each figure by as much as that figure depends on it.
+    usual = np.mean if statistic == "mean" else np.median
+    terms = _terms(
+        estimates,
+        lambda square: factor * math.sqrt(float(square.mean())),
+        lambda square: float(usual(np.sqrt(square))),
+    )
     if number < 2:
         return Estimate(value, terms)
     deviation, freedom = scatter_of(values, groups)
@@ -402,9 +409,11 @@ def _unshared(estimates: Sequence[Estimate]) -> NDArray[np.float64]:
 
 
 def _terms(
-    estimates: Sequence[Estimate], own: Callable[[NDArray[np.float64]], float]
+    estimates: Sequence[Estimate],
+    own: Callable[[NDArray[np.float64]], float],
+    alike: Callable[[NDArray[np.float64]], float] = lambda square: math.sqrt(float(square.max())),
 ) -> tuple[Term, ...]:
-    """Every term that occurs: the largest of each shared one, ``own(its variances)`` of the others.
+    """Every term that occurs, from its variances: by ``alike`` if it is shared, else by ``own``.
 
     Degrees of freedom are the fewest of any step; a mean of several rectangular terms is normal.
     """
@@ -427,7 +436,7 @@ def _terms(
     combined = []
     for (name, shared), term in found.items():
         largest = math.sqrt(float(variances[name].max()))
-        standard = largest if shared else own(variances[name])
+        standard = alike(variances[name]) if shared else own(variances[name])
         even = term.rectangular and (shared or standard >= 0.99 * largest)
         combined.append(term._replace(standard=standard, rectangular=even))
     return tuple(combined)

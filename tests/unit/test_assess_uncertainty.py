@@ -201,3 +201,16 @@ def test_a_few_poor_steps_do_not_blur_a_median() -> None:
         held.append(abs(figure.value - 3.0) <= 1.96 * own_part)
     assert 0.92 <= np.mean(held) <= 0.99
     assert max(widths) < 0.015
+
+
+def test_a_shared_error_enters_a_median_as_it_enters_most_steps() -> None:
+    """One short step depends on the meter's window far more than the ten others do."""
+    own = Term("own", 1.0)
+    steps = [Estimate(100.0, (own, Term("window", 3.0, shared=True)))] * 10
+    steps.append(Estimate(100.0, (own, Term("window", 200.0, shared=True))))
+    by_name = {term.name: term.standard for term in summarise(steps, "median").terms}
+    assert by_name["window"] == pytest.approx(3.0)
+    by_name = {term.name: term.standard for term in summarise(steps, "mean").terms}
+    assert by_name["window"] == pytest.approx(230.0 / 11)
+    by_name = {term.name: term.standard for term in summarise(steps, "max").terms}
+    assert by_name["window"] == pytest.approx(200.0)
