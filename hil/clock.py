@@ -72,6 +72,7 @@ class Clock:
         self._loop = asyncio.get_running_loop()
         self._start_s = self._loop.time()
         self._wall_start_s = time.perf_counter()
+        self._calendar_set_s = 0.0
 
     def now(self) -> float:
         """Seconds since the run started."""
@@ -90,13 +91,22 @@ class Clock:
         return time.perf_counter() - self._wall_start_s
 
     def calendar_drift_s(self) -> float | None:
-        """By how much the calendar went faster than the run's clock; ``None`` under warp.
+        """By how much the calendar went faster than the run's clock.
 
         More than the computer's drift tells of a calendar that was set, or a suspended computer.
+        Under warp ``None``, unless :meth:`set_calendar` was called.
         """
         if self.kind is ClockKind.WARP:
-            return None
-        return (datetime.now(UTC) - self.started_utc).total_seconds() - self.now()
+            return self._calendar_set_s or None
+        passed_s = (datetime.now(UTC) - self.started_utc).total_seconds()
+        return passed_s + self._calendar_set_s - self.now()
+
+    def set_calendar(self, by_s: float) -> None:
+        """Let the computer's calendar jump by so many seconds; a fault to be injected.
+
+        What is stamped stays as it is: a run goes by its own clock from its start on.
+        """
+        self._calendar_set_s += by_s
 
     def speedup(self) -> float:
         """Bench seconds per second of the computer's own clock, so far."""

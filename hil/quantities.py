@@ -138,6 +138,15 @@ class EventKind(StrEnum):
     """``code``, ``severity`` (note, warning, error), ``text``."""
     SAFE_STATE = "safe_state"
     """One rung of the way to the safe state: ``step``, ``outcome``, ``confirmed``."""
+    SETPOINT_RENEWED = "setpoint_renewed"
+    """The newest setpoint was sent again so that its lease begins anew: ``setpoint``, ``claim``,
+    ``lease_s``."""
+    INTERLOCK = "interlock"
+    """A limit of the bench file was broken: ``interlock``, ``value``, ``limit``, ``unit``,
+    ``since_s``."""
+    FAULT = "fault"
+    """A fault was injected on a twin, or taken away again: ``fault``, ``state`` (injected,
+    cleared)."""
 
 
 class Frame(NamedTuple):

@@ -119,3 +119,13 @@ def test_real_clock_counts_from_the_start_of_the_run() -> None:
 
     now_s, passed_s = run_on(ClockKind.REAL, main)
     assert 0.0 <= now_s <= passed_s < 1.0
+
+
+def test_a_calendar_that_is_set_is_told_apart_from_the_clock_of_the_run() -> None:
+    async def main() -> tuple[float | None, float | None, float]:
+        clock = Clock(ClockKind.WARP)
+        before = clock.calendar_drift_s()
+        clock.set_calendar(3600.0)
+        return before, clock.calendar_drift_s(), clock.now()
+
+    assert run_on(ClockKind.WARP, main) == (None, 3600.0, 0.0)
