@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from hil.bench.bench import BenchError, Devices, open_devices
-from hil.bench.safety import command_safe_state, reach_safe_state
+from hil.bench.interlocks import Supervisor
+from hil.bench.safety import command_safe_state, reach_safe_state, unstoppable
 from hil.bench.wiring import wired
 from hil.clock import Clock, ClockKind, end_tasks, run_on
 from hil.conclude import conclude, exit_status
@@ -20,6 +21,7 @@ from hil.config.load import Bench, load_bench
 from hil.errors import DeviceError, ExitStatus, HilError, RecordError, RunAborted
 from hil.inputs import Inputs, real_devices
 from hil.interrupt import Interruptible, interruptible, unhurried
+from hil.play.leases import keep_lease
 from hil.play.observed import Observed
 from hil.play.player import Player, Stage
 from hil.play.sampler import sample
@@ -106,6 +108,7 @@ class _Run:
     journal: Journal = field(init=False)
     devices: Devices = field(init=False)
     observed: Observed = field(init=False)
+    supervisor: Supervisor = field(init=False)
     config: BenchConfig = field(init=False)
 
     async def live(self) -> Ending:
@@ -119,7 +122,13 @@ class _Run:
         self.devices = Devices({}, {}, {})
         run = run_id(self.clock, bench, inputs.scenario.source.text, inputs.seed)
         # What the safe state is confirmed by comes before what a full disk can break.
-        observers: list[Observer] = [self.observed, self.folder, *self.watchers]
+        self.supervisor = Supervisor(self.config, self.journal)
+        observers: list[Observer] = [
+            self.observed,
+            self.supervisor,
+            self.folder,
+            *self.watchers,
+        ]
         for observer in observers:
             self.journal.subscribe(observer)
         for name, text in self._files().items():
@@ -204,11 +213,14 @@ class _Run:
         state: State = "sealed"
         detail = ""
         samplers: list[asyncio.Task[None]] = []
+        watches: list[asyncio.Task[None]] = []
         try:
             await interrupted(open_devices(self.devices, self.journal), ())
             samplers = self._start_samplers()
             self._say("playing")
-            await interrupted(self._play(), samplers)
+            player = self._player()
+            watches = self._start_watches(player)
+            await interrupted(player.play(), [*samplers, *watches])
         except RunAborted as error:
             state, detail = "aborted", str(error)
         except HilError as error:
@@ -218,12 +230,13 @@ class _Run:
             # A fault of a driver's or of ours is no reason to leave an output live.
             state, detail = "failed", f"an error inside hil: {type(error).__name__}: {error}"
             self._note_failure(HilError(detail))
+        await unstoppable(end_tasks(watches))
         self._say("closing")
         if any(task.done() for task in samplers):
             # A full disk ended them; the safe state still has to be measured.
             await end_tasks(samplers)
             samplers = self._start_samplers()
-        confirmed, safe_detail = await self._leave_safe(live=bool(samplers))
+        confirmed, safe_detail = await unstoppable(self._leave_safe(live=bool(samplers)))
         await end_tasks(samplers)
         return Ending(state, detail, confirmed, safe_detail)
 
@@ -255,9 +268,17 @@ class _Run:
             tasks.append(asyncio.ensure_future(sample(meter, period_s, offset_s, self.journal)))
         return tasks
 
-    async def _play(self) -> None:
+    def _player(self) -> Player:
         stage = Stage(self.devices.evses, self.devices.pilots_of(self.config), self.observed)
-        await Player(self.inputs.plan, stage, self.journal).play()
+        return Player(self.inputs.plan, stage, self.journal)
+
+    def _start_watches(self, player: Player) -> list[asyncio.Task[None]]:
+        """What goes on beside the player: the interlocks, and a task a charger for its lease."""
+        watches: list[asyncio.Task[None]] = [asyncio.ensure_future(self.supervisor.watch())]
+        for evse in self.devices.evses.values():
+            keeping = keep_lease(evse, player.next_setpoint_s, self.clock)
+            watches.append(asyncio.ensure_future(keeping))
+        return watches
 
 
 _OPEN = Ending("open", "", None, "")

@@ -9,7 +9,15 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from hil.config.base import Model, Name, address
-from hil.config.units import Hertz, PositiveAmperes, PositiveSeconds, SetpointValue, Volts
+from hil.config.interlocks import Interlocks
+from hil.config.units import (
+    Hertz,
+    PositiveAmperes,
+    PositiveSeconds,
+    SetpointValue,
+    Volts,
+    seconds_within,
+)
 from hil.j1772 import PROXIMITY_OHM
 from hil.quantities import Setpoint
 
@@ -110,6 +118,11 @@ class SafeState(Model):
     """The limit every EVSE is left with."""
     within: PositiveSeconds
     """How long reaching it may take before it counts as not reached."""
+    stop_charging: bool = True
+    """Whether the way to the safe state ends the transaction too; some chargers then refuse to
+    start again until the car is plugged in anew."""
+    lease: Annotated[float, *seconds_within(5.0, 86_400.0)] = 60.0
+    """How long a setpoint outlives a bench that died, before the EVSE falls back to this one."""
 
 
 class TelemetryConfig(Model):
@@ -199,6 +212,8 @@ class BenchConfig(Model):
     groups: dict[Name, Annotated[list[Name], Field(min_length=1)]] = Field(default_factory=dict)
     """Names that a scenario may use for several EVSEs at once."""
     safe_state: SafeState
+    interlocks: Interlocks = Interlocks()
+    """Limits that end a run at once; none is in force that is not given."""
     telemetry: TelemetryConfig | None = None
     clock: ClockConfig | None = None
     """What the computer's clock is set by; limits that certify need to know."""
