@@ -21,6 +21,7 @@ from hil.config.load import Bench, load_bench
 from hil.errors import DeviceError, ExitStatus, HilError, RecordError, RunAborted
 from hil.inputs import Inputs, real_devices
 from hil.interrupt import Interruptible, interruptible, unhurried
+from hil.play.clock_watch import watch_clock
 from hil.play.leases import keep_lease
 from hil.play.observed import Observed
 from hil.play.player import Player, Stage
@@ -58,22 +59,26 @@ def new_run_folder(out: Path, inputs: Inputs) -> Path:
 
 
 def execute(inputs: Inputs, out: Path, watchers: Sequence[Observer] = ()) -> Finished:
-    """Play, seal, evaluate and report one run. Raises RecordError if ``out`` cannot be written.
+    """Play, seal, evaluate and report one run. Raises ConfigError if ``out`` cannot be written.
 
     ``watchers`` are told everything that happens, such as a progress display.
     """
-    folder = RunFolder(new_run_folder(out, inputs))
-    ending = run_on(inputs.clock, lambda: _Run(inputs, folder, watchers).live())
+    path = new_run_folder(out, inputs)
+    ending = run_on(inputs.clock, lambda: _Run(inputs, path, watchers).live())
     detail = ending.detail
     result: dict[str, Any] | None = None
     try:
         with unhurried():
-            result = conclude(folder.path)
-    except RecordError as error:
+            result = conclude(path)
+    except Exception as error:
+        # Whatever it is, an unconfirmed safe state is the graver news and has to come through.
+        ours = (
+            "" if isinstance(error, HilError) else f"an error inside hil: {type(error).__name__}: "
+        )
         ending = replace(ending, state="failed")
-        detail = detail or str(error)
+        detail = detail or f"{ours}{error}"
     status = exit_status(result, ending)
-    return Finished(folder.path, result, status, detail, ending.safe_state_detail)
+    return Finished(path, result, status, detail, ending.safe_state_detail)
 
 
 def probe(bench: str) -> list[str]:
@@ -102,8 +107,9 @@ class _Run:
     """The live part of a run."""
 
     inputs: Inputs
-    folder: RunFolder
+    path: Path
     watchers: Sequence[Observer]
+    folder: RunFolder = field(init=False)
     clock: Clock = field(init=False)
     journal: Journal = field(init=False)
     devices: Devices = field(init=False)
@@ -121,6 +127,7 @@ class _Run:
         self.observed = Observed(measures)
         self.devices = Devices({}, {}, {})
         run = run_id(self.clock, bench, inputs.scenario.source.text, inputs.seed)
+        self.folder = RunFolder(self.path, self._manifest(run, _OPEN, {}), self._files())
         # What the safe state is confirmed by comes before what a full disk can break.
         self.supervisor = Supervisor(self.config, self.journal)
         observers: list[Observer] = [
@@ -131,9 +138,6 @@ class _Run:
         ]
         for observer in observers:
             self.journal.subscribe(observer)
-        for name, text in self._files().items():
-            self.folder.add_file(name, text)
-        self._write_manifest(run, _OPEN, {})
         telemetry = self._telemetry(run)
         self._say("opening")
         ending = await self._attend()
@@ -145,11 +149,12 @@ class _Run:
     def _seal(self, run: str, ending: Ending) -> Ending:
         """Seal the record; one that cannot be sealed makes a failed run, safe or not."""
         try:
-            self._write_manifest(run, ending, self.folder.seal())
+            self.folder.write_manifest(self._manifest(run, ending, self.folder.seal()))
         except RecordError as error:
             ending = replace(ending, state="failed", detail=ending.detail or str(error))
             with contextlib.suppress(RecordError):
-                self._write_manifest(run, ending, {})
+                self.folder.write_manifest(self._manifest(run, ending, {}))
+        self.folder.release()
         return ending
 
     def _files(self) -> dict[str, str]:
@@ -161,9 +166,9 @@ class _Run:
             SERVICES: self.inputs.services.source.text,
         }
 
-    def _write_manifest(self, run: str, ending: Ending, files: dict[str, str]) -> None:
+    def _manifest(self, run: str, ending: Ending, files: dict[str, str]) -> dict[str, Any]:
         inputs = self.inputs
-        manifest = build_manifest(
+        return build_manifest(
             run,
             inputs.bench,
             inputs.scenario.model.scenario,
@@ -174,7 +179,6 @@ class _Run:
             ending,
             files,
         )
-        self.folder.write_manifest(manifest)
 
     def _telemetry(self, run: str) -> Any:
         if self.config.telemetry is None:
@@ -212,14 +216,16 @@ class _Run:
         """Open, play and leave safe, come what may."""
         state: State = "sealed"
         detail = ""
+        live = False
         samplers: list[asyncio.Task[None]] = []
-        watches: list[asyncio.Task[None]] = []
+        watches = [asyncio.ensure_future(watch_clock(self.journal, self.folder.flush))]
         try:
-            await interrupted(open_devices(self.devices, self.journal), ())
+            await interrupted(open_devices(self.devices, self.journal), watches)
+            live = True
             samplers = self._start_samplers()
             self._say("playing")
             player = self._player()
-            watches = self._start_watches(player)
+            watches += self._start_watches(player)
             await interrupted(player.play(), [*samplers, *watches])
         except RunAborted as error:
             state, detail = "aborted", str(error)
@@ -228,21 +234,23 @@ class _Run:
             self._note_failure(error)
         except Exception as error:
             # A fault of a driver's or of ours is no reason to leave an output live.
-            state, detail = "failed", f"an error inside hil: {type(error).__name__}: {error}"
+            state, detail = "failed", _inside(error)
             self._note_failure(HilError(detail))
+        # From here on nothing, the record least of all, comes before the safe state.
+        self.folder.tolerate()
         await unstoppable(end_tasks(watches))
         self._say("closing")
         if any(task.done() for task in samplers):
             # A full disk ended them; the safe state still has to be measured.
             await end_tasks(samplers)
             samplers = self._start_samplers()
-        confirmed, safe_detail = await unstoppable(self._leave_safe(live=bool(samplers)))
+        confirmed, safe_detail = await unstoppable(self._leave_safe(live))
         await end_tasks(samplers)
         return Ending(state, detail, confirmed, safe_detail)
 
     def _note_failure(self, error: HilError) -> None:
         if isinstance(error, RecordError):
-            self.folder.tolerate()
+            self.folder.tolerate()  # or saying so would fail in turn
         if not isinstance(error, BenchError):  # whose devices have a finding each
             device, text = "bench", str(error)
             if isinstance(error, DeviceError):
@@ -282,6 +290,10 @@ class _Run:
 
 
 _OPEN = Ending("open", "", None, "")
+
+
+def _inside(error: Exception) -> str:
+    return f"an error inside hil: {type(error).__name__}: {error}"
 
 
 def _shifted(numbers: Any, origin_s: float) -> dict[str, Any]:
