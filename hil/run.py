@@ -12,6 +12,7 @@ from typing import Any
 
 from hil.bench.bench import BenchError, Devices, open_devices
 from hil.bench.interlocks import Supervisor
+from hil.bench.lock import Hold, held
 from hil.bench.safety import command_safe_state, reach_safe_state, unstoppable
 from hil.bench.wiring import wired
 from hil.clock import Clock, ClockKind, end_tasks, run_on
@@ -61,10 +62,13 @@ def new_run_folder(out: Path, inputs: Inputs) -> Path:
 def execute(inputs: Inputs, out: Path, watchers: Sequence[Observer] = ()) -> Finished:
     """Play, seal, evaluate and report one run. Raises ConfigError if ``out`` cannot be written.
 
-    ``watchers`` are told everything that happens, such as a progress display.
+    ``watchers`` are told everything that happens, such as a progress display. Raises
+    BenchInUseError, and leaves no folder behind, if another run has the bench.
     """
     path = new_run_folder(out, inputs)
-    ending = run_on(inputs.clock, lambda: _Run(inputs, path, watchers).live())
+    purpose = f"hil run {inputs.scenario.model.scenario}"
+    with held(inputs.bench.config, purpose, path) as hold:
+        ending = run_on(inputs.clock, lambda: _Run(inputs, path, watchers, hold).live())
     detail = ending.detail
     result: dict[str, Any] | None = None
     try:
@@ -82,17 +86,22 @@ def execute(inputs: Inputs, out: Path, watchers: Sequence[Observer] = ()) -> Fin
 
 
 def probe(bench: str) -> list[str]:
-    """Open every device of a bench, leave it safe; a line for each. Raises BenchError."""
+    """Open every device of a bench, leave it safe; a line for each.
+
+    Raises BenchError, and BenchInUseError if a run has the bench.
+    """
     the_bench = load_bench(bench)
     clock = ClockKind.REAL if real_devices(the_bench.config) else ClockKind.WARP
-    return run_on(clock, lambda: _probe(the_bench))
+    with held(the_bench.config, "hil probe") as hold:
+        return run_on(clock, lambda: _probe(the_bench, hold))
 
 
-async def _probe(bench: Bench) -> list[str]:
+async def _probe(bench: Bench, hold: Hold) -> list[str]:
     journal = Journal(Clock(ClockKind.REAL))
-    async with wired(bench, 1, journal) as (config, devices):
+    async with hold.kept(journal) as beside, wired(bench, 1, journal) as (config, devices):
         try:
-            await open_devices(devices, journal)
+            with interruptible() as interrupted:
+                await interrupted(open_devices(devices, journal), beside)
         finally:
             await command_safe_state(config, devices, journal)
         return [
@@ -109,6 +118,7 @@ class _Run:
     inputs: Inputs
     path: Path
     watchers: Sequence[Observer]
+    hold: Hold
     folder: RunFolder = field(init=False)
     clock: Clock = field(init=False)
     journal: Journal = field(init=False)
@@ -203,30 +213,35 @@ class _Run:
         inputs = self.inputs
         with interruptible() as interrupted:
             try:
-                async with wired(inputs.bench, inputs.seed, self.journal, truth) as (
-                    self.config,
-                    self.devices,
+                async with (
+                    self.hold.kept(self.journal) as guards,
+                    wired(inputs.bench, inputs.seed, self.journal, truth) as (
+                        self.config,
+                        self.devices,
+                    ),
                 ):
-                    return await self._session(interrupted)
+                    return await self._session(interrupted, guards)
             except HilError as error:
                 self._note_failure(error)
                 return Ending("failed", str(error), None, "no device was opened")
 
-    async def _session(self, interrupted: Interruptible) -> Ending:
-        """Open, play and leave safe, come what may."""
+    async def _session(
+        self, interrupted: Interruptible, guards: Sequence[asyncio.Task[None]]
+    ) -> Ending:
+        """Open, play and leave safe, come what may; ``guards`` end the session when they break."""
         state: State = "sealed"
         detail = ""
         live = False
         samplers: list[asyncio.Task[None]] = []
         watches = [asyncio.ensure_future(watch_clock(self.journal, self.folder.flush))]
         try:
-            await interrupted(open_devices(self.devices, self.journal), watches)
+            await interrupted(open_devices(self.devices, self.journal), [*guards, *watches])
             live = True
             samplers = self._start_samplers()
             self._say("playing")
             player = self._player()
             watches += self._start_watches(player)
-            await interrupted(player.play(), [*samplers, *watches])
+            await interrupted(player.play(), [*samplers, *guards, *watches])
         except RunAborted as error:
             state, detail = "aborted", str(error)
         except HilError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
@@ -202,6 +203,22 @@ class ClockConfig(Model):
     """How far the calendar time of the computer may be off."""
 
 
+def _whole_path(text: str) -> str:
+    if not (PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute()):
+        raise PydanticCustomError(
+            "folder", "'{text}' must be a whole path, such as /mnt/lab/locks", {"text": text}
+        )
+    return text
+
+
+class LockConfig(Model):
+    """Where the machines that can reach this bench tell each other that one of them has it."""
+
+    folder: Annotated[str, AfterValidator(_whole_path)]
+    """A folder that all of them share, by its whole path on this machine. Without one, the lock
+    holds on one machine."""
+
+
 class BenchConfig(Model):
     """One physical bench: what is wired to what, at which address."""
 
@@ -215,6 +232,8 @@ class BenchConfig(Model):
     interlocks: Interlocks = Interlocks()
     """Limits that end a run at once; none is in force that is not given."""
     telemetry: TelemetryConfig | None = None
+    lock: LockConfig | None = None
+    """For one run at a time across machines; a bench that is virtual throughout needs no lock."""
     clock: ClockConfig | None = None
     """What the computer's clock is set by; limits that certify need to know."""
     virtual: VirtualConfig | None = None
