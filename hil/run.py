@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hil.bench.bench import BenchError, Devices, open_devices
 from hil.bench.safety import command_safe_state, reach_safe_state
@@ -26,7 +26,11 @@ from hil.play.sampler import sample
 from hil.quantities import EventKind
 from hil.record.journal import Journal, Observer
 from hil.record.manifest import Ending, State, build_manifest, run_id
-from hil.record.run_folder import LIMITS, SERVICES, RunFolder
+from hil.record.run_folder import FAULTS, LIMITS, SERVICES, RunFolder
+
+if TYPE_CHECKING:
+    from hil.virtual.faults import FaultInjector
+    from hil.virtual.relay import Relay
 
 
 @dataclass
@@ -107,6 +111,7 @@ class _Run:
     devices: Devices = field(init=False)
     observed: Observed = field(init=False)
     config: BenchConfig = field(init=False)
+    injector: FaultInjector | None = None
 
     async def live(self) -> Ending:
         """From the first touch of a device to the sealed record."""
@@ -117,7 +122,8 @@ class _Run:
         measures = {name: meter.measures for name, meter in self.config.meters.items()}
         self.observed = Observed(measures)
         self.devices = Devices({}, {}, {})
-        run = run_id(self.clock, bench, inputs.scenario.source.text, inputs.seed)
+        scenario_text = inputs.scenario.source.text
+        run = run_id(self.clock, bench, scenario_text, inputs.seed, inputs.faults_text)
         # What the safe state is confirmed by comes before what a full disk can break.
         observers: list[Observer] = [self.observed, self.folder, *self.watchers]
         for observer in observers:
@@ -125,12 +131,15 @@ class _Run:
         for name, text in self._files().items():
             self.folder.add_file(name, text)
         self._write_manifest(run, _OPEN, {})
-        telemetry = self._telemetry(run)
+        relay = self._inject()
+        telemetry = self._telemetry(run, relay)
         self._say("opening")
         ending = await self._attend()
         self._say("ended", ending.state, ending.detail)
         if telemetry is not None:
             telemetry.finish(self.journal)
+        if relay is not None:
+            relay.stop()
         return self._seal(run, ending)
 
     def _seal(self, run: str, ending: Ending) -> Ending:
@@ -150,6 +159,7 @@ class _Run:
             "scenario.yaml": self.inputs.scenario.source.text,
             LIMITS: self.inputs.limits.source.text,
             SERVICES: self.inputs.services.source.text,
+            **({FAULTS: self.inputs.faults_text} if self.inputs.faults_text else {}),
         }
 
     def _write_manifest(self, run: str, ending: Ending, files: dict[str, str]) -> None:
@@ -167,12 +177,25 @@ class _Run:
         )
         self.folder.write_manifest(manifest)
 
-    def _telemetry(self, run: str) -> Any:
-        if self.config.telemetry is None:
+    def _inject(self) -> Relay | None:
+        """Get ready to play the faults that were asked for; the relay, if one is needed for it."""
+        if not self.inputs.faults:
             return None
+        from hil.virtual.faults import FaultInjector, relay_for
+
+        relay = relay_for(self.inputs.faults, self.config.telemetry)
+        self.injector = FaultInjector(self.inputs.faults, self.journal, relay)
+        return relay
+
+    def _telemetry(self, run: str, relay: Relay | None) -> Any:
+        config = self.config.telemetry
+        if config is None:
+            return None
+        if relay is not None:
+            config = config.model_copy(update={"broker": relay.url})
         from hil.drivers.telemetry import Telemetry
 
-        telemetry = Telemetry(self.config.telemetry, run, self.clock, self.config.twin_names())
+        telemetry = Telemetry(config, run, self.clock, self.config.twin_names())
         telemetry.start()
         self.journal.subscribe(telemetry)
         return telemetry
@@ -190,11 +213,14 @@ class _Run:
         inputs = self.inputs
         with interruptible() as interrupted:
             try:
-                async with wired(inputs.bench, inputs.seed, self.journal, truth) as (
+                async with wired(inputs.bench, inputs.seed, self.journal, truth, self.injector) as (
                     self.config,
                     self.devices,
                 ):
-                    return await self._session(interrupted)
+                    ending = await self._session(interrupted)
+                    if self.injector is not None:
+                        self.injector.end()
+                    return ending
             except HilError as error:
                 self._note_failure(error)
                 return Ending("failed", str(error), None, "no device was opened")

@@ -33,6 +33,8 @@ REPORT = "report.html"
 JUNIT = "junit.xml"
 LIMITS = "limits.yaml"
 SERVICES = "services.yaml"
+FAULTS = "faults.yaml"
+"""Faults asked for on the command line; those of the scenario stand there."""
 
 
 _one_line = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
