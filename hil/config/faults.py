@@ -256,9 +256,15 @@ def in_words(fault: Fault) -> str:
     """One fault in words: ``meter-silent on reference at setpoint 2 + 5 s for 8 s``."""
     told = parameters(fault)
     at, for_s = told.pop("at"), told.pop("for_s", None)
-    measures = "".join(f", {key} {value:g}" for key, value in told.items())
+    measures = "".join(f", {_measure_in_words(key, value)}" for key, value in told.items())
     lasts = "" if for_s is None else f" for {for_s:g} s"
     return f"{fault.fault} on {fault.on} at {at}{lasts}{measures}"
+
+
+def _measure_in_words(key: str, value: float) -> str:
+    if key.endswith("_s"):
+        return f"{key.removesuffix('_s')} {value:g} s"
+    return f"{key} {value:g}" if key == "factor" else f"{key} {100 * value:g} %"
 
 
 # --- against the bench and the plan --------------------------------------------------------------

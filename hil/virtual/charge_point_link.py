@@ -154,7 +154,7 @@ class ChargePointLink:
             item = await self._outbox.get()
             try:
                 await self._call(calls, item.request, item.then)
-            except (ConnectionClosed, TimeoutError):
+            except (ConnectionClosed, TimeoutError, asyncio.CancelledError):
                 if item.keep:
                     self._outbox.put_nowait(item)
                 raise

@@ -44,6 +44,7 @@ class FaultInjector:
         self._loop = asyncio.get_running_loop()
         self._lab: VirtualLab | None = None
         self._waiting = list(faults)
+        self._planned: list[Fault] = []
         self._active: list[Fault] = []
         self._timers: list[asyncio.TimerHandle] = []
 
@@ -57,10 +58,10 @@ class FaultInjector:
         """Inject nothing more; what never came to be is a finding."""
         for timer in self._timers:
             timer.cancel()
-        for fault in self._waiting:
+        for fault in (*self._waiting, *self._planned):
             text = f"{in_words(fault)}: the run ended before that moment"
             self._journal.finding(fault.on, "fault_not_injected", text)
-        self._waiting.clear()
+        self._waiting, self._planned = [], []
 
     def on_event(self, event: Event) -> None:
         """The moments of faults are those of the run and of its setpoints."""
@@ -81,15 +82,19 @@ class FaultInjector:
     def _due(self, now: Callable[[Moment], bool]) -> None:
         """Inject the faults whose moment has come, or plan them."""
         for fault in [one for one in self._waiting if now(one.at)]:
+            self._waiting.remove(fault)
             if fault.at.delay_s:
-                self._waiting.remove(fault)
-                self._later(fault.at.delay_s, self._inject, fault)
+                self._planned.append(fault)
+                self._later(fault.at.delay_s, self._inject_planned, fault)
             else:
-                self._waiting.remove(fault)
                 self._inject(fault)
 
     def _later(self, delay_s: float, act: Callable[[Fault], None], fault: Fault) -> None:
         self._timers.append(self._loop.call_later(delay_s, act, fault))
+
+    def _inject_planned(self, fault: Fault) -> None:
+        self._planned.remove(fault)
+        self._inject(fault)
 
     def _inject(self, fault: Fault) -> None:
         self._active.append(fault)
