@@ -37,6 +37,14 @@ LimitsOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="Limits file, or the name of one.")
 ]
 OutOption = Annotated[Path, typer.Option(metavar="DIR", help="Where run folders are made.")]
+FaultOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fault",
+        metavar="FAULT",
+        help="KIND@DEVICE[,key=value...]: a fault that the virtual lab plays; may be repeated.",
+    ),
+]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 
 
@@ -51,6 +59,7 @@ class Listable(StrEnum):
     personalities = "personalities"
     calibrations = "calibrations"
     services = "services"
+    faults = "faults"
 
 
 @app.callback()
@@ -68,7 +77,7 @@ def version_option(
 @app.command()
 def demo(seed: SeedOption = 1, out: OutOption = Path("runs")) -> None:
     """Play the practical attributes on the virtual bench: no hardware needed."""
-    _play("virtual-ac", "practical-attributes", ClockKind.WARP, seed, None, out)
+    _play("virtual-ac", "practical-attributes", ClockKind.WARP, seed, None, out, None)
 
 
 @app.command()
@@ -79,20 +88,27 @@ def run(
     seed: SeedOption = 1,
     limits: LimitsOption = None,
     out: OutOption = Path("runs"),
+    fault: FaultOption = None,
 ) -> None:
     """Play a scenario on a bench, and judge what was measured."""
-    _play(bench, scenario, clock, seed, limits, out)
+    _play(bench, scenario, clock, seed, limits, out, fault)
 
 
 def _play(
-    bench: str, scenario: str, clock: ClockKind | None, seed: int, limits: str | None, out: Path
+    bench: str,
+    scenario: str,
+    clock: ClockKind | None,
+    seed: int,
+    limits: str | None,
+    out: Path,
+    faults: list[str] | None,
 ) -> None:
     from hil.inputs import prepare
     from hil.play.progress import Progress
     from hil.report.terminal import print_result
     from hil.run import execute
 
-    inputs = prepare(bench, scenario, clock=clock, seed=seed, limits=limits)
+    inputs = prepare(bench, scenario, clock=clock, seed=seed, limits=limits, faults=faults or ())
     measures = {name: meter.measures for name, meter in inputs.bench.config.meters.items()}
     finished = execute(inputs, out, [Progress(inputs.plan, measures)])
     if finished.result is not None:
@@ -113,8 +129,10 @@ def check(
         str | None, typer.Argument(metavar="[SCENARIO]", help="Scenario file, or the name of one.")
     ] = None,
     seed: SeedOption = 1,
+    fault: FaultOption = None,
 ) -> None:
     """Validate a bench and a scenario and print the timed plan; touches nothing."""
+    from hil.config.faults import in_words
     from hil.config.load import load_bench
     from hil.inputs import prepare
     from hil.play.plan_text import plan_lines
@@ -123,9 +141,11 @@ def check(
         config = load_bench(bench).config
         typer.echo(f"{config.bench}: {', '.join(config.device_names())}: the bench file is sound")
         return
-    inputs = prepare(bench, scenario, clock=None, seed=seed)
+    inputs = prepare(bench, scenario, clock=None, seed=seed, faults=fault or ())
     for line in plan_lines(inputs.plan):
         typer.echo(line)
+    for one in inputs.faults:
+        typer.echo(f"fault: {in_words(one)}")
 
 
 @app.command()
@@ -192,8 +212,13 @@ def report(
 @app.command(name="list")
 def list_names(what: Annotated[Listable, typer.Argument(metavar="KIND")]) -> None:
     """List what can be named, by kind: benches, scenarios, meters, limits and so on."""
+    from hil.config.faults import ROLES
     from hil.config.library import Kind, names
 
+    if what is Listable.faults:
+        for fault, roles in ROLES.items():
+            typer.echo(f"{fault} [{', '.join(roles)}]")
+        return
     kinds = {
         Listable.benches: Kind.BENCH,
         Listable.scenarios: Kind.SCENARIO,

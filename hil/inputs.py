@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hil.clock import ClockKind
 from hil.config.bench import BenchConfig, TelemetryConfig
+from hil.config.faults import Fault, FaultList, fault_problems, options_text
 from hil.config.library import Kind
 from hil.config.limits import LimitsConfig
-from hil.config.load import Bench, Loaded, load, load_bench
+from hil.config.load import Bench, Loaded, check, load, load_bench
 from hil.config.scenario import ScenarioConfig
 from hil.config.services import ServicesConfig
+from hil.config.source import Source, parse_yaml
 from hil.errors import ConfigError
 from hil.play.timeline import Plan, expand
 
@@ -32,14 +34,25 @@ class Inputs:
     plan: Plan
     clock: ClockKind
     seed: int
+    faults: tuple[Fault, ...] = ()
+    """Those of the scenario, then those of the command line."""
+    faults_text: str = ""
+    """YAML of those of the command line."""
 
 
 def prepare(
-    bench: str, scenario: str, *, clock: ClockKind | None, seed: int, limits: str | None = None
+    bench: str,
+    scenario: str,
+    *,
+    clock: ClockKind | None,
+    seed: int,
+    limits: str | None = None,
+    faults: Sequence[str] = (),
 ) -> Inputs:
     """Load and check all files; with no clock named, warp where everything is virtual.
 
-    Raises ConfigError with every problem of all of them.
+    ``faults`` are played besides the scenario's: ``KIND@DEVICE[,key=value...]`` each. Raises
+    ConfigError with every problem of all of them.
     """
     problems: list[str] = []
 
@@ -58,6 +71,7 @@ def prepare(
     if the_limits is not None:
         asked = the_limits.model.services
         the_services = attempt(lambda: load(Kind.SERVICES, asked))
+    asked_for: tuple[list[Fault], Source | None] | None = attempt(lambda: _options(faults))
     plan: Plan | None = None
     if the_bench is not None and the_scenario is not None:
         config, folder = the_bench.config, the_scenario.path.parent
@@ -67,12 +81,47 @@ def prepare(
             attempt(functools.partial(_check_telemetry, config.telemetry))
         clock = clock or (ClockKind.REAL if real_devices(config) else ClockKind.WARP)
         problems += _clock_problems(config, clock)
+        if plan is not None and asked_for is not None:
+            problems += _fault_problems(the_scenario, asked_for, config, plan)
     if the_bench is None or the_scenario is None or the_limits is None or the_services is None:
         raise ConfigError(problems)
-    if problems or plan is None:
+    if problems or plan is None or asked_for is None:
         raise ConfigError(problems)
     assert clock is not None
-    return Inputs(the_bench, the_scenario, the_limits, the_services, plan, clock, seed)
+    more, options = asked_for
+    return Inputs(
+        the_bench,
+        the_scenario,
+        the_limits,
+        the_services,
+        plan,
+        clock,
+        seed,
+        (*the_scenario.model.faults, *more),
+        "" if options is None else options.text,
+    )
+
+
+def _options(faults: Sequence[str]) -> tuple[list[Fault], Source | None]:
+    """Faults of the command line, and their YAML: an option a line. Raises ConfigError."""
+    if not faults:
+        return [], None
+    source = parse_yaml(options_text(faults), "--fault")
+    return check(source, FaultList), source
+
+
+def _fault_problems(
+    scenario: Loaded[ScenarioConfig],
+    asked_for: tuple[list[Fault], Source | None],
+    config: BenchConfig,
+    plan: Plan,
+) -> list[str]:
+    count = sum(len(command.targets) for command in plan.commands if command.setpoint is not None)
+    of_file, (more, options) = scenario.model.faults, asked_for
+    problems = fault_problems(of_file, scenario.source, ("faults",), config, count)
+    if options is not None:
+        problems += fault_problems(more, options, (), config, count)
+    return problems
 
 
 def _check_telemetry(telemetry: TelemetryConfig) -> None:

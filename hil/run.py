@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hil.bench.bench import BenchError, Devices, open_devices
 from hil.bench.interlocks import Supervisor
@@ -30,7 +30,11 @@ from hil.play.sampler import sample
 from hil.quantities import EventKind
 from hil.record.journal import Journal, Observer
 from hil.record.manifest import Ending, State, build_manifest, run_id
-from hil.record.run_folder import LIMITS, SERVICES, RunFolder
+from hil.record.run_folder import FAULTS, LIMITS, SERVICES, RunFolder
+
+if TYPE_CHECKING:
+    from hil.virtual.faults import FaultInjector
+    from hil.virtual.relay import Relay
 
 
 @dataclass
@@ -126,6 +130,7 @@ class _Run:
     observed: Observed = field(init=False)
     supervisor: Supervisor = field(init=False)
     config: BenchConfig = field(init=False)
+    injector: FaultInjector | None = None
 
     async def live(self) -> Ending:
         """From the first touch of a device to the sealed record."""
@@ -136,7 +141,8 @@ class _Run:
         measures = {name: meter.measures for name, meter in self.config.meters.items()}
         self.observed = Observed(measures)
         self.devices = Devices({}, {}, {})
-        run = run_id(self.clock, bench, inputs.scenario.source.text, inputs.seed)
+        scenario_text = inputs.scenario.source.text
+        run = run_id(self.clock, bench, scenario_text, inputs.seed, inputs.faults_text)
         self.folder = RunFolder(self.path, self._manifest(run, _OPEN, {}), self._files())
         # What the safe state is confirmed by comes before what a full disk can break.
         self.supervisor = Supervisor(self.config, self.journal)
@@ -148,12 +154,15 @@ class _Run:
         ]
         for observer in observers:
             self.journal.subscribe(observer)
-        telemetry = self._telemetry(run)
+        relay = self._inject()
+        telemetry = self._telemetry(run, relay)
         self._say("opening")
         ending = await self._attend()
         self._say("ended", ending.state, ending.detail)
         if telemetry is not None:
             telemetry.finish(self.journal)
+        if relay is not None:
+            relay.stop()
         return self._seal(run, ending)
 
     def _seal(self, run: str, ending: Ending) -> Ending:
@@ -174,6 +183,7 @@ class _Run:
             "scenario.yaml": self.inputs.scenario.source.text,
             LIMITS: self.inputs.limits.source.text,
             SERVICES: self.inputs.services.source.text,
+            **({FAULTS: self.inputs.faults_text} if self.inputs.faults_text else {}),
         }
 
     def _manifest(self, run: str, ending: Ending, files: dict[str, str]) -> dict[str, Any]:
@@ -190,12 +200,25 @@ class _Run:
             files,
         )
 
-    def _telemetry(self, run: str) -> Any:
-        if self.config.telemetry is None:
+    def _inject(self) -> Relay | None:
+        """Get ready to play the faults that were asked for; the relay, if one is needed for it."""
+        if not self.inputs.faults:
             return None
+        from hil.virtual.faults import FaultInjector, relay_for
+
+        relay = relay_for(self.inputs.faults, self.config.telemetry)
+        self.injector = FaultInjector(self.inputs.faults, self.journal, relay)
+        return relay
+
+    def _telemetry(self, run: str, relay: Relay | None) -> Any:
+        config = self.config.telemetry
+        if config is None:
+            return None
+        if relay is not None:
+            config = config.model_copy(update={"broker": relay.url})
         from hil.drivers.telemetry import Telemetry
 
-        telemetry = Telemetry(self.config.telemetry, run, self.clock, self.config.twin_names())
+        telemetry = Telemetry(config, run, self.clock, self.config.twin_names())
         telemetry.start()
         self.journal.subscribe(telemetry)
         return telemetry
@@ -215,12 +238,15 @@ class _Run:
             try:
                 async with (
                     self.hold.kept(self.journal) as guards,
-                    wired(inputs.bench, inputs.seed, self.journal, truth) as (
+                    wired(inputs.bench, inputs.seed, self.journal, truth, self.injector) as (
                         self.config,
                         self.devices,
                     ),
                 ):
-                    return await self._session(interrupted, guards)
+                    ending = await self._session(interrupted, guards)
+                    if self.injector is not None:
+                        self.injector.end()
+                    return ending
             except HilError as error:
                 self._note_failure(error)
                 return Ending("failed", str(error), None, "no device was opened")

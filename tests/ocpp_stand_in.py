@@ -70,6 +70,9 @@ class StandInPlant:
     def on_pilot(self, callback: Callable[[PilotSignal], None]) -> None:
         self._pilot_observers.append(callback)
 
+    def on_power(self, callback: Callable[[bool], None]) -> None:
+        """Its supply never fails."""
+
     def measure(self, start_s: float, end_s: float) -> Electrical:
         current_a = self.limit_a if self.contactor_closed else 0.0
         return Electrical((230.0,) * 3, (current_a,) * 3, (230.0 * current_a,) * 3, self.energy_wh)

@@ -1,8 +1,8 @@
 """What stands in the way of a verdict that is to be signed.
 
 Under limits that certify, nothing is judged with a virtual device, with a reference meter whose
-calibration is missing or not valid on the day of the run, or by a clock that nobody vouches for or
-that is too poor for the times that are judged.
+calibration is missing or not valid on the day of the run, by a clock that nobody vouches for or
+that is too poor for the times that are judged, or after a fault was injected on purpose.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from hil.assess.faults import faults_of
 from hil.assess.reading.devices import devices_of, needed
 from hil.assess.reading.trace import Trace
 from hil.config.limits import LimitsConfig, TimeLimit
@@ -34,9 +35,18 @@ def obstacles(
     """Every reason why limits that certify do not apply; none where they do not certify."""
     if not limits.certifying:
         return ()
-    return tuple(
-        dict.fromkeys((*_virtual(record), *_uncalibrated(traces), *_clock(record, limits)))
+    reasons = (
+        *_virtual(record),
+        *_uncalibrated(traces),
+        *_clock(record, limits),
+        *_faults(record),
     )
+    return tuple(dict.fromkeys(reasons))
+
+
+def _faults(record: Record) -> Iterator[str]:
+    for fault in faults_of(record):
+        yield f"the fault {fault['fault']} was injected on {fault['device']}"
 
 
 def _virtual(record: Record) -> Iterator[str]:

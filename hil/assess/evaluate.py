@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hil.assess.certifying import obstacles, step_found, stepped_s
 from hil.assess.chain import chain
 from hil.assess.character.table import character
+from hil.assess.faults import faults_of
 from hil.assess.outcome.attribution import attributed
 from hil.assess.outcome.doubts import answered_late, phases_changed
 from hil.assess.outcome.measure import measure_all
@@ -109,6 +110,7 @@ def evaluate(
         "state": manifest.get("state", "open"),
         "detail": manifest.get("detail") or "",
         "incomplete": record.incomplete,
+        "faults": faults_of(record),
         "limits": {
             "name": limits.limits,
             "description": limits.description,

@@ -12,14 +12,21 @@ from hil.config.load import Bench
 from hil.record.journal import Journal
 
 if TYPE_CHECKING:
+    from hil.virtual.faults import FaultInjector
     from hil.virtual.lab import TruthWriter, VirtualLab
 
 
 @contextlib.asynccontextmanager
 async def wired(
-    bench: Bench, seed: int, journal: Journal, truth: TruthWriter | None = None
+    bench: Bench,
+    seed: int,
+    journal: Journal,
+    truth: TruthWriter | None = None,
+    injector: FaultInjector | None = None,
 ) -> AsyncIterator[tuple[BenchConfig, Devices]]:
     """The drivers of a bench with its twins behind them, built and not yet opened.
+
+    ``injector`` is let loose on the twins before anything is opened.
 
     Yields the bench file with the addresses that the twins really have. Everything is closed and
     stopped at the end. Raises HilError if a twin or a driver cannot be had.
@@ -35,6 +42,8 @@ async def wired(
         devices = build_devices(bench, config, journal)
         if lab is not None:
             await lab.connect(config)
+            if injector is not None:
+                injector.begin(lab)
         yield config, devices
     finally:
         await close_devices(devices, journal)

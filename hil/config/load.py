@@ -50,6 +50,7 @@ _PLAIN_WORDS = {
     "too_short": "needs at least {min_length} of its kind",
     "greater_than_equal": "must be at least {ge}",
     "greater_than": "must be more than {gt}",
+    "less_than": "must be less than {lt}",
     "less_than_equal": "must be at most {le}",
     "union_tag_not_found": "needs the key {discriminator}, which says what it is",
 }

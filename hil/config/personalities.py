@@ -67,6 +67,10 @@ class VirtualEvse(Model):
     """Whether a transaction needs a RemoteStartTransaction or begins by plugging in."""
     contactor_after: Seconds = 0.2
     """From vehicle state C to the closed contactor."""
+    boot_time: Seconds = 8.0
+    """From the return of its supply to the first connection."""
+    keeps_profiles: bool = False
+    """Whether charging profiles outlast a restart."""
 
 
 class Lag(Model):

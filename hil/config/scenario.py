@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from hil.config.base import Model, Name
+from hil.config.faults import Fault
 from hil.config.units import PositiveSeconds, Seconds, SetpointValue
 
 
@@ -250,6 +251,8 @@ class ScenarioConfig(Model):
     steps do not fall in with a charger's internal loops."""
     limits: Name | None = None
     """Limits of ``configs/limits`` to judge by, unless the command line names others."""
+    faults: list[Fault] = Field(default_factory=list)
+    """What goes wrong meanwhile; only twins can play that."""
 
 
 RepeatStep.model_rebuild()

@@ -117,6 +117,7 @@ Watts = Annotated[float, *_quantity(POWER)]
 PositiveWatts = Annotated[float, *_quantity(POWER, 0.0)]
 Seconds = Annotated[float, *_quantity(DURATION, 0.0)]
 PositiveSeconds = Annotated[float, *_quantity(DURATION, 0.0, True)]
+SignedSeconds = Annotated[float, *_quantity(DURATION)]
 RefreshTime = Annotated[
     float | None,
     BeforeValidator(lambda text: None if text == "unknown" else _reader(DURATION, 0.0, True)(text)),

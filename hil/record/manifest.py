@@ -40,13 +40,15 @@ class Ending:
     safe_state_detail: str
 
 
-def run_id(clock: Clock, bench: Bench, scenario_text: str, seed: int) -> str:
+def run_id(clock: Clock, bench: Bench, scenario_text: str, seed: int, faults_text: str = "") -> str:
     """A name for the run: of its inputs under warp, of its inputs and its instant otherwise.
 
     So two warp runs with the same inputs bear the same name, as they give the same bytes.
     """
     digest = hashlib.sha256()
     parts = [__version__, str(seed), scenario_text, *bench.files.values()]
+    if faults_text:
+        parts.append(faults_text)
     if clock.kind is ClockKind.REAL:
         parts.append(clock.started_utc.isoformat())
     for part in parts:

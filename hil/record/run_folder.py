@@ -39,6 +39,8 @@ LIMITS = "limits.yaml"
 SERVICES = "services.yaml"
 BEING_MADE = ".being-made"
 """How the name of a folder ends that is not a run folder yet."""
+FAULTS = "faults.yaml"
+"""Faults asked for on the command line; those of the scenario stand there."""
 
 
 _one_line = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode

@@ -71,10 +71,29 @@ def banners(result: Mapping[str, Any], manifest: Mapping[str, Any]) -> Iterator[
     if blocked:
         title = "No attribute is judged: these limits certify, and do not apply."
         yield Banner("alarm", title, "What was measured is stated without a verdict.", blocked)
+    faults = result.get("faults") or ()
+    if faults:
+        title = "Faults were injected on purpose."
+        text = "What was measured is of a bench, or a charger, that was made to fail."
+        yield Banner("alarm", title, text, [_fault(fault) for fault in faults])
     virtual = virtual_words(result, manifest)
     if virtual:
         names = ", ".join(result.get("virtual_devices") or ())
         yield Banner("virtual", virtual, f"Virtual: {names}.")
+
+
+def _fault(fault: Mapping[str, Any]) -> str:
+    """One injected fault in words."""
+    until_s = fault["cleared_s"]
+    until = "to the end" if until_s is None else f"to {rounding.plain(until_s, 5)} s"
+    measures = ", ".join(
+        f"{key.removesuffix('_s').replace('_', ' ')} {rounding.exact(value)}"
+        + (" s" if key.endswith("_s") else "")
+        for key, value in fault["parameters"].items()
+        if key not in ("at", "for_s")
+    )
+    told = f"{fault['fault']} on {fault['device']}" + (f" ({measures})" if measures else "")
+    return f"{told}, from {rounding.plain(fault['injected_s'], 5)} s {until}"
 
 
 class StepRow(NamedTuple):

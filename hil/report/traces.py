@@ -202,9 +202,14 @@ _SHOWN_ACTIONS = ("plug_in", "unplug", "start_charging", "stop_charging")
 
 
 def _marks(events: Sequence[Event], target: Target) -> list[Mark]:
-    """When the car was plugged in or out, and charging started or stopped."""
+    """When the car was plugged in or out, charging started or stopped, and faults came and went."""
     mine = {target.name, target.pilot, ""}
-    return [
+    faults = [
+        Mark(event.t, f"{event.data['fault']} {event.data['state']}")
+        for event in events
+        if event.kind is EventKind.FAULT
+    ]
+    return faults + [
         Mark(event.t, str(event.data["action"]).replace("_", " "))
         for event in events
         if event.kind is EventKind.COMMAND

@@ -9,10 +9,14 @@ from collections.abc import Callable
 from hil.clock import Scheduler, TimerHandle
 from hil.config.personalities import VirtualVehicle
 from hil.j1772 import offer
+from hil.virtual.mains import Mains
 from hil.virtual.noise import CYCLE_S
 from hil.virtual.trajectory import Piece, Trajectory
 
 _TAPER_TICK_S = 1.0
+
+_SETTLED_SHARE = 0.02
+"""Band, as a share of the change, in which ``truth`` counts the power as settled."""
 
 MoveObserver = Callable[[Piece], None]
 
@@ -21,9 +25,16 @@ class Car:
     """One car on ``phases`` phases of ``voltage_v``; noise is the supply's affair, not in here."""
 
     def __init__(
-        self, vehicle: VirtualVehicle, phases: int, voltage_v: float, scheduler: Scheduler
+        self,
+        vehicle: VirtualVehicle,
+        phases: int,
+        voltage_v: float,
+        scheduler: Scheduler,
+        mains: Mains | None = None,
     ) -> None:
         self.vehicle, self.phases, self.voltage_v = vehicle, phases, voltage_v
+        self._mains = mains or Mains()
+        self._draws = 1.0
         self._scheduler = scheduler
         self._on_move: MoveObserver | None = None
         self._trajectory = Trajectory(scheduler.time())
@@ -54,6 +65,11 @@ class Car:
     def see(self, duty_percent: float | None) -> None:
         """The pilot's duty cycle, ``None`` while it does not oscillate."""
         self._duty_percent = duty_percent
+        self._follow()
+
+    def draw(self, factor: float) -> None:
+        """Draw so many times what the pilot and the battery would have it draw; 1 is sound."""
+        self._draws = factor
         self._follow()
 
     def power_factor(self, current_a: float) -> float:
@@ -87,9 +103,39 @@ class Car:
             steady = self._trajectory.steady_over(start_s, until_s)
             end_s = until_s if steady else min(until_s, start_s + 5 * CYCLE_S)
             power_w = self.level_w(self.mean_current_a(start_s, end_s))
+            power_w *= self._mains.mean(start_s, end_s)
             self._energy_wh += power_w * (end_s - start_s) / 3600.0
             self._energy_until_s = end_s
         return self._energy_wh
+
+    def passage(self, piece: Piece) -> dict[str, float]:
+        """The instants and levels of one movement of the current, at the nominal voltage."""
+        from_w, to_w = self.level_w(piece.from_a), self.level_w(piece.to_a)
+
+        def passes_s(share: float) -> float:
+            return piece.passes_s(self._current_for(from_w + share * (to_w - from_w), piece))
+
+        return {
+            "departed_s": piece.start_s,
+            "low_s": passes_s(0.1),
+            "high_s": passes_s(0.9),
+            "settled_s": passes_s(1.0 - _SETTLED_SHARE),
+            "from_a": piece.from_a,
+            "to_a": piece.to_a,
+            "from_w": from_w,
+            "to_w": to_w,
+        }
+
+    def _current_for(self, level_w: float, piece: Piece) -> float:
+        """Current at which the power is ``level_w``, by bisection between the ends of a piece."""
+        low_a, high_a = sorted((piece.from_a, piece.to_a))
+        for _ in range(60):
+            middle_a = (low_a + high_a) / 2
+            if self.level_w(middle_a) < level_w:
+                low_a = middle_a
+            else:
+                high_a = middle_a
+        return high_a
 
     def _at(self, when_s: float, callback: Callable[..., None], *arguments: float) -> None:
         now_s = self._scheduler.time()
@@ -129,7 +175,7 @@ class Car:
         if self.vehicle.quantum > 0:
             # Rounding of a few parts in 1e16 must not cost a whole quantum.
             wanted_a = math.floor(wanted_a / self.vehicle.quantum + 1e-6) * self.vehicle.quantum
-        return max(0.0, min(wanted_a, self._most_a()))
+        return self._draws * max(0.0, min(wanted_a, self._most_a()))
 
     def _bias_a(self, offered_a: float) -> float:
         offered_w = offered_a * self.voltage_v * self.phases

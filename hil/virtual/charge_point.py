@@ -13,11 +13,11 @@ import math
 import zlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from random import Random
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from ocpp.v16 import call
-from websockets.asyncio.client import ClientConnection
 
 from hil import __version__
 from hil.config.bench import Rating
@@ -39,11 +39,13 @@ from hil.virtual.charging_profiles import (
 from hil.virtual.plant import PilotSignal, Plant
 from hil.virtual.station_configuration import Configuration
 from hil.virtual.station_meter import Station, sampled_values
+from hil.virtual.troubled_line import Socket
 
 _LOOK_AHEAD_S = 8 * 86_400.0
 """Longer than a week, so that a weekly profile is never out of sight."""
 
 _PLUG_TAG = "PLUGGED-IN"
+_NO_POWER = "no power"
 
 
 class Transaction(NamedTuple):
@@ -85,10 +87,17 @@ class ChargePointTwin:
         self._tag: str | None = None
         self._limit_a = rating.current
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._link = ChargePointLink(self._calls, self._boot_due, self._boot_answered, self._ready)
-        self.say = self._link.say
+        self.link = ChargePointLink(
+            self._calls,
+            self._boot_due,
+            self._boot_answered,
+            self._ready,
+            Random(f"{seed}/{charge_point_id}/link"),
+        )
+        self.say = self.link.say
         plant.on_status(self._status_changed)
         plant.on_pilot(self._pilot_changed)
+        plant.on_power(self._power_changed)
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -97,25 +106,43 @@ class ChargePointTwin:
 
         Returns at once; the connection is made in the background, again after each loss.
         """
-        self._link.start(f"{url.rstrip('/')}/{self.charge_point_id}")
+        self.link.start(f"{url.rstrip('/')}/{self.charge_point_id}")
 
     async def stop(self) -> None:
         """Vanish from the network; never raises."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        await self._link.stop()
+        await self.link.stop()
 
     def drop(self) -> None:
         """Lose the connection without a word, as a charger on a bad link does; it comes back."""
-        self._link.cut()
+        self.link.cut()
 
     def reboot(self) -> None:
         """Drop the connection in a second, and boot anew."""
         self._booted = False
-        self._arm("reboot", 1.0, self._link.cut)
+        self._arm("reboot", 1.0, self.link.cut)
 
-    def _calls(self, socket: ClientConnection, answer_within_s: float) -> Calls:
+    def _power_changed(self, on: bool) -> None:
+        """The charger lost its supply, or has it again and has started."""
+        if on:
+            self.link.unbar(_NO_POWER)
+            self.refresh_limit(accepted=True)
+            if self.personality.start == "plug" and self._plugged:
+                self._start(_PLUG_TAG)
+            return
+        self.end_transaction("PowerLoss")
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._booted = self._starting = False
+        self._tag = None
+        if not self.personality.keeps_profiles:
+            self.profiles.clear()
+        self.link.bar(_NO_POWER)
+
+    def _calls(self, socket: Socket, answer_within_s: float) -> Calls:
         return Calls(self, socket, answer_within_s, QUIET)
 
     def _boot_due(self) -> Any | None:
@@ -167,13 +194,18 @@ class ChargePointTwin:
     def _arm(self, name: str, delay_s: float, act: Callable[[], None]) -> None:
         """Do something later, in place of what was planned under that name."""
         self._disarm(name)
-        if self._link.alive:
+        if self.link.alive:
             self._timers[name] = self._loop.call_later(delay_s, act)
 
     def _disarm(self, name: str) -> None:
         timer = self._timers.pop(name, None)
         if timer is not None:
             timer.cancel()
+
+    def set_calendar(self, by_s: float) -> None:
+        """Let its calendar jump, and with it the time of its charging profiles."""
+        self._utc_offset_s += by_s
+        self.refresh_limit()
 
     # --- what it says of its own accord ----------------------------------------------------
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ocpp.routing import after, on
 from ocpp.v16 import ChargePoint, call, call_result
-from websockets.asyncio.client import ClientConnection
 
 from hil.virtual.charging_profiles import TX, ProfileError, parse_profile
+from hil.virtual.troubled_line import Socket
 
 if TYPE_CHECKING:
     from hil.virtual.charge_point import ChargePointTwin
@@ -39,7 +39,7 @@ class Calls(ChargePoint):  # type: ignore[misc]
     def __init__(
         self,
         twin: ChargePointTwin,
-        socket: ClientConnection,
+        socket: Socket,
         answer_within_s: float,
         logger: logging.Logger,
     ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from random import Random
 from typing import Any, NamedTuple
 
 import ocpp.messages
@@ -14,6 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.typing import Subprotocol
 
 from hil.virtual.charge_point_calls import Calls
+from hil.virtual.troubled_line import Socket, Trouble, TroubledLine
 
 ocpp.messages.ASYNC_VALIDATION = False  # a worker thread would hold up the warp clock
 
@@ -50,11 +52,13 @@ class ChargePointLink:
 
     def __init__(
         self,
-        calls: Callable[[ClientConnection, float], Calls],
+        calls: Callable[[Socket, float], Calls],
         greet: Callable[[], Any | None],
         greeted: Callable[[Any], float],
         ready: Callable[[], None],
+        random: Random,
     ) -> None:
+        self.trouble = Trouble(random)
         self._calls, self._greet, self._greeted, self._ready = calls, greet, greeted, ready
         self._count = 0
         self._outbox: asyncio.Queue[_Outgoing] = asyncio.Queue()
@@ -74,6 +78,7 @@ class ChargePointLink:
         """Close the connection and stay away; never raises."""
         life, self._life = self._life, None
         if life is not None:
+            self.hold(False)  # or its last words would wait for ever
             life.cancel()
             await asyncio.gather(life, return_exceptions=True)
 
@@ -82,6 +87,29 @@ class ChargePointLink:
         if self._socket is not None:
             self._socket.transport.abort()
 
+    def bar(self, reason: str) -> None:
+        """Lose the connection, and get no other until :meth:`unbar`."""
+        self.trouble.barred.add(reason)
+        self.cut()
+
+    def unbar(self, reason: str) -> None:
+        """That reason is gone."""
+        self.trouble.barred.discard(reason)
+
+    def hold(self, half_open: bool) -> None:
+        """Leave the connection as it is, and let nothing through; or let it pass again."""
+        self.trouble.half_open = half_open
+        if self._socket is not None:
+            self._hold(self._socket)
+
+    def _hold(self, socket: ClientConnection) -> None:
+        """What the other side sends, a close or an end included, is not even looked at."""
+        transport = socket.transport
+        if self.trouble.half_open:
+            transport.pause_reading()
+        elif not transport.is_closing():
+            transport.resume_reading()
+
     def say(self, request: Any, then: Then | None = None, keep: bool = False) -> None:
         """Queue a call to the central system; without ``keep`` only while there is a connection."""
         if keep or self._socket is not None:
@@ -89,26 +117,32 @@ class ChargePointLink:
 
     async def _live(self, url: str) -> None:
         while self.alive:  # a cancellation is lost where the connection ends at the same instant
-            try:
-                async with connect(
-                    url,
-                    subprotocols=[Subprotocol("ocpp1.6")],
-                    compression=None,
-                    proxy=None,
-                    ping_interval=None,
-                    close_timeout=_CLOSE_WITHIN_S,
-                    logger=QUIET,
-                ) as socket:
-                    self._socket = socket
-                    calls = self._calls(socket, _ANSWER_WITHIN_S)
-                    async with asyncio.TaskGroup() as tasks:
-                        tasks.create_task(calls.start())
-                        tasks.create_task(self._talk(calls))
-            except* (OSError, InvalidHandshake, ConnectionClosed, TimeoutError):
-                pass  # Not there, or gone again: a charger keeps trying, and so does this one.
-            self._socket = None
+            if not self.trouble.barred:
+                await self._connect(url)
             if self.alive:
                 await asyncio.sleep(RECONNECT_S)
+
+    async def _connect(self, url: str) -> None:
+        """One connection, from its beginning to its end."""
+        try:
+            async with connect(
+                url,
+                subprotocols=[Subprotocol("ocpp1.6")],
+                compression=None,
+                proxy=None,
+                ping_interval=None,
+                close_timeout=_CLOSE_WITHIN_S,
+                logger=QUIET,
+            ) as socket:
+                self._socket = socket
+                self._hold(socket)
+                calls = self._calls(TroubledLine(socket, self.trouble), _ANSWER_WITHIN_S)
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(calls.start())
+                    tasks.create_task(self._talk(calls))
+        except* (OSError, InvalidHandshake, ConnectionClosed, TimeoutError):
+            pass  # Not there, or gone again: a charger keeps trying, and so does this one.
+        self._socket = None
 
     async def _talk(self, calls: Calls) -> None:
         """Greet, then send what comes up, one call after the other."""
@@ -120,7 +154,7 @@ class ChargePointLink:
             item = await self._outbox.get()
             try:
                 await self._call(calls, item.request, item.then)
-            except (ConnectionClosed, TimeoutError):
+            except (ConnectionClosed, TimeoutError, asyncio.CancelledError):
                 if item.keep:
                     self._outbox.put_nowait(item)
                 raise
@@ -136,6 +170,9 @@ class ChargePointLink:
             )
         except OCPPError:
             answer = None
+        except TimeoutError:
+            await self.trouble.passing()  # a dead link carries no close either
+            raise
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise asyncio.CancelledError  # wait_for in call() loses it where the answer is there

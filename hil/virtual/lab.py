@@ -80,6 +80,10 @@ class VirtualLab:
             self.charge_points[name] = twin
             await twin.connect(evse.listen)
 
+    def plant_of(self, pilot: str) -> Plant:
+        """The plant that a pilot emulator is plugged into."""
+        return self.plants[self._bench.config.pilots[pilot].plugged_into]
+
     async def stop(self) -> None:
         """Stop every twin."""
         stops = [twin.stop for twin in self.charge_points.values()]

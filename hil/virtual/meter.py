@@ -55,10 +55,15 @@ class MeterTwin:
         """Registers answered beyond those asked for; negative for too few."""
         self.frozen = False
         """Keeps the registers it has, however old."""
+        self.garbled = False
+        """Replies are cut short, or lead with bytes that are not what they should be."""
+        self.other_device = False
+        """Another device has the address: it knows none of these registers."""
         self._personality, self._profile, self._plant = personality, profile, plant
         self._unit = unit
         self._map = compile_map(profile)
-        self._refresh_phase_s = random.Random(seed).random() * personality.refresh
+        self._random = random.Random(seed)
+        self._refresh_phase_s = self._random.random() * personality.refresh
         self._image: Mapping[int, int] = {}
         self._tick: int | None = None
         self._started_s = 0.0
@@ -94,10 +99,26 @@ class MeterTwin:
         if self.silent or len(request) < 8 or request[6] != self._unit:
             return None
         content = self._content(request[7:], now_s)
+        if self.garbled:
+            return self._garbled(request, content)
         return request[:4] + (len(content) + 1).to_bytes(2, "big") + request[6:7] + content
+
+    def _garbled(self, request: bytes, content: bytes) -> bytes:
+        """A frame that a check can tell: a gateway's own checksum stops what no check could."""
+        whole = request[:4] + (len(content) + 1).to_bytes(2, "big") + request[6:7] + content
+        damage = self._random.randrange(4)
+        if damage == 0:  # the end is missing
+            return whole[: self._random.randrange(1, len(whole))]
+        if damage == 1:  # the answer to another request
+            return bytes((whole[0] ^ 0x5A, whole[1] ^ 0xA5)) + whole[2:]
+        if damage == 2:  # another function
+            return whole[:7] + bytes((whole[7] ^ 0x11,)) + whole[8:]
+        return bytes(self._random.randrange(256) for _ in whole)
 
     def _content(self, request: bytes, now_s: float) -> bytes:
         function = request[0]
+        if self.other_device:
+            return bytes((function | 0x80, _ILLEGAL_ADDRESS))
         if function != self._profile.function:
             return bytes((function | 0x80, _ILLEGAL_FUNCTION))
         address, count = int.from_bytes(request[1:3], "big"), int.from_bytes(request[3:5], "big")

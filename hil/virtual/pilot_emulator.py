@@ -139,13 +139,17 @@ class PilotEmulatorTwin:
         self.stuck = False
         """Its relays follow no command; only the watchdog, which cuts their supply, still works."""
         self.noise = b""
-        """Sent before every line."""
+        """Sent before every line, or before a share of them."""
+        self.noise_share = 1.0
+        self.unplugged = False
+        """Nobody can reach it; its supply is another one, so that its watchdog goes on."""
         self.corrupt_checksums = 0
         """So many lines from now on leave with a wrong checksum."""
         self.drop_events = 0
         """So many events from now on are lost on the way."""
         self.answer_after_s = 0.0
         self.protocol = _PROTOCOL
+        self._noise_draw = random.Random(f"noise/{seed}")
         self._plant = plant
         self._scheduler = scheduler or asyncio.get_running_loop()
         self._boot_s = self._scheduler.time()
@@ -190,7 +194,7 @@ class PilotEmulatorTwin:
 
     def connected(self, transport: asyncio.WriteTransport) -> None:
         """Someone opened the port. It is open for one at a time."""
-        if self._transport is not None:
+        if self._transport is not None or self.unplugged:
             transport.abort()
             return
         self._transport = transport
@@ -200,6 +204,12 @@ class PilotEmulatorTwin:
         if transport is self._transport:
             self._transport = None
             self._pending.clear()
+
+    def unplug(self, unplugged: bool) -> None:
+        """Pull the plug of its serial port, or put it back."""
+        self.unplugged = unplugged
+        if unplugged and self._transport is not None:
+            self._transport.abort()
 
     def receive(self, data: bytes) -> None:
         """Bytes from the bench."""
@@ -356,7 +366,8 @@ class PilotEmulatorTwin:
         if self.corrupt_checksums > 0:
             self.corrupt_checksums -= 1
             line = line[:-2] + (b"1" if line[-2:-1] == b"0" else b"0") + b"\n"
-        self._transport.write(self.noise + line)
+        noise = self.noise if self._noise_draw.random() < self.noise_share else b""
+        self._transport.write(noise + line)
 
 
 class _Wire(asyncio.Protocol):

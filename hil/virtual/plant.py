@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hil.clock import Scheduler, TimerHandle
+from hil.clock import Scheduler
 from hil.config.bench import GridConfig, Rating
 from hil.config.personalities import Spread, VirtualEvse, VirtualVehicle
 from hil.j1772 import (
@@ -28,6 +28,10 @@ from hil.j1772 import (
     duty_for,
 )
 from hil.virtual.car import Car
+from hil.virtual.contactor import Contactor
+from hil.virtual.disturbances import Disturbances
+from hil.virtual.evse_supply import EvseSupply
+from hil.virtual.mains import CAR_HOLDS_ON, Mains
 from hil.virtual.noise import CycleNoise
 from hil.virtual.trajectory import Piece
 
@@ -38,9 +42,6 @@ in charger firmware); half of it is typical."""
 _OPEN_AFTER_PAUSE_S = 6.0
 """Contactor opens this long after the pilot stopped oscillating if the car still stays in C
 (sequence 10.2, as quoted in charger firmware)."""
-
-_SETTLED_SHARE = 0.02
-"""Band, as a share of the change, in which ``truth`` counts the power as settled."""
 
 TruthObserver = Callable[[float, str, Mapping[str, Any]], None]
 """Called with the scheduler's time, what happened, and its numbers."""
@@ -90,6 +91,12 @@ class Plant:
         self._status_observers: list[Callable[[str], None]] = []
         self._pilot_observers: list[Callable[[PilotSignal], None]] = []
         self._truth_observers: list[TruthObserver] = []
+        self._power_observers: list[Callable[[bool], None]] = []
+        self._mains = Mains()
+        self._supply = EvseSupply(self._mains, evse.boot_time, scheduler, self._power_switched)
+        self._contactor = Contactor(scheduler, self._contactor_switched)
+        self._car_supplied = False
+        self._wrong = Disturbances()
 
         self._allowed = False
         self._was_allowed = False
@@ -98,12 +105,11 @@ class Plant:
         self._shown = PilotState.A
         self._diode_fault = False
         self._signal = self._pilot_now()
-        self._contactor_closed = False
-        self._contactor_timer: TimerHandle | None = None
-        self._contactor_plan: tuple[float, bool] | None = None
         self._status = "Available"
 
-        self._car = Car(vehicle, min(vehicle.phases, rating.phases), grid.voltage, scheduler)
+        self._car = Car(
+            vehicle, min(vehicle.phases, rating.phases), grid.voltage, scheduler, self._mains
+        )
         self._car.on_move(self._tell_move)
 
     # --- the EVSE's side, used by the twin that speaks the charger's protocol ----------------
@@ -120,6 +126,8 @@ class Plant:
         Rounded down to the EVSE's quantum, capped at its rating; below its minimum it pauses or
         is raised to the minimum, as the personality says.
         """
+        if self._wrong.deaf:
+            return
         now_s = self._scheduler.time()
         self._commanded_a = self._as_applied(limit_a)
         self._tell("command", limit_a=limit_a, applied_a=self._commanded_a)
@@ -135,7 +143,7 @@ class Plant:
     @property
     def contactor_closed(self) -> bool:
         """Whether the supply is connected to the car."""
-        return self._contactor_closed
+        return self._contactor.closed
 
     @property
     def status(self) -> str:
@@ -145,6 +153,28 @@ class Plant:
     def on_status(self, callback: Callable[[str], None]) -> None:
         """Call back with the new status whenever it changes."""
         self._status_observers.append(callback)
+
+    def on_power(self, callback: Callable[[bool], None]) -> None:
+        """Call back when the EVSE loses its supply (False), and when it has booted (True)."""
+        self._power_observers.append(callback)
+
+    # --- what goes wrong, used by the lab's faults ---------------------------------------------
+
+    def disturb(self, **changes: Any) -> None:
+        """Change what is wrong with the hardware; keys are those of :class:`Disturbances`."""
+        self._wrong = self._wrong._replace(**changes)
+        if self._wrong.mains != self._mains.share:
+            self._mains.set(self._scheduler.time(), self._wrong.mains)
+            self._tell("mains", share=self._wrong.mains)
+            self._supply.follow()
+        self._contactor.welded = self._wrong.welded
+        self._car.draw(self._wrong.draws)
+        self._refresh_supply()
+        self._refresh_pilot()
+
+    def restart(self, takes_s: float) -> None:
+        """The EVSE loses its outputs now and has them again after so long, if there is mains."""
+        self._supply.restart(takes_s)
 
     # --- the vehicle's plug, used by the pilot emulator's twin --------------------------------
 
@@ -175,7 +205,8 @@ class Plant:
         car = self._car
         current_a = car.mean_current_a(start_s, end_s)
         noise_v = self._voltage_noise.mean(start_s, end_s)
-        voltages = [self.grid.voltage + noise for noise in noise_v]
+        mains = self._mains.mean(start_s, end_s)
+        voltages = [mains * (self.grid.voltage + noise) for noise in noise_v]
         currents = [0.0, 0.0, 0.0]
         if current_a > 0.0:
             noise_a = self._current_noise.mean(start_s, end_s)
@@ -184,7 +215,7 @@ class Plant:
         factor = car.power_factor(current_a)
         powers = [v * i * factor for v, i in zip(voltages, currents, strict=True)]
         if self._shown is not PilotState.A and not currents[0]:
-            powers[0] = self.vehicle.standby
+            powers[0] = mains * self.vehicle.standby
         return Electrical(tuple(voltages), tuple(currents), tuple(powers), car.energy_wh(end_s))  # type: ignore[arg-type]
 
     # --- truth, read by tests alone -----------------------------------------------------------
@@ -198,33 +229,7 @@ class Plant:
             observer(self._scheduler.time(), what, numbers)
 
     def _tell_move(self, piece: Piece) -> None:
-        from_w, to_w = self._car.level_w(piece.from_a), self._car.level_w(piece.to_a)
-
-        def passes_s(share: float) -> float:
-            return piece.passes_s(self._current_for(from_w + share * (to_w - from_w), piece))
-
-        self._tell(
-            "current",
-            departed_s=piece.start_s,
-            low_s=passes_s(0.1),
-            high_s=passes_s(0.9),
-            settled_s=passes_s(1.0 - _SETTLED_SHARE),
-            from_a=piece.from_a,
-            to_a=piece.to_a,
-            from_w=from_w,
-            to_w=to_w,
-        )
-
-    def _current_for(self, level_w: float, piece: Piece) -> float:
-        """Current at which the power is ``level_w``, by bisection between the ends of a piece."""
-        low_a, high_a = sorted((piece.from_a, piece.to_a))
-        for _ in range(60):
-            middle_a = (low_a + high_a) / 2
-            if self._car.level_w(middle_a) < level_w:
-                low_a = middle_a
-            else:
-                high_a = middle_a
-        return high_a
+        self._tell("current", **self._car.passage(piece))
 
     # --- EVSE ---------------------------------------------------------------------------------
 
@@ -238,6 +243,8 @@ class Plant:
 
     def _apply(self, limit_a: float) -> None:
         """Move the pilot to a limit, unless it moved too short a time ago."""
+        if not self._supply.on:
+            return
         now_s = self._scheduler.time()
         allowed_from_s = self._duty_changed_s + self.evse.duty_hold
         if now_s < allowed_from_s - 1e-9:
@@ -251,6 +258,8 @@ class Plant:
             self._apply(self._commanded_a)
 
     def _pilot_now(self) -> PilotSignal:
+        if not self._supply.on or self._wrong.pe_break:
+            return PilotSignal(self._shown, 0.0, 0.0, 0.0, 0.0)
         high_v = HIGH_LEVEL_V[self._shown]
         oscillates = (
             self._allowed
@@ -266,7 +275,8 @@ class Plant:
         )
 
     def _faulted(self) -> bool:
-        return self._diode_fault or self._shown is PilotState.E
+        broken = self._diode_fault or self._wrong.diode_fault or self._wrong.pe_break
+        return broken or self._shown is PilotState.E
 
     def _refresh_pilot(self) -> None:
         """Work out the pilot anew; if it changed, tell the car, the contactor and who listens."""
@@ -279,44 +289,42 @@ class Plant:
             for observer in self._pilot_observers:
                 observer(now)
         self._refresh_contactor()
-        self._car.see(now.duty_percent if now.frequency_hz > 0 else None)
+        if now.frequency_hz > 0 or not self._contactor.stuck:
+            self._car.see(now.duty_percent if now.frequency_hz > 0 else None)
         self._refresh_status()
 
     def _refresh_contactor(self) -> None:
         wants_power = self._shown in (PilotState.C, PilotState.D) and not self._faulted()
-        ready = wants_power and self._signal.frequency_hz > 0 and self._allowed
-        if ready == self._contactor_closed:
-            self._cancel_contactor()
-        elif ready:
-            self._plan_contactor(self.evse.contactor_after, True)
+        if wants_power and self._signal.frequency_hz > 0 and self._allowed:
+            self._contactor.switch_in(self.evse.contactor_after, True)
         elif wants_power and self._allowed:
-            self._plan_contactor(_OPEN_AFTER_PAUSE_S, False)
+            self._contactor.switch_in(_OPEN_AFTER_PAUSE_S, False)
         else:
-            self._plan_contactor(_OPEN_AFTER_VEHICLE_S, False)
+            self._contactor.switch_in(_OPEN_AFTER_VEHICLE_S, False)
 
-    def _plan_contactor(self, delay_s: float, closed: bool) -> None:
-        """Switch after a delay; one that runs already is not put off by whatever else changes."""
-        if self._contactor_plan == (delay_s, closed):
-            return
-        self._cancel_contactor()
-        self._contactor_plan = (delay_s, closed)
-        due_s = self._scheduler.time() + delay_s
-        self._contactor_timer = self._scheduler.call_at(due_s, self._switch_contactor, closed)
-
-    def _cancel_contactor(self) -> None:
-        if self._contactor_timer is not None:
-            self._contactor_timer.cancel()
-        self._contactor_timer = self._contactor_plan = None
-
-    def _switch_contactor(self, closed: bool) -> None:
-        self._contactor_timer = self._contactor_plan = None
-        self._contactor_closed = closed
+    def _contactor_switched(self, closed: bool) -> None:
         self._tell("contactor", closed=closed)
-        self._car.supply(closed)
+        self._refresh_supply()
         self._refresh_status()
 
+    def _refresh_supply(self) -> None:
+        """Whether the car has a supply that it can charge from."""
+        supplied = self._contactor.closed and self._mains.share >= CAR_HOLDS_ON
+        if supplied != self._car_supplied:
+            self._car_supplied = supplied
+            self._car.supply(supplied)
+
+    def _power_switched(self, on: bool) -> None:
+        """Without its electronics nothing holds the contactor, and no pilot is made."""
+        if not on:
+            self._commanded_a = self._applied_a = self.rating.current
+            self._contactor.drop()
+        self._refresh_pilot()
+        for observer in self._power_observers:
+            observer(on)
+
     def _refresh_status(self) -> None:
-        status = self._status_now()
+        status = self._status_now() if self._supply.on else self._status
         if status != self._status:
             self._status = status
             for observer in self._status_observers:
@@ -331,7 +339,7 @@ class Plant:
             return "Finishing" if self._was_allowed else "Preparing"
         if self._applied_a == 0.0:
             return "SuspendedEVSE"
-        if not self._contactor_closed:
+        if not self._contactor.closed:
             return "SuspendedEV" if self._shown is PilotState.B else self._starting_status()
         return "Charging"
 
