@@ -149,7 +149,7 @@ NO_METER = (
     [
         ("closing", 1000, "cannot be written"),
         ("ended", 1000, "cannot be written"),
-        ("ended", 200_000, "report.html"),
+        ("ended", 1_000_000, "report.html"),
     ],
 )
 @pytest.mark.parametrize(
