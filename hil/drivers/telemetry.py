@@ -18,7 +18,6 @@ import json
 import math
 import os
 import ssl
-import stat
 from collections.abc import Mapping, Sequence
 from datetime import UTC
 from functools import cache
@@ -28,6 +27,7 @@ from urllib.parse import urlsplit
 
 from hil.clock import Clock
 from hil.config.bench import TelemetryConfig
+from hil.config.secrets import check_private
 from hil.errors import ConfigError
 from hil.links.mqtt import Broker, Message, Publisher, Trouble
 from hil.quantities import UNITS, Event, EventKind, Frame, Phase, Quality, Quantity, Reading
@@ -227,16 +227,11 @@ def _password(config: TelemetryConfig) -> str | None:
     if config.password_file is None:
         return None
     path = Path(config.password_file).expanduser()
+    check_private(path, "telemetry: password_file")
     try:
-        mode = path.stat().st_mode
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"telemetry: password_file: {path} cannot be read: {error}") from error
-    if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ConfigError(
-            f"telemetry: password_file: others may read {path}; make it yours alone: "
-            f"chmod 600 {path}"
-        )
     return text.rstrip("\r\n")
 
 
