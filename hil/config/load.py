@@ -295,17 +295,30 @@ def _safe_state_problems(config: BenchConfig, source: Source) -> list[str]:
 
 
 def _address_problems(config: BenchConfig, source: Source) -> list[str]:
-    """Port 0 stands for any free port, which only a twin can tell the bench."""
+    """Addresses that nobody can reach, and those that anybody can.
+
+    Port 0 stands for any free port, which only a twin can tell the bench.
+    """
     virtual = config.virtual_names()
     links: list[tuple[Location, str, str]] = [
         *((("evses", name, "listen"), name, evse.listen) for name, evse in config.evses.items()),
         *((("meters", name, "link"), name, meter.link) for name, meter in config.meters.items()),
         *((("pilots", name, "link"), name, pilot.link) for name, pilot in config.pilots.items()),
     ]
-    return [
+    problems = [
         source.problem(location, f"{link} has port 0, which only a virtual device can have")
         for location, name, link in links
         if name not in virtual and urlsplit(link).port == 0
+    ]
+    return problems + [
+        source.problem(
+            ("evses", name, "listen"),
+            f"{evse.listen} can be reached from the network, and nothing tells the charger from "
+            "anybody else: name its password with 'password_env' or 'password_file', or say "
+            "'insecure: true' if the network is the bench's own",
+        )
+        for name, evse in config.evses.items()
+        if evse.open_to_all
     ]
 
 

@@ -67,6 +67,7 @@ class ChargePointTwin:
         plant: Plant,
         seed: int,
         loop: asyncio.AbstractEventLoop | None = None,
+        password: str | None = None,
     ) -> None:
         self.charge_point_id, self.connector = charge_point_id, connector
         self.personality, self.rating, self.plant = personality, rating, plant
@@ -85,7 +86,13 @@ class ChargePointTwin:
         self._tag: str | None = None
         self._limit_a = rating.current
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._link = ChargePointLink(self._calls, self._boot_due, self._boot_answered, self._ready)
+        self._link = ChargePointLink(
+            self._calls,
+            self._boot_due,
+            self._boot_answered,
+            self._ready,
+            None if password is None else (charge_point_id, password),
+        )
         self.say = self._link.say
         plant.on_status(self._status_changed)
         plant.on_pilot(self._pilot_changed)

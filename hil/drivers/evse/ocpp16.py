@@ -14,6 +14,7 @@ from ocpp.v16 import call
 
 from hil.config.bench import EvseConfig
 from hil.config.profiles import EvseProfile
+from hil.config.secrets import secret_from
 from hil.drivers.evse import charging_profile
 from hil.drivers.evse.charging_profile import Limit
 from hil.drivers.evse.ocpp16_answers import (
@@ -49,6 +50,12 @@ _START_AGAIN_S = 3.0
 
 _SAFE_ANSWER_S = 3.0
 """Patience with one rung of the way to the safe state, so that the next one still fits in."""
+
+INSECURE = (
+    "the bench file says 'insecure: true': the charger shows no password, and whoever reaches the "
+    "bench over the network can pose as it. Name its password with 'password_env' or "
+    "'password_file'"
+)
 
 _CHARGING_STATUS = ("Charging", "SuspendedEV", "SuspendedEVSE")
 
@@ -89,9 +96,12 @@ class Ocpp16:
     async def listen(self) -> str:
         """Wait for the charger at the address of the bench file; the address to enter in it.
 
-        Raises DeviceError if the address cannot be had. :meth:`open` does this if it is not done.
+        Raises DeviceError if the address cannot be had, ConfigError if the password cannot.
+        :meth:`open` does this if it is not done.
         """
         if self._listener is None:
+            if self._config.insecure:
+                self._finding("evse_insecure", INSECURE)
             self._listener = await listen(
                 self._config.listen,
                 self._config.charge_point,
@@ -99,6 +109,7 @@ class Ocpp16:
                 self._journal,
                 self._findings,
                 self._attend,
+                secret_from(self._config.password_env, self._config.password_file, self.name),
             )
         return self._listener.url
 
