@@ -185,6 +185,14 @@ def evaluate(run: RunArgument, limits: LimitsOption = None) -> None:
 
 
 @app.command()
+def recover(run: RunArgument) -> None:
+    """Seal the record of a run that was killed; it stays incomplete, and never passes."""
+    from hil.record.recover import recover as recover_run
+
+    typer.echo(f"{run}: {recover_run(run)}")
+
+
+@app.command()
 def report(
     run: RunArgument,
     picture: Annotated[

@@ -73,6 +73,7 @@ class Clock:
         self._start_s = self._loop.time()
         self._wall_start_s = time.perf_counter()
         self._calendar_set_s = 0.0
+        self._slept_start_s = _slept_s() or 0.0
 
     def now(self) -> float:
         """Seconds since the run started."""
@@ -101,6 +102,11 @@ class Clock:
         passed_s = (datetime.now(UTC) - self.started_utc).total_seconds()
         return passed_s + self._calendar_set_s - self.now()
 
+    def slept_s(self) -> float | None:
+        """How long the computer was suspended since the run started; ``None`` if none can tell."""
+        slept_s = _slept_s() if self.kind is ClockKind.REAL else None
+        return None if slept_s is None else slept_s - self._slept_start_s
+
     def set_calendar(self, by_s: float) -> None:
         """Let the computer's calendar jump by so many seconds; a fault to be injected.
 
@@ -116,6 +122,14 @@ class Clock:
         """Return at the instant ``t``, at once if it has passed."""
         delay_s = t - self.now()
         await asyncio.sleep(max(delay_s, 0.0))
+
+
+def _slept_s() -> float | None:
+    """Seconds that the computer was suspended since it was started; Linux alone tells."""
+    boottime = getattr(time, "CLOCK_BOOTTIME", None)
+    if boottime is None:
+        return None
+    return time.clock_gettime(boottime) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 class _WarpSelector(selectors.DefaultSelector):

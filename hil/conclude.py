@@ -61,7 +61,9 @@ def exit_status(result: dict[str, Any] | None, ending: Ending) -> ExitStatus:
 
 
 def verdict_status(result: dict[str, Any]) -> ExitStatus:
-    """Exit status of a verdict."""
+    """Exit status of a verdict; a record that ends before its run did is never a pass."""
+    if result.get("incomplete") and result["verdict"] in ("PASS", "NOT_APPLICABLE"):
+        return ExitStatus.INCONCLUSIVE
     return {
         "FAIL": ExitStatus.FAIL,
         "INCONCLUSIVE": ExitStatus.INCONCLUSIVE,

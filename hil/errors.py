@@ -51,5 +51,9 @@ class RunAborted(HilError):  # noqa: N818 - an abort is not an error
     status = ExitStatus.ABORTED_SAFE
 
 
+class SafetyTrip(RunAborted):
+    """An interlock of the bench file ended the run."""
+
+
 class RecordError(HilError):
     """A run folder cannot be written, or cannot be read back."""

@@ -91,6 +91,19 @@ class Reading(NamedTuple):
     quality: Quality = Quality.GOOD
 
 
+class Seen(NamedTuple):
+    """The newest of what its meters say of the supply of one EVSE."""
+
+    t: float
+    """The oldest of the newest readings; minus infinity before the first."""
+    power_w: float | None
+    """``None`` where none was read yet."""
+    current_a: float | None
+    """Largest of the phases; ``None`` where none was read yet."""
+    changed_s: float
+    """When a value of each meter last was another one than before."""
+
+
 class Setpoint(NamedTuple):
     """A commanded limit: ``value`` in ``unit``; amperes are per phase, watts the sum of phases."""
 

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hil.bench.bench import BenchError, Devices, open_devices
-from hil.bench.safety import command_safe_state, reach_safe_state
+from hil.bench.interlocks import Supervisor
+from hil.bench.lock import Hold, held
+from hil.bench.safety import command_safe_state, reach_safe_state, unstoppable
 from hil.bench.wiring import wired
 from hil.clock import Clock, ClockKind, end_tasks, run_on
 from hil.conclude import conclude, exit_status
@@ -20,6 +22,8 @@ from hil.config.load import Bench, load_bench
 from hil.errors import DeviceError, ExitStatus, HilError, RecordError, RunAborted
 from hil.inputs import Inputs, real_devices
 from hil.interrupt import Interruptible, interruptible, unhurried
+from hil.play.clock_watch import watch_clock
+from hil.play.leases import keep_lease
 from hil.play.observed import Observed
 from hil.play.player import Player, Stage
 from hil.play.sampler import sample
@@ -60,36 +64,48 @@ def new_run_folder(out: Path, inputs: Inputs) -> Path:
 
 
 def execute(inputs: Inputs, out: Path, watchers: Sequence[Observer] = ()) -> Finished:
-    """Play, seal, evaluate and report one run. Raises RecordError if ``out`` cannot be written.
+    """Play, seal, evaluate and report one run. Raises ConfigError if ``out`` cannot be written.
 
-    ``watchers`` are told everything that happens, such as a progress display.
+    ``watchers`` are told everything that happens, such as a progress display. Raises
+    BenchInUseError, and leaves no folder behind, if another run has the bench.
     """
-    folder = RunFolder(new_run_folder(out, inputs))
-    ending = run_on(inputs.clock, lambda: _Run(inputs, folder, watchers).live())
+    path = new_run_folder(out, inputs)
+    purpose = f"hil run {inputs.scenario.model.scenario}"
+    with held(inputs.bench.config, purpose, path) as hold:
+        ending = run_on(inputs.clock, lambda: _Run(inputs, path, watchers, hold).live())
     detail = ending.detail
     result: dict[str, Any] | None = None
     try:
         with unhurried():
-            result = conclude(folder.path)
-    except RecordError as error:
+            result = conclude(path)
+    except Exception as error:
+        # Whatever it is, an unconfirmed safe state is the graver news and has to come through.
+        ours = (
+            "" if isinstance(error, HilError) else f"an error inside hil: {type(error).__name__}: "
+        )
         ending = replace(ending, state="failed")
-        detail = detail or str(error)
+        detail = detail or f"{ours}{error}"
     status = exit_status(result, ending)
-    return Finished(folder.path, result, status, detail, ending.safe_state_detail)
+    return Finished(path, result, status, detail, ending.safe_state_detail)
 
 
 def probe(bench: str) -> list[str]:
-    """Open every device of a bench, leave it safe; a line for each. Raises BenchError."""
+    """Open every device of a bench, leave it safe; a line for each.
+
+    Raises BenchError, and BenchInUseError if a run has the bench.
+    """
     the_bench = load_bench(bench)
     clock = ClockKind.REAL if real_devices(the_bench.config) else ClockKind.WARP
-    return run_on(clock, lambda: _probe(the_bench))
+    with held(the_bench.config, "hil probe") as hold:
+        return run_on(clock, lambda: _probe(the_bench, hold))
 
 
-async def _probe(bench: Bench) -> list[str]:
+async def _probe(bench: Bench, hold: Hold) -> list[str]:
     journal = Journal(Clock(ClockKind.REAL))
-    async with wired(bench, 1, journal) as (config, devices):
+    async with hold.kept(journal) as beside, wired(bench, 1, journal) as (config, devices):
         try:
-            await open_devices(devices, journal)
+            with interruptible() as interrupted:
+                await interrupted(open_devices(devices, journal), beside)
         finally:
             await command_safe_state(config, devices, journal)
         return [
@@ -104,12 +120,15 @@ class _Run:
     """The live part of a run."""
 
     inputs: Inputs
-    folder: RunFolder
+    path: Path
     watchers: Sequence[Observer]
+    hold: Hold
+    folder: RunFolder = field(init=False)
     clock: Clock = field(init=False)
     journal: Journal = field(init=False)
     devices: Devices = field(init=False)
     observed: Observed = field(init=False)
+    supervisor: Supervisor = field(init=False)
     config: BenchConfig = field(init=False)
     injector: FaultInjector | None = None
 
@@ -124,13 +143,17 @@ class _Run:
         self.devices = Devices({}, {}, {})
         scenario_text = inputs.scenario.source.text
         run = run_id(self.clock, bench, scenario_text, inputs.seed, inputs.faults_text)
+        self.folder = RunFolder(self.path, self._manifest(run, _OPEN, {}), self._files())
         # What the safe state is confirmed by comes before what a full disk can break.
-        observers: list[Observer] = [self.observed, self.folder, *self.watchers]
+        self.supervisor = Supervisor(self.config, self.journal)
+        observers: list[Observer] = [
+            self.observed,
+            self.supervisor,
+            self.folder,
+            *self.watchers,
+        ]
         for observer in observers:
             self.journal.subscribe(observer)
-        for name, text in self._files().items():
-            self.folder.add_file(name, text)
-        self._write_manifest(run, _OPEN, {})
         relay = self._inject()
         telemetry = self._telemetry(run, relay)
         self._say("opening")
@@ -145,11 +168,12 @@ class _Run:
     def _seal(self, run: str, ending: Ending) -> Ending:
         """Seal the record; one that cannot be sealed makes a failed run, safe or not."""
         try:
-            self._write_manifest(run, ending, self.folder.seal())
+            self.folder.write_manifest(self._manifest(run, ending, self.folder.seal()))
         except RecordError as error:
             ending = replace(ending, state="failed", detail=ending.detail or str(error))
             with contextlib.suppress(RecordError):
-                self._write_manifest(run, ending, {})
+                self.folder.write_manifest(self._manifest(run, ending, {}))
+        self.folder.release()
         return ending
 
     def _files(self) -> dict[str, str]:
@@ -162,9 +186,9 @@ class _Run:
             **({FAULTS: self.inputs.faults_text} if self.inputs.faults_text else {}),
         }
 
-    def _write_manifest(self, run: str, ending: Ending, files: dict[str, str]) -> None:
+    def _manifest(self, run: str, ending: Ending, files: dict[str, str]) -> dict[str, Any]:
         inputs = self.inputs
-        manifest = build_manifest(
+        return build_manifest(
             run,
             inputs.bench,
             inputs.scenario.model.scenario,
@@ -175,7 +199,6 @@ class _Run:
             ending,
             files,
         )
-        self.folder.write_manifest(manifest)
 
     def _inject(self) -> Relay | None:
         """Get ready to play the faults that were asked for; the relay, if one is needed for it."""
@@ -213,11 +236,14 @@ class _Run:
         inputs = self.inputs
         with interruptible() as interrupted:
             try:
-                async with wired(inputs.bench, inputs.seed, self.journal, truth, self.injector) as (
-                    self.config,
-                    self.devices,
+                async with (
+                    self.hold.kept(self.journal) as guards,
+                    wired(inputs.bench, inputs.seed, self.journal, truth, self.injector) as (
+                        self.config,
+                        self.devices,
+                    ),
                 ):
-                    ending = await self._session(interrupted)
+                    ending = await self._session(interrupted, guards)
                     if self.injector is not None:
                         self.injector.end()
                     return ending
@@ -225,16 +251,23 @@ class _Run:
                 self._note_failure(error)
                 return Ending("failed", str(error), None, "no device was opened")
 
-    async def _session(self, interrupted: Interruptible) -> Ending:
-        """Open, play and leave safe, come what may."""
+    async def _session(
+        self, interrupted: Interruptible, guards: Sequence[asyncio.Task[None]]
+    ) -> Ending:
+        """Open, play and leave safe, come what may; ``guards`` end the session when they break."""
         state: State = "sealed"
         detail = ""
+        live = False
         samplers: list[asyncio.Task[None]] = []
+        watches = [asyncio.ensure_future(watch_clock(self.journal, self.folder.flush))]
         try:
-            await interrupted(open_devices(self.devices, self.journal), ())
+            await interrupted(open_devices(self.devices, self.journal), [*guards, *watches])
+            live = True
             samplers = self._start_samplers()
             self._say("playing")
-            await interrupted(self._play(), samplers)
+            player = self._player()
+            watches += self._start_watches(player)
+            await interrupted(player.play(), [*samplers, *guards, *watches])
         except RunAborted as error:
             state, detail = "aborted", str(error)
         except HilError as error:
@@ -242,20 +275,23 @@ class _Run:
             self._note_failure(error)
         except Exception as error:
             # A fault of a driver's or of ours is no reason to leave an output live.
-            state, detail = "failed", f"an error inside hil: {type(error).__name__}: {error}"
+            state, detail = "failed", _inside(error)
             self._note_failure(HilError(detail))
+        # From here on nothing, the record least of all, comes before the safe state.
+        self.folder.tolerate()
+        await unstoppable(end_tasks(watches))
         self._say("closing")
         if any(task.done() for task in samplers):
             # A full disk ended them; the safe state still has to be measured.
             await end_tasks(samplers)
             samplers = self._start_samplers()
-        confirmed, safe_detail = await self._leave_safe(live=bool(samplers))
+        confirmed, safe_detail = await unstoppable(self._leave_safe(live))
         await end_tasks(samplers)
         return Ending(state, detail, confirmed, safe_detail)
 
     def _note_failure(self, error: HilError) -> None:
         if isinstance(error, RecordError):
-            self.folder.tolerate()
+            self.folder.tolerate()  # or saying so would fail in turn
         if not isinstance(error, BenchError):  # whose devices have a finding each
             device, text = "bench", str(error)
             if isinstance(error, DeviceError):
@@ -281,12 +317,24 @@ class _Run:
             tasks.append(asyncio.ensure_future(sample(meter, period_s, offset_s, self.journal)))
         return tasks
 
-    async def _play(self) -> None:
+    def _player(self) -> Player:
         stage = Stage(self.devices.evses, self.devices.pilots_of(self.config), self.observed)
-        await Player(self.inputs.plan, stage, self.journal).play()
+        return Player(self.inputs.plan, stage, self.journal)
+
+    def _start_watches(self, player: Player) -> list[asyncio.Task[None]]:
+        """What goes on beside the player: the interlocks, and a task a charger for its lease."""
+        watches: list[asyncio.Task[None]] = [asyncio.ensure_future(self.supervisor.watch())]
+        for evse in self.devices.evses.values():
+            keeping = keep_lease(evse, player.next_setpoint_s, self.clock)
+            watches.append(asyncio.ensure_future(keeping))
+        return watches
 
 
 _OPEN = Ending("open", "", None, "")
+
+
+def _inside(error: Exception) -> str:
+    return f"an error inside hil: {type(error).__name__}: {error}"
 
 
 def _shifted(numbers: Any, origin_s: float) -> dict[str, Any]:

@@ -18,6 +18,18 @@ from hypothesis import settings
 settings.register_profile("hil", deadline=None)
 settings.load_profile("hil")
 
+
+@pytest.fixture(autouse=True, scope="session")
+def _lock_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Bench locks of this test session alone: benches of one name are played on by many."""
+    before = os.environ.get("HIL_LOCK_FOLDER")
+    os.environ["HIL_LOCK_FOLDER"] = str(tmp_path_factory.mktemp("locks"))
+    yield
+    os.environ.pop("HIL_LOCK_FOLDER")
+    if before is not None:
+        os.environ["HIL_LOCK_FOLDER"] = before
+
+
 _SYSTEM_FOLDERS = os.pathsep.join(("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"))
 """Where servers are installed that are on no user's path."""
 

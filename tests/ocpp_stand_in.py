@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from hil.clock import Clock, ClockKind, run_on
-from hil.config.bench import EvseConfig
+from hil.config.bench import EvseConfig, SafeState
 from hil.config.personalities import VirtualEvse
 from hil.config.profiles import EvseProfile
 from hil.drivers.evse.ocpp16 import Ocpp16
@@ -161,9 +161,14 @@ class Bench:
         name: str = "dut",
         config: dict[str, Any] | None = None,
         profile: dict[str, Any] | None = None,
+        safe_state: dict[str, Any] | None = None,
     ) -> Ocpp16:
         evse = Ocpp16(
-            name, evse_config(**(config or {})), evse_profile(**(profile or {})), self.journal
+            name,
+            evse_config(**(config or {})),
+            evse_profile(**(profile or {})),
+            SafeState.model_validate({"setpoint": "6 A", "within": "10 s", **(safe_state or {})}),
+            self.journal,
         )
         self.evses.append(evse)
         return evse
@@ -287,6 +292,7 @@ def play_twin(
     config: dict[str, Any] | None = None,
     profile: dict[str, Any] | None = None,
     behaviour: dict[str, Any] | None = None,
+    safe_state: dict[str, Any] | None = None,
     seed: int = 1,
     kind: ClockKind = ClockKind.WARP,
 ) -> tuple[Any, Bench]:
@@ -294,7 +300,7 @@ def play_twin(
 
     async def main() -> tuple[Any, Bench]:
         bench = Bench(kind)
-        evse = bench.add_evse(config=config, profile=profile)
+        evse = bench.add_evse(config=config, profile=profile, safe_state=safe_state)
         try:
             twin = await bench.add_twin(evse, behaviour, seed)
             await evse.open()

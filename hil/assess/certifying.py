@@ -14,6 +14,7 @@ from hil.assess.faults import faults_of
 from hil.assess.reading.devices import devices_of, needed
 from hil.assess.reading.trace import Trace
 from hil.config.limits import LimitsConfig, TimeLimit
+from hil.quantities import EventKind
 
 if TYPE_CHECKING:
     from hil.record.run_folder import Record
@@ -89,7 +90,7 @@ def _clock(record: Record, limits: LimitsConfig) -> Iterator[str]:
         )
     if not isinstance(clock.get("calendar_drift_s"), (int, float)):
         yield "the record does not tell whether the computer's calendar was set during the run"
-    if stepped_s(record) is not None:
+    if stepped_s(record) is not None or step_found(record):
         yield "the computer's calendar was set during the run, or the computer slept"
 
 
@@ -97,6 +98,14 @@ def shortest_limit_s(limits: LimitsConfig) -> float | None:
     """The shortest of all limits of time; ``None`` without any."""
     every = (getattr(limits.attributes, name) for name in type(limits.attributes).model_fields)
     return min((one.at_most for one in every if isinstance(one, TimeLimit)), default=None)
+
+
+def step_found(record: Record) -> bool:
+    """Whether the run itself saw the calendar jump; there and back leaves no drift at the end."""
+    return any(
+        event.kind is EventKind.FINDING and event.data.get("code") == "clock_stepped"
+        for event in record.events
+    )
 
 
 def stepped_s(record: Record) -> float | None:

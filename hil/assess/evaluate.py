@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hil.assess.certifying import obstacles, stepped_s
+from hil.assess.certifying import obstacles, step_found, stepped_s
 from hil.assess.chain import chain
 from hil.assess.character.table import character
 from hil.assess.faults import faults_of
@@ -149,7 +149,7 @@ def _altered(record: Record) -> Findings:
 def _clock(record: Record) -> Findings:
     """Whether the calendar was set, or the computer slept, during the run."""
     drift_s = stepped_s(record)
-    if drift_s is None:
+    if drift_s is None or step_found(record):  # which is marked at its instant
         return []
     text = f"the computer's calendar went {drift_s:+.3g} s away from the run's clock: it was set, "
     text += "or the computer slept"

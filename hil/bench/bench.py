@@ -53,7 +53,9 @@ def build_devices(bench: Bench, config: BenchConfig, journal: Journal) -> Device
     """
     return Devices(
         evses={
-            name: driver("evses", evse.driver)(name, evse, bench.evses[name], journal)
+            name: driver("evses", evse.driver)(
+                name, evse, bench.evses[name], config.safe_state, journal
+            )
             for name, evse in config.evses.items()
         },
         meters={

@@ -1,4 +1,9 @@
-"""The way to the safe state: every device is attempted, every step has a limit, all is recorded.
+"""The ladder to the safe state: every device is attempted, every step has a limit, all is recorded.
+
+The rungs follow each other in the order in which current is best taken away: no more setpoints,
+every charger to its safe limit, charging stopped, every pilot to state A. A rung waits for the one
+before it, but never longer than that one may take; on a rung all devices are attempted side by
+side. At the end the meters are asked whether it worked.
 
 Software asks and measures; a hard-wired emergency stop stays the lab's duty.
 """
@@ -6,13 +11,14 @@ Software asks and measures; a hard-wired emergency stop stays the lab's duty.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from hil.bench.bench import Devices
 from hil.config.bench import BenchConfig
-from hil.errors import HilError
-from hil.quantities import EventKind
+from hil.drivers.protocols import Evse
+from hil.errors import DeviceError, HilError
+from hil.quantities import EventKind, Seen
 from hil.record.journal import Journal
 
 NO_CURRENT_A = 0.5
@@ -23,18 +29,26 @@ _OVER_SETPOINT_A = 0.5
 """A car may exceed its limit by 10 % + 0.5 A before a charger's own supervisor counts it as
 over-current (EVerest); the same allowance holds here where nothing can unplug the car."""
 
-_STEP_WITHIN_S = 8.0
-"""A charger that leaves two calls unanswered, 3 s each, is still given a third way out."""
+STEP_WITHIN_S = 3.5
+"""What one device may take on one rung: a charger's answer is waited for 3 s, and a pilot emulator
+is asked twice, 0.5 s each, and then for its report."""
+
 _LOOK_EVERY_S = 0.1
 _LOOK_AT_LEAST_S = 2.0
 """However long the commands took, the meters get this long to show what came of them."""
 
+_FROZEN_S = 5.0
+"""A meter of which no value at all has changed for so long confirms nothing: the voltage of a live
+supply never stands still (bench convention)."""
 
-class NewestCurrent(Protocol):
-    """What the safe state is confirmed with: the newest current by EVSE."""
+T = TypeVar("T")
 
-    def newest_current(self, evse: str) -> tuple[float, float] | None:
-        """Instant of the newest reading and the largest phase current in amperes; None if none."""
+
+class Supplies(Protocol):
+    """What the safe state is confirmed with."""
+
+    def seen(self, evse: str) -> Seen:
+        """The newest of what the meters of an EVSE say."""
         ...
 
 
@@ -46,36 +60,113 @@ class SafeStateOutcome(NamedTuple):
     detail: str
 
 
+class Rung(NamedTuple):
+    """One step of the ladder, for all the devices it concerns."""
+
+    step: str
+    actions: Mapping[str, Callable[[], Awaitable[str]]]
+    """What is done, by device; it returns what came of it, in words."""
+
+
+def ladder(config: BenchConfig, devices: Devices) -> list[Rung]:
+    """The rungs for a bench, in order."""
+    safe = config.safe_state
+    rungs = [
+        Rung("stop setpoints", {"bench": _nothing_more_is_sent}),
+        Rung(
+            f"safe setpoint {safe.setpoint}",
+            {name: _safe_setpoint(evse, config) for name, evse in devices.evses.items()},
+        ),
+    ]
+    if safe.stop_charging:
+        stops = {name: evse.stop_now for name, evse in devices.evses.items()}
+        rungs.append(Rung("stop charging", stops))
+    pilots = {name: pilot.make_safe for name, pilot in devices.pilots.items()}
+    return [*rungs, Rung("pilot to state A", pilots)]
+
+
+def _safe_setpoint(evse: Evse, config: BenchConfig) -> Callable[[], Awaitable[str]]:
+    return lambda: evse.make_safe(config.safe_state.setpoint)
+
+
+async def _nothing_more_is_sent() -> str:
+    """The player and whatever renews leases have ended before the ladder begins."""
+    return "the plan has ended; no setpoint is sent or renewed any more"
+
+
 async def reach_safe_state(
-    config: BenchConfig, devices: Devices, currents: NewestCurrent, journal: Journal
+    config: BenchConfig, devices: Devices, supplies: Supplies, journal: Journal
 ) -> SafeStateOutcome:
     """Command the safe state, and wait until the meters confirm it.
 
-    ``currents`` must go on being fed meanwhile.
+    ``supplies`` must go on being fed meanwhile.
     """
     started_s = journal.clock.now()
     await command_safe_state(config, devices, journal)
     commanded_s = journal.clock.now()
-    return await _confirm(config, devices, currents, journal, (started_s, commanded_s))
+    return await _confirm(config, devices, supplies, journal, (started_s, commanded_s))
 
 
 async def command_safe_state(config: BenchConfig, devices: Devices, journal: Journal) -> None:
-    """Command the safe setpoint and show state A, on every device, all at once."""
-    safe = config.safe_state
-    steps: list[tuple[str, str, Callable[[], Awaitable[str]]]] = [
-        (name, f"safe setpoint {safe.setpoint}", lambda evse=evse: evse.make_safe(safe.setpoint))  # type: ignore[misc]
-        for name, evse in devices.evses.items()
-    ]
-    steps += [
-        (pilot.name, "pilot to state A", pilot.make_safe) for pilot in devices.pilots.values()
-    ]
-    await asyncio.gather(*(_attempt(journal, *step) for step in steps))
+    """Go down the ladder, rung by rung; each ends within ``STEP_WITHIN_S``."""
+    for rung in ladder(config, devices):
+        await asyncio.gather(
+            *(_attempt(journal, device, rung.step, act) for device, act in rung.actions.items())
+        )
+
+
+async def unstoppable(work: Coroutine[Any, Any, T]) -> T:
+    """Await work to its end, whoever cancels meanwhile; a cancellation is passed on after it."""
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = not task.cancelled()
+        except Exception:
+            break
+    if cancelled:
+        task.exception()
+        raise asyncio.CancelledError
+    return task.result()
+
+
+async def _attempt(
+    journal: Journal, device: str, step: str, action: Callable[[], Awaitable[str]]
+) -> None:
+    """One device on one rung: it may fail, hang or resist, and the others go on."""
+    task = asyncio.ensure_future(_outcome(action))
+    done, _ = await asyncio.wait({task}, timeout=STEP_WITHIN_S)
+    if done:
+        outcome, failed = task.result()
+    else:
+        task.cancel()  # and not waited for: one that resists must not hold the ladder up
+        outcome, failed = f"no answer within {STEP_WITHIN_S:g} s", True
+    journal.event(
+        EventKind.SAFE_STATE, device, step=step, outcome=outcome, failed=failed, confirmed=None
+    )
+    if failed:
+        words = f"'{step}' on the way to the safe state: {outcome}"
+        journal.finding(device, "safe_step_failed", words)
+
+
+async def _outcome(action: Callable[[], Awaitable[str]]) -> tuple[str, bool]:
+    """What came of an action in words, and whether it failed."""
+    try:
+        return await action(), False
+    except DeviceError as error:
+        return f"failed: {error.what}", True
+    except HilError as error:
+        return f"failed: {error}", True
+    except Exception as error:
+        return f"failed: {type(error).__name__}: {error}", True
 
 
 async def _confirm(
     config: BenchConfig,
     devices: Devices,
-    currents: NewestCurrent,
+    supplies: Supplies,
     journal: Journal,
     instants_s: tuple[float, float],
 ) -> SafeStateOutcome:
@@ -84,50 +175,36 @@ async def _confirm(
     deadline_s = max(started_s + config.safe_state.within, commanded_s + _LOOK_AT_LEAST_S)
     unconfirmed = dict.fromkeys(devices.evses, "")
     while True:
+        now_s = journal.clock.now()
         for name in list(unconfirmed):
-            why = _not_safe(name, config, currents, commanded_s)
+            why = _not_safe(name, config, supplies.seen(name), commanded_s, now_s)
             if why is None:
                 del unconfirmed[name]
             else:
                 unconfirmed[name] = why
-        if not unconfirmed or journal.clock.now() >= deadline_s:
+        if not unconfirmed or now_s >= deadline_s:
             break
         await asyncio.sleep(_LOOK_EVERY_S)
     return _conclude(unconfirmed, journal, started_s)
 
 
-async def _attempt(
-    journal: Journal, device: str, step: str, action: Callable[[], Awaitable[str]]
-) -> None:
-    """One step: it may fail or hang, and the others go on."""
-    try:
-        async with asyncio.timeout(_STEP_WITHIN_S):
-            outcome = await action()
-    except TimeoutError:
-        outcome = f"no answer within {_STEP_WITHIN_S:g} s"
-    except HilError as error:
-        outcome = f"failed: {error}"
-    except Exception as error:
-        outcome = f"failed: {type(error).__name__}: {error}"
-    journal.event(EventKind.SAFE_STATE, device, step=step, outcome=outcome, confirmed=None)
-
-
 def _not_safe(
-    name: str, config: BenchConfig, currents: NewestCurrent, commanded_s: float
+    name: str, config: BenchConfig, seen: Seen, commanded_s: float, now_s: float
 ) -> str | None:
     """Why an EVSE is not known to be safe; ``None`` if its meter says that it is."""
-    newest = currents.newest_current(name)
-    if newest is None:
-        return "no meter measures it"
-    instant_s, current_a = newest
-    if instant_s <= commanded_s:
+    if seen.current_a is None:
+        return "no meter measures its current"
+    if seen.t <= commanded_s:
         return "its meter has gone silent"
     limit_a = NO_CURRENT_A
     if not any(pilot.plugged_into == name for pilot in config.pilots.values()):
         safe_a = config.evses[name].rating.amperes(config.safe_state.setpoint)
         limit_a = safe_a * (1 + _OVER_SETPOINT_SHARE) + _OVER_SETPOINT_A
-    if current_a > limit_a:
-        return f"{current_a:.1f} A still flow, the safe state allows {limit_a:.1f} A"
+    if seen.current_a > limit_a:
+        return f"{seen.current_a:.1f} A still flow, the safe state allows {limit_a:.1f} A"
+    unchanged_s = now_s - seen.changed_s
+    if unchanged_s > _FROZEN_S:
+        return f"its meter has shown the same for {unchanged_s:.0f} s, to the last digit: frozen?"
     return None
 
 

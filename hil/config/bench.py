@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
@@ -9,7 +10,15 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from hil.config.base import Model, Name, address
-from hil.config.units import Hertz, PositiveAmperes, PositiveSeconds, SetpointValue, Volts
+from hil.config.interlocks import Interlocks
+from hil.config.units import (
+    Hertz,
+    PositiveAmperes,
+    PositiveSeconds,
+    SetpointValue,
+    Volts,
+    seconds_within,
+)
 from hil.j1772 import PROXIMITY_OHM
 from hil.quantities import Setpoint
 
@@ -110,6 +119,11 @@ class SafeState(Model):
     """The limit every EVSE is left with."""
     within: PositiveSeconds
     """How long reaching it may take before it counts as not reached."""
+    stop_charging: bool = True
+    """Whether the way to the safe state ends the transaction too; some chargers then refuse to
+    start again until the car is plugged in anew."""
+    lease: Annotated[float, *seconds_within(5.0, 86_400.0)] = 60.0
+    """How long a setpoint outlives a bench that died, before the EVSE falls back to this one."""
 
 
 class TelemetryConfig(Model):
@@ -189,6 +203,22 @@ class ClockConfig(Model):
     """How far the calendar time of the computer may be off."""
 
 
+def _whole_path(text: str) -> str:
+    if not (PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute()):
+        raise PydanticCustomError(
+            "folder", "'{text}' must be a whole path, such as /mnt/lab/locks", {"text": text}
+        )
+    return text
+
+
+class LockConfig(Model):
+    """Where the machines that can reach this bench tell each other that one of them has it."""
+
+    folder: Annotated[str, AfterValidator(_whole_path)]
+    """A folder that all of them share, by its whole path on this machine. Without one, the lock
+    holds on one machine."""
+
+
 class BenchConfig(Model):
     """One physical bench: what is wired to what, at which address."""
 
@@ -199,7 +229,11 @@ class BenchConfig(Model):
     groups: dict[Name, Annotated[list[Name], Field(min_length=1)]] = Field(default_factory=dict)
     """Names that a scenario may use for several EVSEs at once."""
     safe_state: SafeState
+    interlocks: Interlocks = Interlocks()
+    """Limits that end a run at once; none is in force that is not given."""
     telemetry: TelemetryConfig | None = None
+    lock: LockConfig | None = None
+    """For one run at a time across machines; a bench that is virtual throughout needs no lock."""
     clock: ClockConfig | None = None
     """What the computer's clock is set by; limits that certify need to know."""
     virtual: VirtualConfig | None = None

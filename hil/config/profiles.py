@@ -153,6 +153,11 @@ class EvseProfile(Model):
     """How far before now an Absolute profile starts, against a charger whose clock lags."""
     start: Literal["remote", "plug"]
     """``remote``: charging starts by RemoteStartTransaction; ``plug``: by plugging in."""
+    lease_by: Literal["second-period", "lower-stack", "none"] = "second-period"
+    """How a setpoint ends by itself if the bench dies. ``second-period``: its schedule goes on with
+    the safe setpoint; one profile, any stack level. ``lower-stack``: it has a duration (a Relative
+    one a ``validTo``), and the safe setpoint stands one stack level beneath it. ``none``: it stays
+    for ever, and every run says so."""
     clear_first: bool = True
     """Clear every profile at the start of a run, so that none of an earlier back office caps it."""
     decimals: Literal[0, 1] = 1
@@ -167,3 +172,21 @@ class EvseProfile(Model):
         ]
     )
     caveats: list[str] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _can_lapse(self) -> Self:
+        if self.lease_by == "second-period" and self.kind == "Relative":
+            problem = (
+                "'second-period' needs kind Absolute: chargers differ on when a Relative schedule "
+                "begins; write 'lease_by: lower-stack' or 'lease_by: none'"
+            )
+        elif self.lease_by == "lower-stack" and self.stack_level == 0:
+            problem = "'lower-stack' needs a stack_level of at least 1"
+        elif self.lease_by == "lower-stack" and self.purpose == "TxProfile":
+            problem = (
+                "'lower-stack' cannot hold a TxProfile: chargers differ on what follows one that "
+                "ends inside its transaction; write 'lease_by: second-period'"
+            )
+        else:
+            return self
+        raise PydanticCustomError("lease", "{problem}", {"problem": f"lease_by: {problem}"})

@@ -26,6 +26,7 @@ FREQUENCY = {"Hz": 1.0, "kHz": 1e3, "mHz": 1e-3}
 ENERGY = {"Wh": 1.0, "kWh": 1e3}
 RESISTANCE = {"ohm": 1.0, "kohm": 1e3}
 FRACTION = {"%": 1e-2}
+TEMPERATURE = {"Cel": 1.0, "°C": 1.0}
 CURRENT_RATE = {"A/s": 1.0}
 POWER_RATE = {"W/s": 1.0, "kW/s": 1e3}
 
@@ -67,16 +68,22 @@ def parse(text: object, units: Mapping[str, float]) -> tuple[float, str]:
 
 
 def _reader(
-    units: Mapping[str, float], lowest: float | None, open_end: bool
+    units: Mapping[str, float], lowest: float | None, open_end: bool, highest: float | None = None
 ) -> Callable[[Any], float]:
+    base = next(iter(units))
+
     def read(text: Any) -> float:
-        value, unit = parse(text, units)
+        value, _ = parse(text, units)
+        bound = ""
         if lowest is not None and (value < lowest or (open_end and value == lowest)):
-            bound = "more than" if open_end else "at least"
+            bound = f"{'more than' if open_end else 'at least'} {lowest:g} {base}"
+        elif highest is not None and value > highest:
+            bound = f"at most {highest:g} {base}"
+        if bound:
             raise PydanticCustomError(
                 "quantity_range",
-                "{text} is out of range; expected {bound} {lowest} {unit}",
-                {"text": str(text), "bound": bound, "lowest": f"{lowest:g}", "unit": unit},
+                "{text} is out of range; expected {bound}",
+                {"text": str(text), "bound": bound},
             )
         return value
 
@@ -84,7 +91,10 @@ def _reader(
 
 
 def _quantity(
-    units: Mapping[str, float], lowest: float | None = None, open_end: bool = False
+    units: Mapping[str, float],
+    lowest: float | None = None,
+    open_end: bool = False,
+    highest: float | None = None,
 ) -> tuple[BeforeValidator, WithJsonSchema]:
     alternatives = "|".join(re.escape(unit) for unit in units)
     schema = {
@@ -92,7 +102,12 @@ def _quantity(
         "pattern": rf"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*({alternatives})\s*$",
         "description": "a number with a unit: " + ", ".join(units),
     }
-    return BeforeValidator(_reader(units, lowest, open_end)), WithJsonSchema(schema)
+    return BeforeValidator(_reader(units, lowest, open_end, highest)), WithJsonSchema(schema)
+
+
+def seconds_within(lowest_s: float, highest_s: float) -> tuple[BeforeValidator, WithJsonSchema]:
+    """A duration between two bounds, both allowed; seconds."""
+    return _quantity(DURATION, lowest_s, False, highest_s)
 
 
 Amperes = Annotated[float, *_quantity(CURRENT)]
@@ -114,6 +129,7 @@ WattHours = Annotated[float, *_quantity(ENERGY, 0.0)]
 Ohms = Annotated[float, *_quantity(RESISTANCE, 0.0)]
 Fraction = Annotated[float, *_quantity(FRACTION)]
 """A share, written in per cent: ``5 %`` is 0.05."""
+Celsius = Annotated[float, *_quantity(TEMPERATURE)]
 PositiveFraction = Annotated[float, *_quantity(FRACTION, 0.0)]
 AmperesPerSecond = Annotated[float, *_quantity(CURRENT_RATE, 0.0, True)]
 WattsPerSecond = Annotated[float, *_quantity(POWER_RATE, 0.0, True)]

@@ -44,10 +44,19 @@ class Acknowledgement(NamedTuple):
     """The device's own word (``Accepted``, ``Rejected``, an error code), or why there is none."""
 
 
+class HeldLease(NamedTuple):
+    """The lease of the setpoint in force: unless renewed, the EVSE goes to the safe setpoint."""
+
+    since_s: float
+    """Instant at which the setpoint, or its last renewal, was sent."""
+    lasts_s: float
+
+
 @runtime_checkable
 class Evse(Device, Protocol):
     """A charger that takes setpoints.
 
+    A setpoint is a lease that the EVSE, or its watchdog, ends by itself; :meth:`renew` prolongs it.
     ``apply`` records SETPOINT_SENT the instant the command leaves and SETPOINT_ACKNOWLEDGED or
     SETPOINT_FAILED when its fate is known, under the number ``setpoint_number``.
     """
@@ -61,6 +70,15 @@ class Evse(Device, Protocol):
         """Command a setpoint; ``deadline_s`` is the instant at which it was due."""
         ...
 
+    @property
+    def lease(self) -> HeldLease | None:
+        """The lease of the newest setpoint; ``None`` if it has none, or needs none."""
+        ...
+
+    async def renew(self) -> None:
+        """Let the lease begin anew; that it could not be done is a finding, no exception."""
+        ...
+
     async def start_charging(self) -> None:
         """Let the EVSE start a transaction, the way its profile says."""
         ...
@@ -70,7 +88,11 @@ class Evse(Device, Protocol):
         ...
 
     async def make_safe(self, setpoint: Setpoint) -> str:
-        """Command the safe setpoint by every path there is; what was done, in words."""
+        """Command the safe setpoint, to stay, at once; what was done, in words."""
+        ...
+
+    async def stop_now(self) -> str:
+        """Command the end of the transaction, and do not wait for it; what was done, in words."""
         ...
 
 

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
-from hil.quantities import LINES, Event, Frame, Phase, Quality, Quantity, Reading
+from hil.quantities import LINES, Event, Frame, Phase, Quality, Quantity, Reading, Seen
 
 
-class Seen(NamedTuple):
-    """The newest values of one EVSE's supply, by its meter; ``None`` where none was read yet."""
+@dataclass
+class _Meter:
+    """The newest of what one meter says."""
 
-    t: float
-    power_w: float | None
-    current_a: float | None
-    """Largest of the phases."""
+    values: dict[tuple[Quantity, Phase], float] = field(default_factory=dict)
+    instants_s: dict[tuple[Quantity, Phase], float] = field(default_factory=dict)
+    """Of power and currents."""
+    changed_s: float = -math.inf
+
+    def take(self, reading: Reading) -> None:
+        key = (reading.quantity, reading.phase)
+        if self.values.get(key) != reading.value:
+            self.values[key] = reading.value
+            self.changed_s = reading.t
+        if key == _POWER or (reading.quantity is Quantity.CURRENT and reading.phase in LINES):
+            self.instants_s[key] = reading.t
+
+
+_POWER = (Quantity.POWER, Phase.TOTAL)
 
 
 class Observed:
@@ -23,21 +36,16 @@ class Observed:
     def __init__(self, measures: Mapping[str, str]) -> None:
         """``measures``: meter -> EVSE."""
         self._measures = measures
-        self._power_w: dict[str, tuple[float, float]] = {}
-        self._current_a: dict[str, dict[Phase, tuple[float, float]]] = {}
+        self._meters = {name: _Meter() for name in measures}
 
     def on_readings(self, readings: Sequence[Reading]) -> None:
         """Keep the newest of what a meter says."""
-        evse = self._measures.get(readings[0].device) if readings else None
-        if evse is None:
+        meter = self._meters.get(readings[0].device) if readings else None
+        if meter is None:
             return
         for reading in readings:
-            if reading.quality is not Quality.GOOD:
-                continue
-            if reading.quantity is Quantity.POWER and reading.phase is Phase.TOTAL:
-                self._power_w[evse] = (reading.t, reading.value)
-            elif reading.quantity is Quantity.CURRENT and reading.phase in LINES:
-                self._current_a.setdefault(evse, {})[reading.phase] = (reading.t, reading.value)
+            if reading.quality is Quality.GOOD:
+                meter.take(reading)
 
     def on_event(self, event: Event) -> None:
         """Events are not kept."""
@@ -50,19 +58,18 @@ class Observed:
         return evse in self._measures.values()
 
     def seen(self, evse: str) -> Seen:
-        """The newest values of an EVSE; ``t`` is the oldest of their instants."""
-        power = self._power_w.get(evse)
-        currents = self._current_a.get(evse, {})
-        instants = [t for t, _ in currents.values()] + ([power[0]] if power else [])
+        """The newest values of an EVSE; where several meters measure it, the largest of each."""
+        meters = [self._meters[name] for name, of in self._measures.items() if of == evse]
+        powers = [meter.values[_POWER] for meter in meters if _POWER in meter.instants_s]
+        currents = [
+            abs(meter.values[key])
+            for meter in meters
+            for key in meter.instants_s
+            if key[0] is Quantity.CURRENT
+        ]
         return Seen(
-            min(instants, default=float("-inf")),
-            power[1] if power else None,
-            max((abs(value) for _, value in currents.values()), default=None),
+            min((t for meter in meters for t in meter.instants_s.values()), default=-math.inf),
+            max(powers, key=abs, default=None),
+            max(currents, default=None),
+            min((meter.changed_s for meter in meters), default=-math.inf),
         )
-
-    def newest_current(self, evse: str) -> tuple[float, float] | None:
-        """Instant of the oldest of the newest phase readings, and the largest current, amperes."""
-        currents = self._current_a.get(evse)
-        if not currents:
-            return None
-        return min(t for t, _ in currents.values()), max(abs(a) for _, a in currents.values())

@@ -45,6 +45,23 @@ class Player:
         self._sent = 0
         self._answers: set[asyncio.Task[object]] = set()
         self._broken: BaseException | None = None
+        self._at = 0
+        """Index of the command that is being played."""
+        self._ends_s = 0.0
+        """When it ends; of one that waits, the instant at which it began."""
+
+    def next_setpoint_s(self, target: str) -> float | None:
+        """When the next setpoint to an EVSE is due; ``None`` if none is, or nobody can know."""
+        due_s = self._ends_s
+        if self._at < len(self._plan.commands) and self._plan.commands[self._at].waits:
+            return None
+        for command in self._plan.commands[self._at + 1 :]:
+            if command.action == "setpoint" and target in command.targets:
+                return due_s
+            if command.waits:
+                return None
+            due_s += command.hold_s
+        return None
 
     async def play(self) -> None:
         """Play every command, each at its absolute deadline.
@@ -55,9 +72,10 @@ class Player:
         """
         due_s = self._clock.now()
         try:
-            for command in self._plan.commands:
+            for at, command in enumerate(self._plan.commands):
                 await self._clock.sleep_until(due_s)
                 self._check_answers()
+                self._at, self._ends_s = at, due_s + command.hold_s
                 self._announce(command, due_s)
                 await self._do(command, due_s)
                 due_s = self._clock.now() if command.waits else due_s + command.hold_s

@@ -25,7 +25,8 @@ _LIBRARIES = (
     "websockets",
 )
 
-State = Literal["open", "sealed", "aborted", "failed"]
+State = Literal["open", "sealed", "aborted", "failed", "recovered"]
+"""``recovered``: killed, and sealed by ``hil recover``."""
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,20 @@
 """The run folder: written while the run lives, sealed at its end, read back years later.
 
-It is the wall between the live side and the offline side. Files are appended to while the run
+It is the wall between the live side and the offline side. Files grow by whole pieces while the run
 lives; the manifest is replaced as a whole, so that it is never half written.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from hil.config.library import Kind
 from hil.config.limits import LimitsConfig
@@ -20,6 +22,8 @@ from hil.config.load import load_text
 from hil.config.services import ServicesConfig
 from hil.errors import ConfigError, RecordError
 from hil.quantities import Event, EventKind, Frame, Phase, Quantity, Reading
+from hil.record.append_file import AppendFile
+from hil.record.folder_lock import LOCK, lock_folder, unlock_folder
 from hil.record.samples import Samples, SampleWriter, Series, read_parquet, read_stream, seal
 
 MANIFEST = "manifest.json"
@@ -33,6 +37,8 @@ REPORT = "report.html"
 JUNIT = "junit.xml"
 LIMITS = "limits.yaml"
 SERVICES = "services.yaml"
+BEING_MADE = ".being-made"
+"""How the name of a folder ends that is not a run folder yet."""
 FAULTS = "faults.yaml"
 """Faults asked for on the command line; those of the scenario stand there."""
 
@@ -41,64 +47,92 @@ _one_line = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 """One line of JSON; the same document always gives the same bytes."""
 
 
+_FLUSH_EVERY_S = 1.0
+"""Bench time that a killed process may lose of samples and frames, at most."""
+
+_MATTERS = (EventKind.FINDING, EventKind.SAFE_STATE, EventKind.INTERLOCK, EventKind.FAULT)
+"""Events that take everything before them to disk at once."""
+
+
 class RunFolder:
     """An open run folder; an observer of the journal.
+
+    It comes into being as a whole, with its manifest and the ``files`` of its configuration, so
+    that there is no instant at which a killed process leaves half of one. While it is open a lock
+    is held on it, which the operating system takes away when the process ends, however it ends.
 
     Raises ConfigError if it cannot be made, and RecordError if the disk fails later on.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, manifest: Mapping[str, Any], files: Mapping[str, str]) -> None:
         self.path = path
         try:
-            path.mkdir(parents=True)
+            _make_whole(path, manifest, files)
+            self._lock = lock_folder(path)
             self._samples = SampleWriter(path / STREAM)
-            self._events = self._open(EVENTS)
-            self._frames = self._open(FRAMES)
+            self._events = AppendFile(path / EVENTS)
+            self._frames = AppendFile(path / FRAMES)
         except OSError as error:
             raise ConfigError(
                 f"the run folder {path} cannot be written: {error.strerror or error}; "
                 "choose another place with --out"
             ) from error
-        self._truth: TextIO | None = None
+        self._truth: AppendFile | None = None
+        self._flushed_s = 0.0
         self._tolerant = False
 
-    def _open(self, name: str) -> TextIO:
-        return (self.path / name).open("a", encoding="utf-8", newline="\n")
-
     def tolerate(self) -> None:
-        """From now on a failing disk is no error: what matters is that the outputs go safe."""
+        """From now on a failing disk is no error: what matters is that the outputs go safe.
+
+        What it refuses stays held, and :meth:`seal` tries once more.
+        """
         self._tolerant = True
 
     def on_readings(self, readings: Sequence[Reading]) -> None:
-        """Append readings."""
+        """Append readings; they are on disk within a second of bench time."""
         try:
             self._samples.write(readings)
         except OSError as error:
             self._disk_failed(STREAM, error)
+        if readings:
+            self._keep_pace(readings[-1].t_reply)
 
     def on_event(self, event: Event) -> None:
-        """Append an event; findings and commands are on disk at once."""
+        """Append an event; it is on disk at once, one that matters with all that came before."""
         line = {"t": event.t, "kind": event.kind.value, "device": event.device, **event.data}
-        self._write(self._events, EVENTS, line, at_once=True)
+        self._events.write(_line(line))
+        try:
+            self._events.flush()
+        except OSError as error:
+            self._disk_failed(EVENTS, error)
+        if event.kind in _MATTERS:
+            self.flush()
 
     def on_frame(self, frame: Frame) -> None:
-        """Append a raw frame."""
-        self._write(self._frames, FRAMES, frame._asdict(), at_once=False)
+        """Append a raw frame; it is on disk within a second of bench time."""
+        self._frames.write(_line(frame._asdict()))
+        self._keep_pace(frame.t)
 
     def on_truth(self, t: float, evse: str, what: str, numbers: Mapping[str, Any]) -> None:
         """Append what the plant of a virtual bench says of itself; only tests read it."""
         if self._truth is None:
-            self._truth = self._open(TRUTH)
-        line = {"t": t, "evse": evse, "what": what, **numbers}
-        self._write(self._truth, TRUTH, line, at_once=False)
+            self._truth = AppendFile(self.path / TRUTH)
+        self._truth.write(_line({"t": t, "evse": evse, "what": what, **numbers}))
 
-    def _write(self, file: TextIO, name: str, line: Mapping[str, Any], at_once: bool) -> None:
-        try:
-            file.write(_one_line(line) + "\n")
-            if at_once:
-                file.flush()
-        except OSError as error:
-            self._disk_failed(name, error)
+    def _keep_pace(self, t: float) -> None:
+        if t - self._flushed_s >= _FLUSH_EVERY_S:
+            self._flushed_s = t
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand all that is held to the operating system. Raises RecordError."""
+        named = ((STREAM, self._samples), (FRAMES, self._frames), (TRUTH, self._truth))
+        for name, file in named:
+            try:
+                if file is not None:
+                    file.flush()
+            except OSError as error:
+                self._disk_failed(name, error)
 
     def _disk_failed(self, name: str, error: OSError) -> None:
         if not self._tolerant:
@@ -110,18 +144,9 @@ class RunFolder:
             "Free the disk or choose another place with --out"
         )
 
-    def add_file(self, name: str, text: str) -> None:
-        """Keep a copy of a configuration file as it was used. Raises RecordError."""
-        target = self.path / name
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding="utf-8", newline="\n")
-        except OSError as error:
-            raise self._disk_error(name, error) from error
-
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replace the manifest as a whole. Raises RecordError."""
-        write_whole(self.path / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+        write_whole(self.path / MANIFEST, manifest_text(manifest))
 
     def seal(self) -> dict[str, str]:
         """Close every file and turn the stream into Parquet; SHA-256 by file name."""
@@ -129,18 +154,51 @@ class RunFolder:
             self._samples.close()
             for file in (self._events, self._frames, self._truth):
                 if file is not None:
-                    file.flush()
-                    os.fsync(file.fileno())
                     file.close()
             seal(self.path / STREAM, self.path / PARQUET)
+            return hashes(self.path)
         except OSError as error:
-            raise self._disk_error(PARQUET, error) from error
-        return hashes(self.path)
+            raise self._disk_error("", error) from error
+
+    def release(self) -> None:
+        """Say that nothing will be written any more, sealed or not."""
+        for file in (self._samples, self._events, self._frames, self._truth):
+            if file is not None:
+                file.drop()
+        unlock_folder(self._lock)
+
+
+def _line(document: Mapping[str, Any]) -> bytes:
+    return (_one_line(document) + "\n").encode()
+
+
+def _make_whole(path: Path, manifest: Mapping[str, Any], files: Mapping[str, str]) -> None:
+    """Make a folder beside its place, and move it there when it is complete. Raises OSError.
+
+    No file is open while it moves, which Windows would refuse.
+    """
+    aside = path.with_name(f".{path.name}-{os.getpid()}{BEING_MADE}")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        texts = {**files, EVENTS: "", FRAMES: "", MANIFEST: manifest_text(manifest)}
+        for name, text in texts.items():
+            target = aside / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8", newline="\n")
+        aside.rename(path)
+    except OSError:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+
+
+def manifest_text(manifest: Mapping[str, Any]) -> str:
+    """A manifest as it stands in its file."""
+    return json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
 
 
 def hashes(path: Path) -> dict[str, str]:
     """SHA-256 of every file of a run that is not derived from the others."""
-    derived = {MANIFEST, RESULT, REPORT, JUNIT}
+    derived = {MANIFEST, RESULT, REPORT, JUNIT, LOCK}
     files = sorted(
         file
         for file in path.rglob("*")
@@ -159,6 +217,8 @@ def write_whole(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8", newline="\n")
         partial.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise RecordError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
@@ -173,7 +233,7 @@ class Record:
     services: ServicesConfig | None
     """``None`` in a record of before there were services."""
     incomplete: bool
-    """The run was not sealed, or a file ends in the middle of a line."""
+    """The run was killed, not sealed by itself, or a file ends in the middle of a line."""
     altered: Sequence[str]
     """Files that were changed or removed since the run was sealed."""
     _samples: Samples = field(repr=False)
@@ -188,12 +248,11 @@ def read_run(path: Path) -> Record:
 
     Raises ConfigError if it is none, and RecordError with what is damaged and where.
     """
-    if not path.is_dir():
-        raise ConfigError(f"{path}: there is no such run folder")
-    manifest = _read_manifest(path)
+    manifest = read_manifest(path)
     events, cut = _read_events(path / EVENTS)
     sealed = path / PARQUET
-    table = read_parquet(sealed) if sealed.is_file() else read_stream(path / STREAM)
+    killed = not was_sealed(manifest)
+    table = read_parquet(sealed) if sealed.is_file() else read_stream(path / STREAM, killed)
     try:
         limits_text = (path / LIMITS).read_text(encoding="utf-8")
     except OSError as error:
@@ -223,12 +282,29 @@ def _altered(path: Path, manifest: Mapping[str, Any]) -> list[str]:
     sealed = manifest.get("files")
     if not isinstance(sealed, dict) or not sealed:
         # Whoever takes the sums away has something to hide; a run that never ended has none yet.
-        return [MANIFEST] if manifest.get("state") in ("sealed", "aborted") else []
+        return [MANIFEST] if was_sealed(manifest) else []
     now = hashes(path)
     return [name for name, digest in sealed.items() if now.get(name) != digest]
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def was_sealed(manifest: Mapping[str, Any]) -> bool:
+    """Whether a run was sealed; one that was killed, or that the disk failed, was not."""
+    return bool(manifest.get("files")) or manifest.get("state") in (
+        "sealed",
+        "aborted",
+        "recovered",
+    )
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a run folder. Raises ConfigError if it is none, RecordError if damaged."""
+    if not path.is_dir():
+        raise ConfigError(f"{path}: there is no such run folder")
+    if path.resolve().name.endswith(BEING_MADE):
+        raise ConfigError(
+            f"{path}: is no run folder yet: it was being made when hil was killed, and nothing "
+            "was played; remove it"
+        )
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

@@ -1,13 +1,12 @@
 """Readings on disk: an Arrow stream while the run lives, Parquet once it is sealed.
 
-Long form, one row per value. The stream is flushed batch by batch, so that everything up to the
-last batch can be read after the process was killed.
+Long form, one row per value. The stream grows by whole batches, so that everything up to the last
+batch can be read after the process was killed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from hil.errors import RecordError
 from hil.quantities import Phase, Quality, Quantity, Reading
+from hil.record.append_file import AppendFile
 
 SCHEMA = pa.schema(
     [
@@ -36,8 +36,7 @@ SCHEMA = pa.schema(
 """Instants in seconds since the run started; ``value`` in the unit of its quantity."""
 
 _BATCH_ROWS = 1024
-_BATCH_S = 1.0
-"""A batch is written when it has this many rows or spans this much time, whichever is first."""
+"""A batch is written when it has this many rows, or when the run folder says so."""
 
 
 class Series(NamedTuple):
@@ -56,7 +55,7 @@ class SampleWriter:
     """Appends readings to an Arrow stream file."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("wb")
+        self._file = AppendFile(path)
         self._stream = pa.ipc.new_stream(self._file, SCHEMA)
         self._rows: list[Reading] = []
         # Arrow writes its header with the first batch: an empty one puts it on disk now.
@@ -64,14 +63,17 @@ class SampleWriter:
         self._file.flush()
 
     def write(self, readings: Sequence[Reading]) -> None:
-        """Take readings in; they are on disk when their batch is full. Raises OSError."""
-        rows = self._rows
-        rows.extend(readings)
-        if len(rows) >= _BATCH_ROWS or (rows and rows[-1].t_reply - rows[0].t_reply >= _BATCH_S):
+        """Take readings in; they are on disk when flushed. Raises OSError."""
+        self._rows.extend(readings)
+        if len(self._rows) >= _BATCH_ROWS:
             self.flush()
 
     def flush(self) -> None:
-        """Hand what is held to the operating system. Raises OSError."""
+        """Hand what is held to the operating system, as one batch. Raises OSError."""
+        self._encode()
+        self._file.flush()
+
+    def _encode(self) -> None:
         if self._rows:
             columns = zip(*self._rows, strict=True)
             arrays = [
@@ -80,23 +82,25 @@ class SampleWriter:
             ]
             self._stream.write_batch(pa.record_batch(arrays, schema=SCHEMA))
             self._rows = []
-        self._file.flush()
 
     def close(self) -> None:
-        """Flush, and make the file last through a power cut."""
-        self.flush()
+        """Flush, and make the file last through a power cut. Raises OSError."""
+        self._encode()
         self._stream.close()
-        self._file.flush()
-        os.fsync(self._file.fileno())
         self._file.close()
 
+    def drop(self) -> None:
+        """Close it as it is on disk; what is held is lost."""
+        self._file.drop()
 
-def seal(stream: Path, parquet: Path) -> None:
+
+def seal(stream: Path, parquet: Path, killed: bool = False) -> None:
     """Turn a stream into Parquet, ordered by time, device, quantity and phase.
 
-    The stream is removed once the Parquet file is complete. Raises RecordError.
+    The stream is removed once the Parquet file is complete. ``killed``: see :func:`read_stream`.
+    Raises OSError and RecordError.
     """
-    table = read_stream(stream)
+    table = read_stream(stream, killed)
     order = pc.sort_indices(
         table,
         sort_keys=[(name, "ascending") for name in ("t", "device", "quantity", "phase", "t_reply")],
@@ -105,13 +109,18 @@ def seal(stream: Path, parquet: Path) -> None:
     dictionary = ["device", "quantity", "phase", "quality"]
     pq.write_table(table.take(order), partial, compression="zstd", use_dictionary=dictionary)
     partial.replace(parquet)
-    stream.unlink()
+    stream.unlink(missing_ok=True)
 
 
-def read_stream(path: Path) -> pa.Table:
-    """All whole batches of a stream, however it ended. Raises RecordError if it is none."""
+def read_stream(path: Path, killed: bool = False) -> pa.Table:
+    """All whole batches of a stream, however it ended. Raises RecordError if it is none.
+
+    A process that was ``killed`` may have left no stream yet, or one that ends in its header.
+    """
     batches: list[pa.RecordBatch] = []
     try:
+        if killed and (not path.exists() or path.stat().st_size < _header_bytes()):
+            return SCHEMA.empty_table()
         with path.open("rb") as file:
             reader = pa.ipc.open_stream(file)
             # A stream that was cut off in mid-batch is whole up to there.
@@ -121,6 +130,10 @@ def read_stream(path: Path) -> pa.Table:
     except (OSError, pa.ArrowInvalid) as error:
         raise RecordError(f"{path.name}: cannot be read as samples: {error}") from error
     return pa.Table.from_batches(batches, schema=SCHEMA)
+
+
+def _header_bytes() -> int:
+    return len(SCHEMA.serialize())
 
 
 def read_parquet(path: Path) -> pa.Table:

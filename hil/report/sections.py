@@ -21,6 +21,7 @@ _STATES = {
     "aborted": "This run was aborted before its end.",
     "failed": "This run failed: a device or the bench did not do what it must.",
     "open": "This run was never closed: it was killed, or it is still under way.",
+    "recovered": "This run was killed before its end, and what it left was recovered.",
 }
 
 

@@ -78,7 +78,7 @@ async def _polls(folder: Path) -> tuple[float, float]:
     lab = VirtualLab(_without_latency(bench), 1)
     config = await lab.start()
     journal = Journal(Clock(ClockKind.REAL))
-    run_folder = RunFolder(folder / "polls")
+    run_folder = RunFolder(folder / "polls", {"schema": 1, "state": "open"}, {})
     journal.subscribe(run_folder)
     meter_config: MeterConfig = config.meters["reference"]
     profile = bench.meters["reference"]

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 from typing import Any
 
 import pytest
 
 from hil.bench.bench import BenchError, Devices, close_devices, open_devices
 from hil.bench.registry import driver
-from hil.bench.safety import SafeStateOutcome, reach_safe_state
+from hil.bench.safety import (
+    SafeStateOutcome,
+    command_safe_state,
+    reach_safe_state,
+    unstoppable,
+)
 from hil.clock import Clock, ClockKind, end_tasks, run_on
 from hil.conclude import exit_status
 from hil.config.load import load_bench
 from hil.drivers.protocols import Identity
 from hil.errors import ConfigError, DeviceError, ExitStatus
-from hil.quantities import EventKind, Setpoint
+from hil.quantities import EventKind, Seen, Setpoint
 from hil.record.journal import Journal
 from hil.record.manifest import Ending
 
@@ -49,8 +56,17 @@ class Thing:
             await asyncio.sleep(1e6)
         if self.trouble == "raise":
             raise RuntimeError("broken")
+        if self.trouble == "resist":
+            for _ in range(2):
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(100.0)
+            return "too late"
         self.order.append(self.name)
         return "done"
+
+    async def stop_now(self) -> str:
+        self.order.append(f"{self.name} stopped")
+        return "stopped"
 
 
 class Currents:
@@ -61,13 +77,15 @@ class Currents:
     ):
         self.clock, self.now_a, self.then_a, self.after_s = clock, now_a, then_a, after_s
         self.stuck_s: float | None = None
+        self.frozen_s: float | None = None
 
-    def newest_current(self, evse: str) -> tuple[float, float] | None:
+    def seen(self, evse: str) -> Seen:
         if self.now_a is None:
-            return None
+            return Seen(-math.inf, None, None, -math.inf)
         now_s = self.clock.now()
         value = self.then_a if now_s >= self.after_s else self.now_a
-        return (now_s if self.stuck_s is None else self.stuck_s), value
+        read_s = now_s if self.stuck_s is None else self.stuck_s
+        return Seen(read_s, 230.0 * value, value, self.frozen_s or read_s)
 
 
 def devices(order: list[str], **troubles: str) -> Devices:
@@ -80,7 +98,11 @@ def devices(order: list[str], **troubles: str) -> Devices:
 
 
 def safe_state(
-    order: list[str], stuck_s: float | None = None, *currents: Any, **troubles: str
+    order: list[str],
+    stuck_s: float | None = None,
+    *currents: Any,
+    frozen_s: float | None = None,
+    **troubles: str,
 ) -> tuple[SafeStateOutcome, float, list[tuple[str, str]]]:
     async def main() -> tuple[SafeStateOutcome, float, list[tuple[str, str]]]:
         clock = Clock(ClockKind.WARP)
@@ -97,7 +119,7 @@ def safe_state(
 
         journal.subscribe(Listener())
         seen = Currents(clock, *currents)
-        seen.stuck_s = stuck_s
+        seen.stuck_s, seen.frozen_s = stuck_s, frozen_s
         outcome = await reach_safe_state(CONFIG, devices(order, **troubles), seen, journal)
         return outcome, clock.now() - 100.0, said
 
@@ -109,7 +131,7 @@ def test_the_safe_state_is_confirmed_by_the_meter_alone() -> None:
     outcome, took_s, _ = safe_state(order, None, 16.0, 0.0, 102.0)
     assert outcome.confirmed
     assert took_s == pytest.approx(2.0, abs=0.11)
-    assert sorted(order) == ["dut", "vehicle"]
+    assert order == ["dut", "dut stopped", "vehicle"], "current is taken away rung by rung"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +139,7 @@ def test_the_safe_state_is_confirmed_by_the_meter_alone() -> None:
     [
         (None, (16.0,), "16.0 A still flow"),
         (None, (0.6,), "0.6 A still flow, the safe state allows 0.5 A"),
-        (None, (None,), "no meter measures it"),
+        (None, (None,), "no meter measures its current"),
         (99.9, (0.0,), "gone silent"),
     ],
 )
@@ -130,14 +152,55 @@ def test_what_is_not_measured_is_not_confirmed(
     assert took_s == pytest.approx(CONFIG.safe_state.within, abs=0.2)
 
 
-@pytest.mark.parametrize(("trouble", "words"), [("hang", "no answer within"), ("raise", "broken")])
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        ("hang", "no answer within"),
+        ("resist", "no answer within"),
+        ("raise", "broken"),
+    ],
+)
 def test_one_device_in_trouble_does_not_stop_the_others(trouble: str, words: str) -> None:
     order: list[str] = []
     outcome, took_s, said = safe_state(order, None, 0.0, dut=trouble)
-    assert order == ["vehicle"]
+    assert order == ["dut stopped", "vehicle"]
     assert outcome.confirmed, "the meter says so, whatever the charger answered"
     assert any(device == "dut" and words in text for device, text in said)
     assert took_s < 12.0
+
+
+def test_a_meter_that_shows_the_same_to_the_last_digit_confirms_nothing() -> None:
+    outcome, _, _ = safe_state([], None, 0.0, frozen_s=80.0)
+    assert not outcome.confirmed
+    assert "to the last digit: frozen?" in outcome.detail
+
+
+def test_the_ladder_ends_whoever_cancels_it() -> None:
+    async def main() -> tuple[list[str], bool]:
+        order: list[str] = []
+        bench = devices(order)
+        journal = Journal(Clock(ClockKind.WARP))
+        task = asyncio.ensure_future(unstoppable(command_safe_state(CONFIG, bench, journal)))
+        for _ in range(3):
+            await asyncio.sleep(0)
+            task.cancel()
+        done, _ = await asyncio.wait({task})
+        return order, done.pop().cancelled()
+
+    order, cancelled = run_on(ClockKind.WARP, main)
+    assert order == ["dut", "dut stopped", "vehicle"]
+    assert cancelled, "the cancellation is passed on, after the ladder"
+
+
+def test_a_bench_may_leave_the_transaction_alone() -> None:
+    async def main() -> list[str]:
+        order: list[str] = []
+        safe = CONFIG.safe_state.model_copy(update={"stop_charging": False})
+        config = CONFIG.model_copy(update={"safe_state": safe})
+        await command_safe_state(config, devices(order), Journal(Clock(ClockKind.WARP)))
+        return order
+
+    assert run_on(ClockKind.WARP, main) == ["dut", "vehicle"]
 
 
 def test_devices_close_in_reverse_and_one_that_hangs_does_not_keep_the_others() -> None:

@@ -13,11 +13,13 @@ from ocpp_stand_in import evse_profile
 from hil.config.bench import Rating
 from hil.drivers.evse.charging_profile import (
     PURPOSES,
+    Lease,
     Limit,
     charging_profile,
     connector_for,
     limit_for,
     profile_id,
+    safe_profile,
 )
 from hil.quantities import Setpoint
 
@@ -75,7 +77,9 @@ def test_an_absolute_profile_starts_in_the_past_on_whole_seconds() -> None:
 
 
 def test_a_relative_profile_has_no_start_and_phases_only_if_told() -> None:
-    relative = evse_profile(kind="Relative", number_phases=1, stack_level=3, decimals=0)
+    relative = evse_profile(
+        kind="Relative", lease_by="none", number_phases=1, stack_level=3, decimals=0
+    )
     profile = charging_profile(Limit(16, "A", 16.0), relative, "TxDefaultProfile", 2, 9, NOW)
     assert "startSchedule" not in profile["chargingSchedule"]
     assert "transactionId" not in profile
@@ -95,3 +99,54 @@ def test_ids_tell_purposes_and_connectors_apart() -> None:
     assert len(ids) == 300
     assert connector_for("ChargePointMaxProfile", 1) == 0
     assert connector_for("TxProfile", 1) == 1
+
+
+@pytest.mark.parametrize("start_in_past", ["60 s", "0 s"])
+def test_a_lease_goes_on_with_the_safe_limit_and_never_ends_early(start_in_past: str) -> None:
+    profile = evse_profile(start_in_past=start_in_past, number_phases=3)
+    lease = Lease(60.0, Limit(6.0, "A", 6.0))
+    sent = charging_profile(Limit(16.0, "A", 16.0), profile, PURPOSES[1], 1, None, NOW, lease)
+    first, second = sent["chargingSchedule"]["chargingSchedulePeriod"]
+    assert (first["limit"], second["limit"], second["numberPhases"]) == (16.0, 6.0, 3)
+    start = datetime.fromisoformat(sent["chargingSchedule"]["startSchedule"])
+    ends_s = second["startPeriod"] - (NOW - start).total_seconds()
+    assert 60.0 <= ends_s < 61.0
+    assert "duration" not in sent["chargingSchedule"]
+
+
+def test_a_lease_above_a_lower_profile_has_a_duration() -> None:
+    profile = evse_profile(stack_level=1, lease_by="lower-stack")
+    lease, limit = Lease(60.0, Limit(6.0, "A", 6.0)), Limit(16.0, "A", 16.0)
+    sent = charging_profile(limit, profile, PURPOSES[1], 1, None, NOW, lease)
+    beneath = safe_profile(lease.safe, profile, 1, NOW)
+    assert sent["chargingSchedule"]["duration"] == 121, "60 s in the past, and whole seconds"
+    assert len(sent["chargingSchedule"]["chargingSchedulePeriod"]) == 1
+    assert (beneath["stackLevel"], sent["stackLevel"]) == (0, 1)
+    assert beneath["chargingProfileId"] != sent["chargingProfileId"]
+    assert "duration" not in beneath["chargingSchedule"]
+
+
+def test_a_relative_lease_ends_at_an_instant() -> None:
+    profile = evse_profile(stack_level=1, kind="Relative", lease_by="lower-stack")
+    lease, limit = Lease(60.0, Limit(6.0, "A", 6.0)), Limit(16.0, "A", 16.0)
+    sent = charging_profile(limit, profile, PURPOSES[1], 1, None, NOW, lease)
+    assert sent["validTo"] == "2020-01-01T12:01:01Z"
+    assert "duration" not in sent["chargingSchedule"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"kind": "Relative"}, "'second-period' needs kind Absolute"),
+        ({"lease_by": "lower-stack"}, "needs a stack_level of at least 1"),
+        (
+            {"lease_by": "lower-stack", "stack_level": 1, "purpose": "TxProfile"},
+            "cannot hold a TxProfile",
+        ),
+    ],
+)
+def test_a_lease_that_a_charger_might_read_otherwise_is_refused(
+    changes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        evse_profile(**changes)

@@ -190,7 +190,7 @@ def test_only_good_readings_of_a_meter_count_as_seen() -> None:
     observed = Observed({"reference": "dut"})
     observed.on_readings([reading("dut", 16.0, Quality.CLAIMED)])
     observed.on_readings([reading("reference", 16.0, Quality.SUSPECT)])
-    assert observed.newest_current("dut") is None
+    assert observed.seen("dut").current_a is None
     observed.on_readings([reading("reference", -7.0)])
-    assert observed.newest_current("dut") == (1.0, 7.0)
+    assert observed.seen("dut")[:3] == (1.0, None, 7.0)
     assert observed.seen("dut").current_a == 7.0

@@ -27,14 +27,18 @@ def reading(t: float, value: float, quality: Quality = Quality.GOOD) -> Reading:
     return Reading(t, t - 0.01, t + 0.01, "meter", Quantity.POWER, Phase.TOTAL, value, quality)
 
 
+def made(path: Path) -> RunFolder:
+    return RunFolder(path, {"schema": 1, "state": "open"}, {"limits.yaml": LIMITS})
+
+
 def write(path: Path, count: int) -> Path:
-    folder = RunFolder(path)
-    folder.add_file("limits.yaml", LIMITS)
+    folder = made(path)
     for number in range(count):
         folder.on_readings([reading(number * 0.1, float(number))])
     folder.on_event(Event(1.0, EventKind.RUN, "bench", {"state": "ended"}))
     folder.on_frame(Frame(1.0, "meter", "sent", "modbus-tcp", "00 ff"))
     folder.write_manifest({"schema": 1, "state": "sealed", "files": folder.seal()})
+    folder.release()
     return path
 
 
@@ -64,6 +68,8 @@ def test_a_stream_that_was_cut_off_is_whole_up_to_its_last_batch(
     header = stream.stat().st_size
     for number in range(500):
         writer.write([reading(number * 0.1, float(number))])
+        if number % 10 == 0:
+            writer.flush()
     writer.close()
     whole = stream.read_bytes()
     stream.write_bytes(whole[: header + int(cut * (len(whole) - header))])
@@ -75,10 +81,8 @@ def test_a_run_that_was_killed_is_read_as_incomplete(tmp_path: Path) -> None:
     program = f"""
 import os, signal
 from pathlib import Path
-from test_record import LIMITS, Event, EventKind, RunFolder, reading
-folder = RunFolder(Path({str(tmp_path / "run")!r}))
-folder.add_file("limits.yaml", LIMITS)
-folder.write_manifest({{"schema": 1, "state": "open"}})
+from test_record import Event, EventKind, made, reading
+folder = made(Path({str(tmp_path / "run")!r}))
 folder.on_event(Event(1.0, EventKind.RUN, "bench", {{"state": "playing"}}))
 for number in range(500):
     folder.on_readings([reading(number * 0.1, float(number))])
@@ -96,11 +100,11 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_what_the_device_claims_is_no_reference(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "run")
-    folder.add_file("limits.yaml", LIMITS)
+    folder = made(tmp_path / "run")
     folder.on_readings([reading(0.0, 1.0), reading(0.1, 2.0, Quality.CLAIMED)])
     folder.write_manifest({"schema": 1, "state": "sealed"})
     folder.seal()
+    folder.release()
     assert read_run(folder.path).series("meter", Quantity.POWER).good.tolist() == [True, False]
 
 
@@ -195,4 +199,4 @@ def test_a_folder_that_is_no_run_says_so(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_told_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     with pytest.raises(ConfigError, match="choose another place with --out"):
-        RunFolder(tmp_path / "file" / "run")
+        made(tmp_path / "file" / "run")

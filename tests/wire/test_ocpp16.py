@@ -79,6 +79,7 @@ def test_a_setpoint_is_claimed_and_reaches_the_plant() -> None:
         "lateness_s": pytest.approx(0.25),
         "commanded": 16.0,
         "commanded_unit": "A",
+        "lease_s": 60.0,
     }
     assert acknowledged.data == {"setpoint": 3, "claim": "Accepted"}
     assert acknowledged.t - sent.t == pytest.approx(0.050)
@@ -212,7 +213,7 @@ def test_a_tx_profile_needs_a_transaction_and_names_it() -> None:
 @pytest.mark.parametrize(
     ("profile", "connector"),
     [
-        ({"kind": "Relative"}, 1),
+        ({"kind": "Relative", "lease_by": "none"}, 1),
         ({"purpose": "ChargePointMaxProfile", "stack_level": 4}, 0),
     ],
 )

@@ -170,6 +170,8 @@ def test_the_way_to_the_safe_state_takes_no_longer_than_its_rungs_may() -> None:
         begun_s = bench.clock.now()
         with pytest.raises(DeviceError, match="safe setpoint was not taken"):
             await evse.make_safe(Setpoint(6.0, "A"))
+        with pytest.raises(DeviceError, match="transaction 1 was not stopped"):
+            await evse.stop_now()
         return bench.clock.now() - begun_s
 
     silence = {"SetChargingProfile": None, "RemoteStopTransaction": None}
@@ -229,4 +231,4 @@ def test_a_record_that_cannot_be_written_is_said_once_and_the_charger_stays_with
         return await evse.make_safe(Setpoint(6.0, "A"))
 
     words, _ = play_raw(scenario)
-    assert words == "6 A accepted as TxDefaultProfile"
+    assert words == "6 A as TxDefaultProfile: Accepted"

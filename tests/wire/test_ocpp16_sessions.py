@@ -202,9 +202,11 @@ def test_the_composite_schedule_is_what_the_charger_would_allow() -> None:
 
     (amperes, watts), _ = play_twin(scenario)
     assert (amperes.status, amperes.unit) == ("Accepted", "A")
-    assert [tuple(period) for period in amperes.periods] == [(0.0, 13.5)]
+    ends_s = amperes.periods[1].start_s
+    assert [tuple(period) for period in amperes.periods] == [(0.0, 13.5), (ends_s, 6.0)]
+    assert 60.0 <= ends_s <= 62.0, "and then the lease of the setpoint is over"
     assert amperes.start.startswith("2020-01-01T00:00:0")
-    assert [tuple(period) for period in watts.periods] == [(0.0, 9315.0)]
+    assert [period.limit for period in watts.periods] == [9315.0, 4140.0]
 
 
 def test_the_plant_follows_a_schedule_by_itself() -> None:
@@ -301,21 +303,36 @@ def test_the_safe_setpoint_is_commanded_whatever_the_purpose(plugged: bool) -> N
         return words, bench.plant.commands[-1][1]
 
     (words, limit_a), _ = play_twin(scenario, profile={"purpose": "TxProfile"})
-    purpose = "TxProfile" if plugged else "TxDefaultProfile"
-    assert words == f"6 A accepted as {purpose}"
+    first = "6 A as TxProfile: Accepted; " if plugged else ""
+    assert words == first + "6 A as TxDefaultProfile: Accepted"
     assert limit_a == 6.0
 
 
-def test_where_the_safe_setpoint_is_refused_the_transaction_is_stopped_instead() -> None:
+def test_the_safe_setpoint_outlives_the_transaction() -> None:
+    """A TxProfile ends with it, and the next transaction would begin at the full rating."""
+
     async def scenario(bench: Bench, evse: Ocpp16, twin: ChargePointTwin) -> Any:
         await plug_in(bench, evse)
-        words = await evse.make_safe(Setpoint(6.0, "A"))
-        await asyncio.sleep(1)
-        stopped = not bench.plant.allowed
-        with pytest.raises(DeviceError, match="safe setpoint was not taken"):
-            await evse.make_safe(Setpoint(6.0, "A"))
-        return words, stopped
+        await evse.make_safe(Setpoint(6.0, "A"))
+        await evse.stop_now()
+        await asyncio.sleep(5.0)
+        return [period.limit for period in twin.composite(60.0, "A")]
 
-    (words, stopped), _ = play_twin(scenario, behaviour={"units": ["W"]})
-    assert words == "6 A as TxDefaultProfile: Rejected; transaction 1 was stopped instead"
-    assert stopped
+    limits_a, _ = play_twin(scenario, profile={"purpose": "TxProfile"})
+    assert limits_a == [6.0]
+
+
+def test_where_the_safe_setpoint_is_refused_charging_is_stopped_all_the_same() -> None:
+    async def scenario(bench: Bench, evse: Ocpp16, twin: ChargePointTwin) -> Any:
+        idle = await evse.stop_now()
+        await plug_in(bench, evse)
+        with pytest.raises(DeviceError, match="not taken \\(6 A as TxDefaultProfile: Rejected"):
+            await evse.make_safe(Setpoint(6.0, "A"))
+        words = await evse.stop_now()
+        await asyncio.sleep(1)
+        return idle, words, bench.plant.allowed
+
+    (idle, words, allowed), _ = play_twin(scenario, behaviour={"units": ["W"]})
+    assert idle == "no transaction is running"
+    assert words == "RemoteStopTransaction of 1: Accepted"
+    assert not allowed

@@ -58,7 +58,7 @@ def needed_number(facts: Mapping[str, Any], key: str, where: str) -> float:
     return float(value)
 
 
-_STATES = ("open", "sealed", "aborted", "failed")
+_STATES = ("open", "sealed", "aborted", "failed", "recovered")
 
 
 def check_manifest(manifest: Mapping[str, Any]) -> None:

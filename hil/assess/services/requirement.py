@@ -96,6 +96,7 @@ def flaws_of(state: str, incomplete: bool, summed: bool, edited: Sequence[str]) 
         "failed": "the run failed before its end",
         "aborted": "the run was aborted before its end",
         "open": "the run was never closed",
+        "recovered": "the run was killed before its end",
     }
     unproven = "" if summed else "the manifest has no sums of the files: they may have been changed"
     unfinished = ended.get(state, "the record ends before the run did" if incomplete else unproven)

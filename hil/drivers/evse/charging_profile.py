@@ -1,5 +1,8 @@
 """A setpoint -> the charging profile that commands it, as the EVSE's profile says. Pure.
 
+A setpoint is a lease: unless it is renewed, its profile gives way to the safe setpoint by itself,
+in the charger, whatever became of the bench.
+
 Sources: OCPP 1.6 section 7 (ChargingProfile); what chargers take of it is data of the EVSE profile.
 """
 
@@ -51,6 +54,18 @@ def limit_for(setpoint: Setpoint, profile: EvseProfile, rating: Rating) -> Limit
     return Limit(value, profile.unit, exact)
 
 
+class Lease(NamedTuple):
+    """How a setpoint ends by itself."""
+
+    lasts_s: float
+    safe: Limit
+    """What follows it, in the same unit."""
+
+
+_SAFE_ID = 500
+"""Added to the id of the profile that stands beneath a leased one."""
+
+
 def profile_id(purpose: str, connector: int) -> int:
     """One fixed id per purpose and connector: some chargers replace by id, others by purpose."""
     return 1000 * (1 + PURPOSES.index(purpose)) + connector
@@ -68,21 +83,28 @@ def charging_profile(
     connector: int,
     transaction_id: int | None,
     now_utc: datetime,
+    lease: Lease | None = None,
 ) -> dict[str, Any]:
-    """The ``csChargingProfiles`` of SetChargingProfile; valid until another replaces it."""
-    period: dict[str, Any] = {
-        "startPeriod": 0,
-        "limit": limit.value if profile.decimals else int(limit.value),
-    }
-    if profile.number_phases is not None:
-        period["numberPhases"] = profile.number_phases
+    """The ``csChargingProfiles`` of SetChargingProfile.
+
+    Without a lease it is valid until another replaces it. Instants are whole seconds in OCPP 1.6,
+    so a lease ends up to 1 s late, never early.
+    """
     schedule: dict[str, Any] = {
         "chargingRateUnit": limit.unit,
-        "chargingSchedulePeriod": [period],
+        "chargingSchedulePeriod": [_period(0, limit, profile)],
     }
+    begun_s = 0.0
     if profile.kind == "Absolute":
-        start = now_utc - timedelta(seconds=profile.start_in_past)
+        start = (now_utc - timedelta(seconds=profile.start_in_past)).replace(microsecond=0)
         schedule["startSchedule"] = utc_text(start)
+        begun_s = (now_utc - start).total_seconds()
+    if lease is not None:
+        ends_s = math.ceil(begun_s + lease.lasts_s)
+        if profile.lease_by == "second-period":
+            schedule["chargingSchedulePeriod"].append(_period(ends_s, lease.safe, profile))
+        elif profile.kind == "Absolute":
+            schedule["duration"] = ends_s
     result: dict[str, Any] = {
         "chargingProfileId": profile_id(purpose, connector),
         "stackLevel": profile.stack_level,
@@ -90,8 +112,31 @@ def charging_profile(
         "chargingProfileKind": profile.kind,
         "chargingSchedule": schedule,
     }
+    if lease is not None and profile.lease_by == "lower-stack" and profile.kind == "Relative":
+        # Chargers differ on when a Relative schedule begins; an instant leaves no doubt.
+        result["validTo"] = utc_text(now_utc + timedelta(seconds=lease.lasts_s + 1.0))
     if purpose == "TxProfile" and transaction_id is not None:
         result["transactionId"] = transaction_id
+    return result
+
+
+def _period(start_s: int, limit: Limit, profile: EvseProfile) -> dict[str, Any]:
+    period: dict[str, Any] = {
+        "startPeriod": start_s,
+        "limit": limit.value if profile.decimals else int(limit.value),
+    }
+    if profile.number_phases is not None:
+        period["numberPhases"] = profile.number_phases
+    return period
+
+
+def safe_profile(
+    safe: Limit, profile: EvseProfile, connector: int, now_utc: datetime
+) -> dict[str, Any]:
+    """The safe setpoint one stack level beneath the leased one, for ``lease_by: lower-stack``."""
+    result = charging_profile(safe, profile, profile.purpose, connector, None, now_utc)
+    result["stackLevel"] -= 1
+    result["chargingProfileId"] += _SAFE_ID
     return result
 
 

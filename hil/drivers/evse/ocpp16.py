@@ -12,10 +12,8 @@ from typing import Any, Literal
 
 from ocpp.v16 import call
 
-from hil.config.bench import EvseConfig
+from hil.config.bench import EvseConfig, SafeState
 from hil.config.profiles import EvseProfile
-from hil.drivers.evse import charging_profile
-from hil.drivers.evse.charging_profile import Limit
 from hil.drivers.evse.ocpp16_answers import (
     IDENTITY_KEYS,
     CompositeSchedule,
@@ -26,7 +24,8 @@ from hil.drivers.evse.ocpp16_answers import (
 )
 from hil.drivers.evse.ocpp16_charger import Answer, Charger
 from hil.drivers.evse.ocpp16_session import Session
-from hil.drivers.protocols import Acknowledgement, Identity
+from hil.drivers.evse.ocpp16_setpoints import SAFE_ANSWER_S, Setpoints
+from hil.drivers.protocols import Acknowledgement, HeldLease, Identity
 from hil.errors import DeviceError, HilError
 from hil.links.first_times import FirstTimes
 from hil.links.ocpp_frames import printable
@@ -47,9 +46,6 @@ _TRANSACTION_WITHIN_S = 60.0
 _START_AGAIN_S = 3.0
 """Pause before a refused remote start is repeated: some chargers refuse until they see the car."""
 
-_SAFE_ANSWER_S = 3.0
-"""Patience with one rung of the way to the safe state, so that the next one still fits in."""
-
 _CHARGING_STATUS = ("Charging", "SuspendedEV", "SuspendedEVSE")
 
 
@@ -57,12 +53,20 @@ class Ocpp16:
     """A charger under test that connects to the bench over OCPP 1.6J."""
 
     def __init__(
-        self, name: str, config: EvseConfig, profile: EvseProfile, journal: Journal
+        self,
+        name: str,
+        config: EvseConfig,
+        profile: EvseProfile,
+        safe_state: SafeState,
+        journal: Journal,
     ) -> None:
         self.name = name
         self._config, self._profile, self._journal = config, profile, journal
         self._findings = FirstTimes(journal, name)
         self._charger = Charger(name, config.connector, journal, self._findings)
+        self._setpoints = Setpoints(
+            config, profile, safe_state, self._charger, self._ask, self._ask_now
+        )
         self._listener: Listener | None = None
         self._session: Session | None = None
         self._sessions = 0
@@ -151,7 +155,14 @@ class Ocpp16:
 
     async def _set_up(self) -> None:
         """Clear what an earlier back office left, set meter values, learn what it can do."""
-        for step in (self._clear, self._configure, self._learn_keys, self._learn_status):
+        steps = (
+            self._clear,
+            self._setpoints.prepare,
+            self._configure,
+            self._learn_keys,
+            self._learn_status,
+        )
+        for step in steps:
             if self.connected:
                 await step()
 
@@ -226,75 +237,33 @@ class Ocpp16:
 
         A refusal, a CALLERROR, a timeout or a lost connection is an answer, not an exception.
         """
-        limit = charging_profile.limit_for(setpoint, self._profile, self._config.rating)
-        if limit.truncated:
-            words = f"{setpoint} is sent as {limit}: the charger takes no more decimals"
-            self._findings.finding("setpoint_truncated", words, "note", key=setpoint)
+        return await self._setpoints.apply(setpoint, setpoint_number, deadline_s)
 
-        def sent(t: float) -> None:
-            self._journal.event(
-                EventKind.SETPOINT_SENT,
-                self.name,
-                t,
-                setpoint=setpoint_number,
-                value=setpoint.value,
-                unit=setpoint.unit,
-                deadline_s=deadline_s,
-                lateness_s=t - deadline_s,
-                commanded=limit.value,
-                commanded_unit=limit.unit,
-            )
+    @property
+    def lease(self) -> HeldLease | None:
+        """The lease of the newest setpoint; ``None`` if it has none, or needs none."""
+        return self._setpoints.lease
 
-        purpose = self._profile.purpose
-        if purpose == "TxProfile" and self.transaction_id is None:
-            answer = Answer(None, "no transaction is running, and a TxProfile needs one")
-        else:
-            answer = await self._ask(self._limit_request(limit, purpose), on_sent=sent)
-        tell, number = self._journal.event, setpoint_number
-        if answer.accepted:
-            tell(EventKind.SETPOINT_ACKNOWLEDGED, self.name, setpoint=number, claim=answer.status)
-        else:
-            tell(
-                EventKind.SETPOINT_FAILED,
-                self.name,
-                setpoint=number,
-                reason=answer.status,
-                answered=answer.answered,
-            )
-        return Acknowledgement(answer.accepted, answer.status)
-
-    def _limit_request(self, limit: Limit, purpose: str) -> Any:
-        connector, now = self._config.connector, self._journal.clock.utc()
-        return call.SetChargingProfile(
-            connector_id=charging_profile.connector_for(purpose, connector),
-            cs_charging_profiles=charging_profile.charging_profile(
-                limit, self._profile, purpose, connector, self.transaction_id, now
-            ),
-        )
+    async def renew(self) -> None:
+        """Send the newest setpoint again, so that its lease begins anew; a failure is a finding."""
+        await self._setpoints.renew()
 
     async def make_safe(self, setpoint: Setpoint) -> str:
-        """Command the safe setpoint; if it is refused, end the transaction. In words what was done.
+        """Command the safe setpoint, to stay; in words what was done. Raises DeviceError."""
+        return await self._setpoints.make_safe(setpoint)
 
-        Raises DeviceError if the charger does neither.
-        """
-        limit = charging_profile.limit_for(setpoint, self._profile, self._config.rating)
-        purpose = self._profile.purpose
-        if purpose == "TxProfile" and self.transaction_id is None:
-            purpose = "TxDefaultProfile"
-        within_s = min(self._config.answer_within, _SAFE_ANSWER_S)
-        answer = await self._ask_now(self._limit_request(limit, purpose), within_s)
-        if answer.accepted:
-            return f"{limit} accepted as {purpose}"
-        refusal = f"{limit} as {purpose}: {answer.status}"
+    async def stop_now(self) -> str:
+        """End the transaction without waiting for its end; in words. Raises DeviceError."""
         transaction_id = self.transaction_id
-        if transaction_id is not None:
-            stop = await self._ask_now(call.RemoteStopTransaction(transaction_id), within_s)
-            if stop.accepted:
-                return f"{refusal}; transaction {transaction_id} was stopped instead"
-            refusal += f"; RemoteStopTransaction: {stop.status}"
+        if transaction_id is None:
+            return "no transaction is running"
+        within_s = min(self._config.answer_within, SAFE_ANSWER_S)
+        stop = await self._ask_now(call.RemoteStopTransaction(transaction_id), within_s)
+        if stop.accepted:
+            return f"RemoteStopTransaction of {transaction_id}: {stop.status}"
         raise DeviceError(
             self.name,
-            f"the safe setpoint was not taken ({refusal})",
+            f"transaction {transaction_id} was not stopped (RemoteStopTransaction: {stop.status})",
             "Unplug the car or switch the charger off",
         )
 
@@ -386,12 +355,17 @@ class Ocpp16:
         )
         return composite_schedule(await self._ask(request))
 
-    async def _ask(self, request: Any, on_sent: Callable[[float], None] | None = None) -> Answer:
+    async def _ask(
+        self,
+        request: Any,
+        within_s: float | None = None,
+        on_sent: Callable[[float], None] | None = None,
+    ) -> Answer:
         """Send a call; first say, once, what has gone wrong on the bench's own side meanwhile."""
         fault, self._charger.fault = self._charger.fault, None
         if fault is not None:
             raise fault
-        return await self._ask_now(request, None, on_sent)
+        return await self._ask_now(request, within_s, on_sent)
 
     async def _ask_now(
         self,

@@ -1,0 +1,222 @@
+"""Setpoints to an OCPP 1.6 charger: each is a lease that the charger itself lets lapse.
+
+A bench that was killed, is frozen or has lost its cable renews nothing, and the charger goes to the
+safe setpoint by the clock in its own profile. A setpoint at or below the safe one needs no lease.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ocpp.v16 import call
+
+from hil.config.bench import EvseConfig, SafeState
+from hil.config.profiles import EvseProfile
+from hil.drivers.evse.charging_profile import (
+    Lease,
+    Limit,
+    charging_profile,
+    connector_for,
+    limit_for,
+    safe_profile,
+)
+from hil.drivers.evse.ocpp16_charger import Answer, Charger
+from hil.drivers.protocols import Acknowledgement, HeldLease
+from hil.errors import DeviceError
+from hil.quantities import EventKind, Setpoint
+
+SAFE_ANSWER_S = 3.0
+"""Patience with one rung of the way to the safe state, so that the next one still fits in."""
+
+Ask = Callable[[Any, float | None, Callable[[float], None] | None], Awaitable[Answer]]
+
+
+class Setpoints:
+    """The setpoints of one charger, and the lease of the newest.
+
+    ``ask`` sends a call after whatever went wrong on the bench's side was raised, ``ask_now`` at
+    once.
+    """
+
+    def __init__(
+        self,
+        config: EvseConfig,
+        profile: EvseProfile,
+        safe_state: SafeState,
+        charger: Charger,
+        ask: Ask,
+        ask_now: Ask,
+    ) -> None:
+        self._config, self._profile, self._safe_state = config, profile, safe_state
+        self._charger, self._ask, self._ask_now = charger, ask, ask_now
+        self._journal, self._device = charger.journal, charger.device
+        self._safe = limit_for(safe_state.setpoint, profile, config.rating)
+        self._can_lapse = profile.lease_by == "second-period"
+        self._newest: tuple[int, Limit] | None = None
+        """Number and limit of the setpoint in force, if it is leased."""
+        self._held: HeldLease | None = None
+
+    @property
+    def lease(self) -> HeldLease | None:
+        """The lease of the newest setpoint; ``None`` if it has none, or needs none."""
+        return self._held
+
+    async def prepare(self) -> None:
+        """Put the safe setpoint beneath those to come, where that is how they lapse."""
+        how = self._profile.lease_by
+        if how == "lower-stack":
+            safe = safe_profile(
+                self._safe, self._profile, self._config.connector, self._journal.clock.utc()
+            )
+            answer = await self._ask(self._request(safe, self._profile.purpose), None, None)
+            self._can_lapse = answer.accepted
+            if not answer.accepted:
+                words = f"{self._safe} beneath the setpoints was not taken ({answer.status}); "
+                self._journal.finding(self._device, "no_lease", words + _FOR_EVER, "error")
+        elif how == "none":
+            words = f"the EVSE profile '{self._profile.evse_profile}' has no lease; "
+            self._journal.finding(self._device, "no_lease", words + _FOR_EVER)
+
+    async def apply(
+        self, setpoint: Setpoint, setpoint_number: int, deadline_s: float
+    ) -> Acknowledgement:
+        """Command a setpoint; see :meth:`hil.drivers.evse.ocpp16.Ocpp16.apply`."""
+        limit = limit_for(setpoint, self._profile, self._config.rating)
+        if limit.truncated:
+            words = f"{setpoint} is sent as {limit}: the charger takes no more decimals"
+            self._charger.findings.finding("setpoint_truncated", words, "note", key=setpoint)
+        lease = self._lease_for(limit)
+        before = self._newest, self._held
+
+        def sent(t: float) -> None:
+            self._newest = (setpoint_number, limit) if lease is not None else None
+            self._held = HeldLease(t, lease.lasts_s) if lease is not None else None
+            self._journal.event(
+                EventKind.SETPOINT_SENT,
+                self._device,
+                t,
+                setpoint=setpoint_number,
+                value=setpoint.value,
+                unit=setpoint.unit,
+                deadline_s=deadline_s,
+                lateness_s=t - deadline_s,
+                commanded=limit.value,
+                commanded_unit=limit.unit,
+                lease_s=lease.lasts_s if lease is not None else None,
+            )
+
+        answer = await self._command(limit, lease, sent)
+        tell, number = self._journal.event, setpoint_number
+        if answer.accepted:
+            tell(
+                EventKind.SETPOINT_ACKNOWLEDGED, self._device, setpoint=number, claim=answer.status
+            )
+        else:
+            tell(
+                EventKind.SETPOINT_FAILED,
+                self._device,
+                setpoint=number,
+                reason=answer.status,
+                answered=answer.answered,
+            )
+            # What was refused left the one before in force. Without an answer nobody knows which
+            # is, so none is renewed: either lapses.
+            self._newest, self._held = before if answer.answered else (None, None)
+        return Acknowledgement(answer.accepted, answer.status)
+
+    def _lease_for(self, limit: Limit) -> Lease | None:
+        if not self._can_lapse or limit.value <= self._safe.value:
+            return None
+        return Lease(self._safe_state.lease, self._safe)
+
+    async def _command(
+        self, limit: Limit, lease: Lease | None, on_sent: Callable[[float], None]
+    ) -> Answer:
+        purpose = self._profile.purpose
+        if purpose == "TxProfile" and self._charger.transaction_id is None:
+            return Answer(None, "no transaction is running, and a TxProfile needs one")
+        return await self._ask(self._limit_request(limit, purpose, lease), None, on_sent)
+
+    async def renew(self) -> None:
+        """Send the newest setpoint again, so that its lease begins anew."""
+        newest, held = self._newest, self._held
+        if newest is None or held is None:
+            return
+        number, limit = newest
+        sent_s = self._journal.clock.now()
+
+        def sent(t: float) -> None:
+            nonlocal sent_s
+            sent_s = t
+
+        answer = await self._command(limit, self._lease_for(limit), sent)
+        if self._newest is not newest:
+            return  # a new setpoint, with a lease of its own, went out meanwhile
+        if not answer.accepted:
+            ends_s = held.since_s + held.lasts_s
+            words = f"setpoint {number} was not renewed ({answer.status}); without that the "
+            words += f"charger goes to {self._safe} {ends_s:.0f} s after the run's start"
+            self._charger.findings.finding("lease_not_renewed", words, key=(number, held.since_s))
+            return
+        if sent_s > held.since_s + held.lasts_s:
+            words = f"the lease of setpoint {number} had run out when it was renewed: the charger "
+            words += f"was at {self._safe} for {sent_s - held.since_s - held.lasts_s:.1f} s"
+            self._journal.finding(self._device, "lease_lapsed", words, "error")
+        self._held = HeldLease(sent_s, held.lasts_s)
+        self._journal.event(
+            EventKind.SETPOINT_RENEWED,
+            self._device,
+            sent_s,
+            setpoint=number,
+            claim=answer.status,
+            lease_s=held.lasts_s,
+        )
+
+    async def make_safe(self, setpoint: Setpoint) -> str:
+        """Command the safe setpoint without a lease. Raises DeviceError if it is not taken.
+
+        A TxProfile ends with its transaction, so the same limit is left as a default beside it.
+        """
+        self._newest = self._held = None
+        limit = limit_for(setpoint, self._profile, self._config.rating)
+        purposes = [self._profile.purpose]
+        if purposes == ["TxProfile"]:
+            running = self._charger.transaction_id is not None
+            purposes = ["TxProfile", "TxDefaultProfile"] if running else ["TxDefaultProfile"]
+        within_s = min(self._config.answer_within, SAFE_ANSWER_S) / len(purposes)
+        said = []
+        refused = False
+        for purpose in purposes:
+            answer = await self._ask_now(self._limit_request(limit, purpose), within_s, None)
+            said.append(f"{limit} as {purpose}: {answer.status}")
+            refused = refused or not answer.accepted
+        words = "; ".join(said)
+        if not refused:
+            return words
+        raise DeviceError(
+            self._device,
+            f"the safe setpoint was not taken ({words})",
+            "Unplug the car or switch the charger off",
+        )
+
+    def _limit_request(self, limit: Limit, purpose: str, lease: Lease | None = None) -> Any:
+        profile = charging_profile(
+            limit,
+            self._profile,
+            purpose,
+            self._config.connector,
+            self._charger.transaction_id,
+            self._journal.clock.utc(),
+            lease,
+        )
+        return self._request(profile, purpose)
+
+    def _request(self, profile: dict[str, Any], purpose: str) -> Any:
+        return call.SetChargingProfile(
+            connector_id=connector_for(purpose, self._config.connector),
+            cs_charging_profiles=profile,
+        )
+
+
+_FOR_EVER = "a bench that dies leaves its last setpoint behind for ever"
