@@ -70,13 +70,13 @@ ALLOWED = """
 link-drop                  4n       3c       3c       0c
 link-half-open             4n       3c       3c       0c
 frames-slow                0c,3c    0c,3c    0c,3c    0c
-frames-garbled             0c,3c    0c,3c    0c,3c    0c
-charger-reboot             4n,0c    3c       3c       0c
-setpoints-ignored          1c,3c    1c,3c    1c,3c    0c
-over-draw                  1c       1c       1c       0c
+frames-garbled             0c,3c,4c 0c,3c    0c,3c    0c
+charger-reboot             0c       1c       1c       0c
+setpoints-ignored          1c       1c       1c       0c
+over-draw                  1c       1c       1c,3c    0c
 no-stop                    6u       6u       6u       6u
-mains-outage               4n       3c       3c       0c
-mains-dip                  0c       1c,3c    1c,3c    0c
+mains-outage               4n       3c,6u    3c,6u    0c,6u
+mains-dip                  0c       3c       3c       0c
 meter-silent               4n       6u       6u       6u
 meter-frozen               4c,6u    6u       6u       6u
 meter-garbled              4n       6u       6u       6u
@@ -84,20 +84,33 @@ meter-other-device         4n       6u       6u       6u
 serial-noise               0c,3c    0c,3c    0c,3c    0c
 port-unplugged             4n       3c       3c       0c
 pilot-stuck                4n       0c       0c       0c
-diode-fault                4c       3c       3c       0c
-pe-break                   4c       3c       3c       0c
+diode-fault                4c       1c,3c    1c,3c    0c
+pe-break                   4c       1c,3c    1c,3c    0c
 broker-down                0c       0c       0c       0c
 clock-jump                 0c       0c       0c       0c
-clock-jump of the charger  0c       0c       0c       0c
+clock-jump of the charger  0c       0c,1c,3c 0c,1c,3c 0c
 """
 """Exit status, and the safe state: c confirmed, u unconfirmed, n nothing was live. Alternatives are
 set apart by commas."""
 
 WHY = {
+    "link-drop": "the setpoint that could not be sent is a step without a response",
+    "frames-slow": "all arrives, but late: whatever is told in time is true",
+    "charger-reboot": "a charger that restarts under a setpoint has not followed it; at the start "
+    "it has booted before it is waited for",
     "no-stop": "current flows that nothing can stop: 6, and never anything else",
+    "mains-outage": "no voltage tells nothing of a charger; a meter that reads 0 V and 0 A, digit "
+    "for digit, cannot be told from a frozen one",
+    "mains-dip": "before the car charges a dip spoils nothing",
     "meter-silent": "without a reading nothing confirms the safe state",
+    "port-unplugged": "its watchdog unplugs the car, and that is not the charger's doing",
+    "pilot-stuck": "it holds the state that it was in; charging ends by the charger",
+    "diode-fault": "a charger that reports Faulted does not deliver, whosever fault that is",
+    "pe-break": "as for the diode",
     "broker-down": "telemetry is no part of the measurement",
     "clock-jump": "a run goes by its own clock from its start on; the jump is a finding",
+    "clock-jump of the charger": "setpoints are leases: by its calendar they have ended, and it "
+    "falls back to what stands beneath them",
 }
 """Why, where it is not obvious."""
 

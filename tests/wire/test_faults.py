@@ -176,7 +176,7 @@ def port_unplugged(ran: Ran) -> None:
 def pilot_stuck(ran: Ran) -> None:
     (told,) = [e for e in ran.of(EventKind.SAFE_STATE) if e.device == "vehicle"]
     assert "did not follow" in told.data["outcome"]
-    assert [e.data["cause"] for e in ran.of(EventKind.PILOT_STATE)][-1] == "watchdog"
+    assert ran.finished.safe_state.startswith("confirmed"), "the charger was stopped before"
 
 
 def diode_fault(ran: Ran) -> None:
@@ -339,7 +339,7 @@ def test_a_broker_that_goes_down_is_told_and_harms_nothing(
     ran = play(tmp_path, ["broker-down@telemetry,at=start"], bench=bench)
     assert ran.status is ExitStatus.PASS
     assert "could not be reached" in ran.findings()["telemetry_unreachable"]
-    sound = play(tmp_path, ["broker-down@telemetry,at=start,for=1 ms"], bench=bench)
+    sound = play(tmp_path, ["broker-down@telemetry,at=1 h"], bench=bench)
     assert "telemetry_unreachable" not in sound.findings()
 
 
