@@ -214,7 +214,8 @@ def _measure(record: Record, evse: str, limits: LimitsConfig, findings: Findings
         rating = rating._replace(car_phases=phases_in_use(supply))
         bench = Bench(trace, supply, rating, limits.definitions, ends_s)
     steps = cut(record, evse, ends_s)
-    measured = plausible(attributed(measure_all(steps, bench, rating), rating), rating)
+    attributed_to = attributed(measure_all(steps, bench, rating), rating)
+    measured = plausible(attributed_to, rating, bench.supply if bench is not None else None)
     for t, text in broken_chains(record, evse):
         findings.append(_finding(t, evse, "event_chain", "error", text))
     findings.extend(_remarks(evse, measured))

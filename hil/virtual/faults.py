@@ -31,6 +31,8 @@ def relay_for(faults: Sequence[Fault], telemetry: TelemetryConfig | None) -> Rel
     broker = urlsplit(telemetry.broker)
     relay = Relay(broker.hostname or "", broker.port or _MQTT_PORT)
     relay.start()
+    if any(fault.fault == "broker-down" and fault.at == Moment("start") for fault in faults):
+        relay.down(True)  # telemetry begins before the twins do
     return relay
 
 

@@ -341,7 +341,7 @@ def test_a_broker_that_goes_down_is_told_and_harms_nothing(
     assert ran.status is ExitStatus.PASS
     # Which of the troubles it is depends on how far the connection had come in real time.
     assert any(code.startswith("telemetry_") for code in ran.findings())
-    sound = play(tmp_path, [], bench=bench)
+    sound = play(tmp_path, ["broker-down@telemetry,at=1 h"], bench=bench)
     assert not any(code.startswith("telemetry_") for code in sound.findings())
 
 

@@ -282,6 +282,7 @@ def _ending(ended_by: str) -> str:
         "setpoint": "the next setpoint came",
         "unplug": "the vehicle was unplugged",
         "stop_charging": "charging was stopped",
+        "pilot_gone": "the pilot emulator fell back to state A, or was lost,",
         "abort": "the run was cut off",
     }.get(ended_by, "the run ended")
 

@@ -2,16 +2,23 @@
 
 Active power cannot exceed the product of voltage and current, a charging car draws and does not
 feed, and its power factor is near one. A step that breaks one of these tells no figure: the number
-would be the wiring's, not the charger's.
+would be the wiring's, not the charger's. Nor does one during which the supply failed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from hil.assess.outcome.step import NOT_MEASURED, Measured, without_figures
+from hil.assess.outcome.tracking import SUPPLIED_SHARE, Supply
 from hil.assess.reading.devices import Rating
 from hil.j1772 import MINIMUM_CURRENT_A
+
+if TYPE_CHECKING:
+    from hil.record.samples import Series
 
 _OVER_SHARE = 0.05
 """By how much the power may exceed voltage x current: errors of class B in all three, and more."""
@@ -23,13 +30,36 @@ _IDLE_SHARE = 0.5
 """Below this share of the least charging power on one phase nothing is concluded."""
 
 
-def plausible(steps: Sequence[Measured], rating: Rating) -> list[Measured]:
+def plausible(
+    steps: Sequence[Measured], rating: Rating, supply: Supply | None = None
+) -> list[Measured]:
     """The steps, those of an implausible meter without figures and with the reason."""
-    return [_checked(one, rating) for one in steps]
+    live = _live_lines(supply, rating) if supply is not None else []
+    return [_checked(one, rating, live) for one in steps]
 
 
-def _checked(one: Measured, rating: Rating) -> Measured:
-    why = contradiction(one, rating)
+def _live_lines(supply: Supply, rating: Rating) -> list[Series]:
+    """Voltages of the phases that have a supply at all in this record."""
+    least_v = SUPPLIED_SHARE * rating.voltage_v
+    lines = [series for series in supply.voltage if series.value.size]
+    return [series for series in lines if float(np.median(series.value)) >= least_v]
+
+
+def _supply_failed(one: Measured, rating: Rating, live: Sequence[Series]) -> str:
+    """Whether a voltage was gone at any reading between the setpoint and the end of its hold."""
+    for series in live:
+        first, last = np.searchsorted(series.t, [one.step.sent_s, one.step.ends_s])
+        least_v = float(series.value[first:last].min(initial=np.inf))
+        if least_v < SUPPLIED_SHARE * rating.voltage_v:
+            return (
+                f"the meter reads {least_v:.0f} V at the least: a supply that failed tells nothing "
+                "of a charger"
+            )
+    return ""
+
+
+def _checked(one: Measured, rating: Rating, live: Sequence[Series]) -> Measured:
+    why = _supply_failed(one, rating, live) or contradiction(one, rating)
     if not why:
         return one
     return without_figures(one)._replace(outcome=NOT_MEASURED, reason=why, implausible=True)

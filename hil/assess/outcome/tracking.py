@@ -53,6 +53,11 @@ class Supply(NamedTuple):
     """Smallest step between two readings of a current, in all of the record."""
 
 
+SUPPLIED_SHARE = 0.8
+"""A voltage below this share of the rated one is no supply (bench convention): no car charges from
+it. Nor is it taken as measured, so that nothing is divided by it."""
+
+
 class Conditions(NamedTuple):
     """The supply over a window. What the meter does not tell is taken from the rating."""
 
@@ -157,7 +162,7 @@ def _over(
 ) -> Iterator[Conditions]:
     """The supply in windows in which the same phases carry current, if any does."""
     volts = _of_lines(voltages)
-    told = np.isfinite(volts.mean)
+    told = volts.mean >= SUPPLIED_SHARE * rating.voltage_v
     number, phases, measured = len(told), len(voltages), bool(currents)
     volts = _Means(
         np.where(told, volts.mean, rating.voltage_v),

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from hil.assess.reading.devices import SAME_A, Rating, needed, needed_number, pilots_of
+from hil.assess.reading.pilot_gone import pilot_gone_s
 from hil.errors import RecordError
 from hil.j1772 import MINIMUM_CURRENT_A, offer
 from hil.quantities import Event, EventKind, Setpoint
@@ -66,7 +67,7 @@ class Step(NamedTuple):
     """Whether the EVSE answered at all; a failure that was answered is a rejection."""
     ends_s: float
     ended_by: str
-    """``setpoint``, ``unplug``, ``stop_charging``, ``abort`` or ``end``."""
+    """``setpoint``, ``unplug``, ``stop_charging``, ``pilot_gone``, ``abort`` or ``end``."""
     edges: tuple[PilotEdge, ...]
     plugged: bool
     """Whether a vehicle was plugged in and charging had not been stopped."""
@@ -282,7 +283,7 @@ def _answered(answer: Event | None) -> bool:
 
 
 def _other_ends(record: Record, evse: str, record_ends_s: float) -> Iterator[tuple[float, str]]:
-    """Unplugging, stopping, the way to the safe state, the end of the run."""
+    """Unplugging, by whomever; stopping; the way to the safe state; the end of the run."""
     closing = "abort" if record.manifest.get("state") in ("aborted", "failed") else "end"
     for event in record.events:
         match event.kind:
@@ -293,6 +294,8 @@ def _other_ends(record: Record, evse: str, record_ends_s: float) -> Iterator[tup
                 yield event.t, closing
             case EventKind.SAFE_STATE:
                 yield event.t, closing
+    for gone_s in pilot_gone_s(record, evse):
+        yield gone_s, "pilot_gone"
     yield record_ends_s, "abort" if record.incomplete else closing
 
 
@@ -303,10 +306,12 @@ def _concerns(event: Event, evse: str) -> bool:
 def _switches(record: Record, evse: str) -> Iterator[tuple[float, bool]]:
     """Instants from which a vehicle is there to charge, or is not."""
     turns = {"plug_in": True, "start_charging": True, "unplug": False, "stop_charging": False}
+    switches = [(gone_s, False) for gone_s in pilot_gone_s(record, evse)]
     for event in _of(record, EventKind.COMMAND):
         action = event.data.get("action")
         if action in turns and _concerns(event, evse):
-            yield event.t, turns[str(action)]
+            switches.append((event.t, turns[str(action)]))
+    yield from sorted(switches, key=lambda switch: switch[0])
 
 
 def _plugged(switches: Sequence[tuple[float, bool]], t: float) -> bool:
