@@ -23,9 +23,10 @@ from hil.clock import Clock, ClockKind, run_on
 from hil.config.load import load_bench
 from hil.errors import ConfigError, RunAborted
 from hil.inputs import prepare
+from hil.live import LiveRun
 from hil.quantities import Event, EventKind
 from hil.record.journal import Journal
-from hil.run import _Run, execute, new_run_folder
+from hil.run import execute, new_run_folder
 
 # A charger and a meter that never come: enough to need a lock, and the run is over soon.
 ABSENT = (
@@ -428,7 +429,7 @@ def test_a_run_that_loses_its_bench_is_aborted_into_the_safe_state(tmp_path: Pat
         path = new_run_folder(tmp_path, inputs)
         hold = Hold("virtual-ideal", ["left over"], holder.lock)
         watchers = [_TakenOver(holder.lock.path)]
-        return await _Run(inputs, path, watchers, hold).live(), path
+        return await LiveRun(inputs, path, watchers, hold).live(), path
 
     ending, path = on_a_share(tmp_path, main)
     assert ending.state == "aborted"
