@@ -141,6 +141,9 @@ def check(
     if scenario is None:
         config = load_bench(bench).config
         typer.echo(f"{config.bench}: {', '.join(config.device_names())}: the bench file is sound")
+        typer.echo(f"interlocks: {config.interlocks.in_words()}")
+        safe = config.safe_state
+        typer.echo(f"safe setpoint: {safe.setpoint}, {safe.lease:g} s after a bench has died")
         return
     inputs = prepare(bench, scenario, clock=None, seed=seed, faults=fault or ())
     for line in plan_lines(inputs.plan):
