@@ -1,11 +1,11 @@
 # The two commands of the README, and what they need. `make demo`, `make test`,
-# and what they measure of themselves: `make coverage`, `make performance`.
+# and what they measure of themselves: `make coverage`, `make performance`, `make endurance`.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint coverage performance clean
+.PHONY: demo test lint coverage performance endurance clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +30,9 @@ coverage: $(READY)
 
 performance: $(READY)
 	$(BIN)/python tests/performance/measure.py
+
+endurance: $(READY)
+	$(BIN)/python tests/faults/endurance.py
 
 clean:
 	rm -rf $(VENV) build runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
