@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from hil import cli_evidence
+from hil.cli_evidence import RunArgument
 from hil.clock import ClockKind
 from hil.errors import ConfigError, ExitStatus, HilError
 
@@ -45,7 +47,6 @@ FaultOption = Annotated[
         help="KIND@DEVICE[,key=value...]: a fault that the virtual lab plays; may be repeated.",
     ),
 ]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 
 
 class Listable(StrEnum):
@@ -140,6 +141,9 @@ def check(
     if scenario is None:
         config = load_bench(bench).config
         typer.echo(f"{config.bench}: {', '.join(config.device_names())}: the bench file is sound")
+        typer.echo(f"interlocks: {config.interlocks.in_words()}")
+        safe = config.safe_state
+        typer.echo(f"safe setpoint: {safe.setpoint}, {safe.lease:g} s after a bench has died")
         return
     inputs = prepare(bench, scenario, clock=None, seed=seed, faults=fault or ())
     for line in plan_lines(inputs.plan):
@@ -173,12 +177,20 @@ def virtual(
 
 
 @app.command()
-def evaluate(run: RunArgument, limits: LimitsOption = None) -> None:
+def evaluate(
+    run: RunArgument,
+    limits: LimitsOption = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Only if all that 'hil verify' checks holds.")
+    ] = False,
+) -> None:
     """Compute the result of a run folder anew, by its own limits or by others."""
     from hil.conclude import conclude, verdict_status
     from hil.inputs import load_limits
     from hil.report.terminal import print_result
 
+    if verify:
+        cli_evidence.verify(run)
     result = conclude(run, load_limits(limits))
     print_result(result)
     raise typer.Exit(verdict_status(result))
@@ -207,6 +219,15 @@ def report(
     typer.echo(f"report: {run / 'report.html'}")
     if picture is not None:
         typer.echo(f"picture: {write_picture(run, picture)}")
+
+
+for command in (
+    cli_evidence.keygen,
+    cli_evidence.sign,
+    cli_evidence.timestamp,
+    cli_evidence.verify,
+):
+    app.command()(command)
 
 
 @app.command(name="list")

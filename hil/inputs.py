@@ -14,6 +14,7 @@ from hil.config.library import Kind
 from hil.config.limits import LimitsConfig
 from hil.config.load import Bench, Loaded, check, load, load_bench
 from hil.config.scenario import ScenarioConfig
+from hil.config.secrets import secret_from
 from hil.config.services import ServicesConfig
 from hil.config.source import Source, parse_yaml
 from hil.errors import ConfigError
@@ -79,6 +80,10 @@ def prepare(
         plan = attempt(lambda: expand(model, source, folder, config, seed))
         if config.telemetry is not None:
             attempt(functools.partial(_check_telemetry, config.telemetry))
+        for evse_name, evse in config.evses.items():
+            attempt(
+                functools.partial(secret_from, evse.password_env, evse.password_file, evse_name)
+            )
         clock = clock or (ClockKind.REAL if real_devices(config) else ClockKind.WARP)
         problems += _clock_problems(config, clock)
         if plan is not None and asked_for is not None:

@@ -6,6 +6,7 @@ are written with their unit (:mod:`hil.config.units`) and are SI floats in here.
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -44,3 +45,15 @@ def address(*schemes: str) -> AfterValidator:
         return text
 
     return AfterValidator(check)
+
+
+def on_loopback(text: str) -> bool:
+    """Whether an address can be reached from this computer alone.
+
+    A name other than localhost is somebody else's to decide, and counts as not.
+    """
+    host = urlsplit(text).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

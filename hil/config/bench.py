@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from hil.config.base import Model, Name, address
+from hil.config.base import Model, Name, address, on_loopback
 from hil.config.interlocks import Interlocks
 from hil.config.units import (
     Hertz,
@@ -48,6 +48,9 @@ class Rating(Model):
         return setpoint.value / (self.voltage * self.phases)
 
 
+EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
 class EvseConfig(Model):
     """A charger under test that connects to the bench over OCPP 1.6J."""
 
@@ -66,6 +69,30 @@ class EvseConfig(Model):
     """How long the bench waits for the charger to connect and boot."""
     answer_within: PositiveSeconds = 10.0
     """How long the bench waits for the answer to one call."""
+    password_env: EnvironmentName | None = None
+    """Name of the environment variable that holds the charger's password (HTTP Basic, security
+    profile 1 of OCPP); its user name is the charge point identity."""
+    password_file: str | None = None
+    """File that holds it; readable by its owner alone."""
+    insecure: bool = False
+    """Let it in from the network without a password: on a network of the bench's own, if at all."""
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        problem = ""
+        if self.password_env and self.password_file:
+            problem = "give either 'password_env' or 'password_file'"
+        if self.insecure and (self.password_env or self.password_file):
+            problem = "'insecure: true' means without a password; leave out one of them"
+        if problem:
+            raise PydanticCustomError("password", "{problem}", {"problem": problem})
+        return self
+
+    @property
+    def open_to_all(self) -> bool:
+        """Whether anybody on the network could pose as the charger, and nobody has said so."""
+        guarded = self.password_env or self.password_file or self.insecure
+        return not guarded and not on_loopback(self.listen)
 
 
 class MeterConfig(Model):
@@ -132,7 +159,7 @@ class TelemetryConfig(Model):
     broker: Annotated[str, address("mqtt", "mqtts")]
     topic: Annotated[str, Field(pattern=r"^[^#+\x00/][^#+\x00]*$", max_length=200)]
     username: str | None = None
-    password_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    password_env: EnvironmentName | None = None
     """Name of the environment variable that holds the password."""
     password_file: str | None = None
     """File that holds the password; readable by its owner alone."""

@@ -99,3 +99,26 @@ class Interlocks(Model):
     def given(self) -> bool:
         """Whether any is in force."""
         return any(value is not None for _, value in self)
+
+    def in_words(self) -> str:
+        """Those in force, for a person."""
+        texts = []
+        for name, value in self:
+            if value is None:
+                continue
+            if isinstance(value, float):
+                texts.append(f"{name} {value:g} s")
+                continue
+            side = "below" if isinstance(value, VoltageBelow) else "above"
+            limit = f"{name} {side} {getattr(value, side):g} {_UNIT[type(value)]}"
+            texts.append(limit + (f" for {value.for_:g} s" if value.for_ else ""))
+        return ", ".join(texts) or "none"
+
+
+_UNIT: dict[type[Model], str] = {
+    CurrentAbove: "A",
+    PowerAbove: "W",
+    VoltageAbove: "V",
+    VoltageBelow: "V",
+    TemperatureAbove: "Cel",
+}

@@ -37,6 +37,11 @@ _MODELS: dict[Kind, Any] = {
     Kind.SERVICES: ServicesConfig,
 }
 
+_MOST_PROBLEMS = 100
+"""Nobody reads more at once; a file with more of them is of another kind, or a trap."""
+
+_LONGEST_PROBLEM = 1000
+
 _PLAIN_WORDS = {
     "missing": "is missing",
     "extra_forbidden": "is not a known key",
@@ -79,14 +84,29 @@ def load_text(kind: Kind, text: str, name: str) -> Any:
 
 def check(source: Source, model: Any) -> Any:
     """Check a file's data against a model. Raises ConfigError with a line for each problem."""
-    problems = list(source.problems)
+    problems = source.problems[:_MOST_PROBLEMS]
+    more = len(source.problems) - len(problems)
     try:
         result = TypeAdapter(model).validate_python(source.data)
     except ValidationError as error:
-        problems += [_line(source, detail, model) for detail in error.errors()]
+        details = error.errors(include_url=False)
+        problems += [_line(source, detail, model) for detail in details[:_MOST_PROBLEMS]]
+        more += max(len(details) - _MOST_PROBLEMS, 0)
     if problems:
-        raise ConfigError(sorted(dict.fromkeys(problems), key=_line_number))
+        lines = [_short(problem) for problem in dict.fromkeys(problems)]
+        lines.sort(key=_line_number)
+        if more:
+            lines.append(f"{source.name}: and {more} more problems")
+        raise ConfigError(lines)
     return result
+
+
+def _short(problem: str) -> str:
+    """A problem that quotes a value of a million letters is none that anybody reads."""
+    half = _LONGEST_PROBLEM // 2
+    if len(problem) <= _LONGEST_PROBLEM:
+        return problem
+    return f"{problem[:half]} […] {problem[-half:]}"
 
 
 def _line_number(problem: str) -> tuple[int, int]:
@@ -296,17 +316,30 @@ def _safe_state_problems(config: BenchConfig, source: Source) -> list[str]:
 
 
 def _address_problems(config: BenchConfig, source: Source) -> list[str]:
-    """Port 0 stands for any free port, which only a twin can tell the bench."""
+    """Addresses that nobody can reach, and those that anybody can.
+
+    Port 0 stands for any free port, which only a twin can tell the bench.
+    """
     virtual = config.virtual_names()
     links: list[tuple[Location, str, str]] = [
         *((("evses", name, "listen"), name, evse.listen) for name, evse in config.evses.items()),
         *((("meters", name, "link"), name, meter.link) for name, meter in config.meters.items()),
         *((("pilots", name, "link"), name, pilot.link) for name, pilot in config.pilots.items()),
     ]
-    return [
+    problems = [
         source.problem(location, f"{link} has port 0, which only a virtual device can have")
         for location, name, link in links
         if name not in virtual and urlsplit(link).port == 0
+    ]
+    return problems + [
+        source.problem(
+            ("evses", name, "listen"),
+            f"{evse.listen} can be reached from the network, and nothing tells the charger from "
+            "anybody else: name its password with 'password_env' or 'password_file', or say "
+            "'insecure: true' if the network is the bench's own",
+        )
+        for name, evse in config.evses.items()
+        if evse.open_to_all
     ]
 
 

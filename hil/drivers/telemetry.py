@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import ssl
-import stat
 from collections.abc import Mapping, Sequence
 from datetime import UTC
 from functools import cache
@@ -28,6 +26,7 @@ from urllib.parse import urlsplit
 
 from hil.clock import Clock
 from hil.config.bench import TelemetryConfig
+from hil.config.secrets import check_private, secret_from
 from hil.errors import ConfigError
 from hil.links.mqtt import Broker, Message, Publisher, Trouble
 from hil.quantities import UNITS, Event, EventKind, Frame, Phase, Quality, Quantity, Reading
@@ -213,31 +212,8 @@ def broker_of(config: TelemetryConfig) -> Broker:
     encrypted = parts.scheme == "mqtts"
     port = parts.port or (ENCRYPTED_PORT if encrypted else PLAIN_PORT)
     tls = _tls(config) if encrypted else None
-    return Broker(parts.hostname or "", port, config.username, _password(config), tls)
-
-
-def _password(config: TelemetryConfig) -> str | None:
-    if config.password_env is not None:
-        password = os.environ.get(config.password_env)
-        if password is None:
-            raise ConfigError(
-                f"telemetry: password_env: the environment has no variable {config.password_env}"
-            )
-        return password
-    if config.password_file is None:
-        return None
-    path = Path(config.password_file).expanduser()
-    try:
-        mode = path.stat().st_mode
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"telemetry: password_file: {path} cannot be read: {error}") from error
-    if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ConfigError(
-            f"telemetry: password_file: others may read {path}; make it yours alone: "
-            f"chmod 600 {path}"
-        )
-    return text.rstrip("\r\n")
+    password = secret_from(config.password_env, config.password_file, DEVICE)
+    return Broker(parts.hostname or "", port, config.username, password, tls)
 
 
 def _tls(config: TelemetryConfig) -> ssl.SSLContext:
@@ -259,6 +235,8 @@ def _tls(config: TelemetryConfig) -> ssl.SSLContext:
                 f"telemetry: certificate_file, key_file: {config.certificate_file} cannot be used: "
                 f"{_reason(error)}"
             ) from error
+        key_file = Path(config.key_file or config.certificate_file).expanduser()
+        check_private(key_file, f"{DEVICE}: key_file")
     return context
 
 

@@ -6,6 +6,12 @@ from collections.abc import Hashable
 
 from hil.record.journal import Journal, Severity
 
+_MOST_KEYS = 200
+"""Of one code: more than there are actions, fields and rules that one product gets wrong. Beyond
+that a partner makes up new faults, and would fill the record and the memory with them."""
+
+_FURTHER = "(further)"
+
 
 class FirstTimes:
     """What has been said of one device."""
@@ -14,12 +20,17 @@ class FirstTimes:
         self._journal, self._device = journal, device
         self._counts: dict[Hashable, int] = {}
         self._texts: dict[Hashable, str] = {}
+        self._kinds: dict[str, int] = {}
 
     def finding(
         self, code: str, text: str, severity: Severity = "warning", *, key: Hashable = ""
     ) -> None:
         """Say this once for each ``code`` and ``key``; every further time is only counted."""
         which = (code, key)
+        if which not in self._counts:
+            kinds = self._kinds[code] = self._kinds.get(code, 0) + 1
+            if kinds > _MOST_KEYS:
+                which, text = (code, _FURTHER), f"{text} (further ones of this code are counted)"
         self._counts[which] = self._counts.get(which, 0) + 1
         if self._counts[which] == 1:
             self._texts[which] = text
@@ -33,3 +44,4 @@ class FirstTimes:
                 self._journal.finding(self._device, "seen_again", words, "note")
         self._counts.clear()
         self._texts.clear()
+        self._kinds.clear()

@@ -23,6 +23,10 @@ _ENVELOPE_LENGTH = {CALL: 4, CALLRESULT: 3, CALLERROR: 5}
 _PAYLOAD_DEPTH = 2
 """The envelope's array and the payload's object."""
 
+_DEEPEST = 32
+"""Brackets within brackets. The schemas of OCPP 1.6 go to 6; what is deeper is made to break a
+reader."""
+
 _CALL_ID = re.compile(r'\s*,*\s*\[\s*"?2"?\s*,\s*"([^"\\]{1,64})"')
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -78,11 +82,30 @@ def read(text: str, asked: Mapping[str, str]) -> tuple[Message | None, list[Rema
     ``None`` if the frame cannot be used at all; the last remark then says why.
     """
     remarks: list[Remark] = []
+    if _too_deep(text):
+        words = f"a frame is nested deeper than {_DEEPEST} levels: {printable(text)}"
+        return None, [Remark("depth", "ocpp_depth", words)]
     frame, sound = _load(text, remarks)
     message = _envelope(frame, text if sound else None, asked, remarks)
     if message is not None and message.kind != CALLERROR:
         remarks.extend(_schema_remarks(message))
     return message, remarks
+
+
+_BRACKET = re.compile(r'[\[{]|[\]}]|"(?:[^"\\]|\\.)*"?', re.DOTALL)
+
+
+def _too_deep(text: str) -> bool:
+    """Whether brackets are nested deeper than any message needs, before anybody parses them."""
+    if text.count("[") + text.count("{") <= _DEEPEST:
+        return False
+    depth = 0
+    for match in _BRACKET.finditer(text):
+        bracket = match.group()
+        depth += (bracket in "[{") - (bracket in "]}")
+        if depth > _DEEPEST:
+            return True
+    return False
 
 
 def _load(text: str, remarks: list[Remark]) -> tuple[Any, bool]:

@@ -35,6 +35,7 @@ from hil.config.scenario import (
 )
 from hil.config.source import Location, Source
 from hil.errors import ConfigError
+from hil.play.trace_file import read_trace_file
 from hil.quantities import Setpoint
 
 Action = Literal["setpoint", "hold", "wait", "plug_in", "unplug", "start_charging", "stop_charging"]
@@ -282,13 +283,13 @@ class _Expansion:
 
     def trace(self, trace: Trace, at: Location) -> None:
         try:
-            text = _trace_text(self.folder / trace.file, trace)
+            text, name = read_trace_file(self.folder, trace.file)
             rows = read_trace(text, trace)
         except ConfigError as error:
             for problem in error.problems:
                 self.problem((*at, "file"), problem)
             return
-        self.traces[f"traces/{Path(trace.file).name}"] = text
+        self.traces[f"traces/{name}"] = text
         instants = [t for t, _ in rows]
         holds = [after - before for before, after in itertools.pairwise(instants)]
         for (_, setpoint), hold_s in zip(rows, [*holds, trace.hold], strict=True):
@@ -305,15 +306,6 @@ def _stairs(first: float, last: float, step: float) -> Iterator[float]:
         yield round(first + math.copysign(index * step, distance), 9)
     if abs(distance) - whole * step > 1e-9 * max(1.0, step):
         yield last
-
-
-def _trace_text(path: Path, trace: Trace) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ConfigError(f"{trace.file} cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{trace.file} is not UTF-8 text (byte {error.start})") from error
 
 
 def read_trace(text: str, trace: Trace) -> list[tuple[float, Setpoint]]:

@@ -7,7 +7,6 @@ lives; the manifest is replaced as a whole, so that it is never half written.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -24,6 +23,7 @@ from hil.errors import ConfigError, RecordError
 from hil.quantities import Event, EventKind, Frame, Phase, Quantity, Reading
 from hil.record.append_file import AppendFile
 from hil.record.folder_lock import LOCK, lock_folder, unlock_folder
+from hil.record.listing import listing, sha256
 from hil.record.samples import Samples, SampleWriter, Series, read_parquet, read_stream, seal
 
 MANIFEST = "manifest.json"
@@ -37,6 +37,8 @@ REPORT = "report.html"
 JUNIT = "junit.xml"
 LIMITS = "limits.yaml"
 SERVICES = "services.yaml"
+SUMS = "SHA256SUMS"
+SIGNATURES = "signatures.json"
 BEING_MADE = ".being-made"
 """How the name of a folder ends that is not a run folder yet."""
 FAULTS = "faults.yaml"
@@ -197,24 +199,31 @@ def manifest_text(manifest: Mapping[str, Any]) -> str:
 
 
 def hashes(path: Path) -> dict[str, str]:
-    """SHA-256 of every file of a run that is not derived from the others."""
-    derived = {MANIFEST, RESULT, REPORT, JUNIT, LOCK}
-    files = sorted(
-        file
-        for file in path.rglob("*")
-        if file.is_file() and file.name not in derived and file.suffix != ".svg"
-    )
-    return {
-        file.relative_to(path).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in files
-    }
+    """SHA-256 of every file of a run that is not derived from the others. Raises OSError."""
+    return {name: sha256(path / name) for name in listing(path).files if is_raw(name)}
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is either the old one or the new one. Raises RecordError."""
+def is_raw(name: str) -> bool:
+    """Whether a file is part of the record itself, and not made from it."""
+    made = (MANIFEST, RESULT, REPORT, JUNIT, SUMS, SIGNATURES, LOCK)
+    return name not in made and not is_token(name) and not name.endswith(".svg")
+
+
+def is_token(name: str) -> bool:
+    """Whether a file is a time stamp of a signature."""
+    return name.startswith("timestamp-") and name.endswith(".tsr") and "/" not in name
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file so that it is either the old one or the new one. Raises RecordError.
+
+    No link that lies in its way is followed.
+    """
     partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_text(text, encoding="utf-8", newline="\n")
+        partial.unlink(missing_ok=True)
+        with partial.open("xb") as file:
+            file.write(content if isinstance(content, bytes) else content.encode())
         partial.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):

@@ -69,6 +69,7 @@ class ChargePointTwin:
         plant: Plant,
         seed: int,
         loop: asyncio.AbstractEventLoop | None = None,
+        password: str | None = None,
     ) -> None:
         self.charge_point_id, self.connector = charge_point_id, connector
         self.personality, self.rating, self.plant = personality, rating, plant
@@ -93,6 +94,7 @@ class ChargePointTwin:
             self._boot_answered,
             self._ready,
             Random(f"{seed}/{charge_point_id}/link"),
+            None if password is None else (charge_point_id, password),
         )
         self.say = self.link.say
         plant.on_status(self._status_changed)

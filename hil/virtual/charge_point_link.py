@@ -12,6 +12,7 @@ import ocpp.messages
 from ocpp.exceptions import OCPPError
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.headers import build_authorization_basic
 from websockets.typing import Subprotocol
 
 from hil.virtual.charge_point_calls import Calls
@@ -47,7 +48,8 @@ class ChargePointLink:
 
     ``calls`` makes the end of a new connection that answers the central system; ``greet`` is the
     request each new connection begins with (``None`` for none) and is repeated until ``greeted``
-    takes its answer; ``ready`` is called after it.
+    takes its answer; ``ready`` is called after it. ``credentials`` are user name and password for
+    the handshake.
     """
 
     def __init__(
@@ -57,9 +59,13 @@ class ChargePointLink:
         greeted: Callable[[Any], float],
         ready: Callable[[], None],
         random: Random,
+        credentials: tuple[str, str] | None,
     ) -> None:
         self.trouble = Trouble(random)
         self._calls, self._greet, self._greeted, self._ready = calls, greet, greeted, ready
+        self._headers: dict[str, str] = {}
+        if credentials is not None:
+            self._headers["Authorization"] = build_authorization_basic(*credentials)
         self._count = 0
         self._outbox: asyncio.Queue[_Outgoing] = asyncio.Queue()
         self._life: asyncio.Task[None] | None = None
@@ -128,6 +134,7 @@ class ChargePointLink:
             async with connect(
                 url,
                 subprotocols=[Subprotocol("ocpp1.6")],
+                additional_headers=self._headers,
                 compression=None,
                 proxy=None,
                 ping_interval=None,

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from hil.config.bench import BenchConfig
 from hil.config.load import Bench
+from hil.config.secrets import secret_from
 from hil.errors import ConfigError
 from hil.virtual.charge_point import ChargePointTwin
 from hil.virtual.meter import MeterTwin
@@ -76,6 +77,7 @@ class VirtualLab:
                 rating=evse.rating,
                 plant=plant,
                 seed=self._seed_of(name),
+                password=secret_from(evse.password_env, evse.password_file, name),
             )
             self.charge_points[name] = twin
             await twin.connect(evse.listen)

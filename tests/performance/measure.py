@@ -6,6 +6,8 @@ the ratio was made from. Run it with ``make performance``; nothing in the tests 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import statistics
 import sys
@@ -21,13 +23,21 @@ import numpy as np
 from pymodbus.client import AsyncModbusTcpClient
 
 from hil.assess.evaluate import evaluate
-from hil.clock import Clock, ClockKind, run_on
-from hil.config.bench import MeterConfig
+from hil.bench.bench import Devices, open_devices
+from hil.bench.interlocks import Supervisor
+from hil.bench.safety import command_safe_state
+from hil.bench.wiring import wired
+from hil.clock import Clock, ClockKind, end_tasks, run_on
+from hil.config.bench import BenchConfig, MeterConfig
+from hil.config.interlocks import Interlocks
 from hil.config.library import Kind, find
 from hil.config.load import load_bench
 from hil.drivers.meter.modbus import ModbusMeter
+from hil.errors import SafetyTrip
 from hil.inputs import prepare
-from hil.quantities import EventKind
+from hil.interrupt import interruptible
+from hil.play.sampler import sample
+from hil.quantities import EventKind, Setpoint
 from hil.record.journal import Journal
 from hil.record.run_folder import RunFolder, read_run
 from hil.registers import compile_map
@@ -36,12 +46,14 @@ from hil.virtual.lab import VirtualLab
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from long_run import long_run
+from recorder import Recorder
 
 Entry = dict[str, Any]
 
 METERS = 32
 READS = 1500
 SETPOINTS = 100
+TRIPS = 200
 STEPS, SAMPLES = 1000, 10_000_000
 
 
@@ -154,6 +166,60 @@ def setpoint_release_lateness(folder: Path) -> Entry:
     }
 
 
+def interlock_to_safe_setpoint(folder: Path) -> Entry:
+    """From the reading that trips an interlock to the safe setpoint on the wire; real clock."""
+    times_s = sorted(run_on(ClockKind.REAL, lambda: _trips(folder)))
+    median_s, p99_s = statistics.median(times_s), times_s[round(0.99 * (len(times_s) - 1))]
+    return {
+        "ratio": p99_s,
+        "of": p99_s,
+        "to": 1.0,
+        "median_s": median_s,
+        "what": f"seconds; P99 of {len(times_s)} trips, median {1000 * median_s:.2f} ms; the meter "
+        "is polled at 10 Hz, all recorded",
+    }
+
+
+async def _trips(folder: Path) -> list[float]:
+    bench = load_bench("virtual-ideal")
+    journal, recorder = Journal(Clock(ClockKind.REAL)), Recorder()
+    locks = Interlocks.model_validate({"over_voltage": "1 V"})
+    journal.subscribe(RunFolder(folder / "trips", {}, {}))
+    journal.subscribe(recorder)
+    times_s = []
+    async with wired(bench, 1, journal) as (config, devices):
+        config = config.model_copy(update={"interlocks": locks})
+        await open_devices(devices, journal)
+        for _ in range(TRIPS):
+            times_s.append(await _trip(config, devices, journal, recorder))
+    return times_s
+
+
+async def _trip(
+    config: BenchConfig, devices: Devices, journal: Journal, recorder: Recorder
+) -> float:
+    """Play, trip at the first reading, go down the ladder; seconds from reading to setpoint."""
+    meter, evse = devices.meters["reference"], devices.evses["dut"]
+    await evse.apply(Setpoint(16.0, "A"), 1, journal.clock.now())
+    supervisor = Supervisor(config, journal)
+    journal.subscribe(supervisor)
+    recorder.batches.clear()
+    recorder.frames.clear()
+    beside = [
+        asyncio.ensure_future(supervisor.watch()),
+        asyncio.ensure_future(sample(meter, 0.1, 0.1, journal)),
+    ]
+    with interruptible() as interrupted, contextlib.suppress(SafetyTrip):
+        await interrupted(asyncio.sleep(10.0), beside)
+    await command_safe_state(config, devices, journal)
+    await end_tasks(beside)
+    journal._observers.remove(supervisor)  # a run has one
+    reading_s = next(
+        batch[0].t_reply for batch in recorder.batches if batch[0].device == meter.name
+    )
+    return next(f.t for f in recorder.frames if "SetChargingProfile" in f.payload) - reading_s
+
+
 def evaluate_over_sum(_: Path) -> Entry:
     """Attributes of a long record in memory to ``numpy.sum`` over as many samples."""
     record, limits = long_run(STEPS, SAMPLES)
@@ -177,6 +243,7 @@ MEASUREMENTS: dict[str, Callable[[Path], Entry]] = {
     "warp_speedup": warp_speedup,
     "meter_poll_overhead": meter_poll_overhead,
     "setpoint_release_lateness_p99_s": setpoint_release_lateness,
+    "interlock_to_safe_setpoint_p99_s": interlock_to_safe_setpoint,
     "evaluate_over_sum": evaluate_over_sum,
 }
 

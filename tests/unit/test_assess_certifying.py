@@ -13,6 +13,7 @@ from synthetic_run import definitions as limits_of
 from hil.assess.evaluate import evaluate
 from hil.config.limits import LimitsConfig
 from hil.errors import RecordError
+from hil.quantities import Event, EventKind
 
 HOLDS = [Hold(16, 25), Hold(6, 25), Hold(16, 25), Hold(6, 25)]
 LIMITS = {
@@ -100,6 +101,11 @@ def _stepped_clock(record: MadeRecord) -> None:
     record.manifest["clock"]["calendar_drift_s"] = -1.0
 
 
+def _jumped_and_back(record: MadeRecord) -> None:
+    found = {"code": "clock_stepped", "severity": "warning", "text": "it was set"}
+    record.events.insert(0, Event(0.0, EventKind.FINDING, "bench", found))
+
+
 def _undrifting(record: MadeRecord) -> None:
     del record.manifest["clock"]["calendar_drift_s"]
 
@@ -132,6 +138,7 @@ def _no_voltage(record: MadeRecord) -> None:
         (_poor_clock, "1.01 s"),
         (_free_clock, "free-running"),
         (_stepped_clock, "was set"),
+        (_jumped_and_back, "was set"),
     ],
 )
 def test_what_keeps_a_verdict_from_being_signed(spoil: Any, words: str) -> None:
@@ -159,8 +166,11 @@ def test_a_stuck_charger_is_no_fail_where_nothing_may_be_judged() -> None:
 def test_a_calendar_that_was_set_is_a_finding_of_every_run() -> None:
     record = real_bench()
     _stepped_clock(record)
-    codes = {one["code"] for one in evaluate(record, limits_of(LIMITS))["findings"]}
-    assert "clock_stepped" in codes
+    codes = [one["code"] for one in evaluate(record, limits_of(LIMITS))["findings"]]
+    assert codes.count("clock_stepped") == 1
+    _jumped_and_back(record)
+    codes = [one["code"] for one in evaluate(record, limits_of(LIMITS))["findings"]]
+    assert codes.count("clock_stepped") == 1, "marked at its instant, and not once more"
 
 
 def accuracy(record: MadeRecord) -> dict[str, Any]:

@@ -176,7 +176,8 @@ def port_unplugged(ran: Ran) -> None:
 def pilot_stuck(ran: Ran) -> None:
     (told,) = [e for e in ran.of(EventKind.SAFE_STATE) if e.device == "vehicle"]
     assert "did not follow" in told.data["outcome"]
-    assert ran.finished.safe_state.startswith("confirmed"), "the charger was stopped before"
+    assert "safe_step_failed" in ran.findings()
+    assert not ran.contactor()[-1][1], "the charger stopped charging all the same"
 
 
 def diode_fault(ran: Ran) -> None:
@@ -338,9 +339,10 @@ def test_a_broker_that_goes_down_is_told_and_harms_nothing(
     )
     ran = play(tmp_path, ["broker-down@telemetry,at=start"], bench=bench)
     assert ran.status is ExitStatus.PASS
-    assert "could not be reached" in ran.findings()["telemetry_unreachable"]
+    # Which of the troubles it is depends on how far the connection had come in real time.
+    assert any(code.startswith("telemetry_") for code in ran.findings())
     sound = play(tmp_path, ["broker-down@telemetry,at=1 h"], bench=bench)
-    assert "telemetry_unreachable" not in sound.findings()
+    assert not any(code.startswith("telemetry_") for code in sound.findings())
 
 
 def test_faults_of_scenario_and_command_line_are_kept_and_name_the_run(tmp_path: Path) -> None:

@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 from bench_files import changed_bench, hil
 
+from hil.errors import ExitStatus
+from hil.inputs import prepare
 from hil.record.run_folder import read_run
+from hil.run import execute
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills and limits the POSIX way")
 
@@ -149,7 +152,7 @@ NO_METER = (
     [
         ("closing", 1000, "cannot be written"),
         ("ended", 1000, "cannot be written"),
-        ("ended", 200_000, "report.html"),
+        ("ended", 1_000_000, "report.html"),
     ],
 )
 @pytest.mark.parametrize(
@@ -180,3 +183,17 @@ def test_a_disk_that_fills_up_late_changes_nothing_about_the_safe_state(
     assert named in detail
     assert measured in safe
     assert not list(only_run(tmp_path).glob("report.html*"))
+
+
+def test_a_fault_of_ours_in_evaluating_does_not_hide_an_unconfirmed_safe_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(_: Path) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("hil.run.conclude", faulty)
+    bench = changed_bench(tmp_path, *NO_METER)
+    finished = execute(prepare(bench, "quick-look", clock=None, seed=1), tmp_path / "runs")
+    assert finished.status is ExitStatus.UNSAFE
+    assert "an error inside hil: ZeroDivisionError" in finished.detail
+    assert read_run(finished.path).manifest["state"] == "sealed"

@@ -23,10 +23,10 @@ from hil.clock import Clock, ClockKind, run_on
 from hil.config.load import load_bench
 from hil.errors import ConfigError, RunAborted
 from hil.inputs import prepare
+from hil.live import LiveRun
 from hil.quantities import Event, EventKind
 from hil.record.journal import Journal
-from hil.record.run_folder import RunFolder
-from hil.run import _Run, execute, new_run_folder
+from hil.run import execute, new_run_folder
 
 # A charger and a meter that never come: enough to need a lock, and the run is over soon.
 ABSENT = (
@@ -426,10 +426,10 @@ def test_a_run_that_loses_its_bench_is_aborted_into_the_safe_state(tmp_path: Pat
         holder = machine("lab-pc")
         await holder.lock.take()
         inputs = prepare("virtual-ideal", "quick-look", clock=None, seed=1)
-        run_folder = RunFolder(new_run_folder(tmp_path, inputs))
+        path = new_run_folder(tmp_path, inputs)
         hold = Hold("virtual-ideal", ["left over"], holder.lock)
         watchers = [_TakenOver(holder.lock.path)]
-        return await _Run(inputs, run_folder, watchers, hold).live(), run_folder.path
+        return await LiveRun(inputs, path, watchers, hold).live(), path
 
     ending, path = on_a_share(tmp_path, main)
     assert ending.state == "aborted"

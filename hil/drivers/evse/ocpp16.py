@@ -14,6 +14,7 @@ from ocpp.v16 import call
 
 from hil.config.bench import EvseConfig, SafeState
 from hil.config.profiles import EvseProfile
+from hil.config.secrets import secret_from
 from hil.drivers.evse.ocpp16_answers import (
     IDENTITY_KEYS,
     CompositeSchedule,
@@ -45,6 +46,12 @@ _TRANSACTION_WITHIN_S = 60.0
 
 _START_AGAIN_S = 3.0
 """Pause before a refused remote start is repeated: some chargers refuse until they see the car."""
+
+INSECURE = (
+    "the bench file says 'insecure: true': the charger shows no password, and whoever reaches the "
+    "bench over the network can pose as it. Name its password with 'password_env' or "
+    "'password_file'"
+)
 
 _CHARGING_STATUS = ("Charging", "SuspendedEV", "SuspendedEVSE")
 
@@ -93,9 +100,12 @@ class Ocpp16:
     async def listen(self) -> str:
         """Wait for the charger at the address of the bench file; the address to enter in it.
 
-        Raises DeviceError if the address cannot be had. :meth:`open` does this if it is not done.
+        Raises DeviceError if the address cannot be had, ConfigError if the password cannot.
+        :meth:`open` does this if it is not done.
         """
         if self._listener is None:
+            if self._config.insecure:
+                self._finding("evse_insecure", INSECURE)
             self._listener = await listen(
                 self._config.listen,
                 self._config.charge_point,
@@ -103,6 +113,7 @@ class Ocpp16:
                 self._journal,
                 self._findings,
                 self._attend,
+                secret_from(self._config.password_env, self._config.password_file, self.name),
             )
         return self._listener.url
 

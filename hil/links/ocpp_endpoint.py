@@ -1,0 +1,212 @@
+"""A listening socket for chargers: who gets in, and how many at once.
+
+One endpoint serves every EVSE of a bench that names the same address; they are told apart by the
+last part of the path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import http
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import unquote, urlsplit
+from weakref import WeakKeyDictionary
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import NegotiationError
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
+
+from hil.errors import DeviceError
+from hil.links.ocpp_credentials import CHALLENGE
+
+if TYPE_CHECKING:
+    from hil.links.ocpp_server import Listener
+
+LARGEST_MESSAGE_BYTES = 256 * 1024
+"""The longest messages in the field, answers to GetConfiguration, have some 30 kB."""
+
+SPARE_CONNECTIONS = 32
+"""Connections beyond two for each EVSE (one that comes back, one that is closing): scanners of the
+network, strangers, and chargers that open their next connection before the last is gone."""
+
+_HANDSHAKE_WITHIN_S = 10.0
+"""A charger on a slow mobile link takes 3 s; who takes longer holds a place for nothing."""
+
+_SUBPROTOCOL = Subprotocol("ocpp1.6")
+_CLOSE_WITHIN_S = 1.0
+
+# What goes wrong in a handshake is a finding here, never a stack trace on the terminal.
+_QUIET = logging.getLogger("hil.links.ocpp_server")
+_QUIET.disabled = True
+
+
+class _Counted(ServerConnection):
+    """A connection that its endpoint counts from its first packet on, before it says who it is.
+
+    The library's own way to be told of that instant.
+    """
+
+    def __init__(self, endpoint: Endpoint, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._endpoint = endpoint
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if not self._endpoint.has_room(self):
+            self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._endpoint.connections.discard(self)
+        super().connection_lost(exc)
+
+
+class Endpoint:
+    """A listening socket and the EVSEs that are expected at it."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host, self.port = host, port
+        self.listeners: dict[str, Listener] = {}
+        self.server: Server | None = None
+        self.connections: set[ServerConnection] = set()
+        """All there are, those included that have not said who they are."""
+        self._lock = asyncio.Lock()
+
+    async def join(self, listener: Listener) -> None:
+        """Expect this EVSE too; raises DeviceError if the address cannot be had."""
+        async with self._lock:
+            identity = listener.charge_point.casefold()
+            if identity in self.listeners:
+                other = self.listeners[identity].device
+                raise DeviceError(
+                    listener.device,
+                    f"'{other}' expects the charge point '{listener.charge_point}' at the same"
+                    f" address",
+                    "Give one of them another 'charge_point' or another 'listen' address",
+                )
+            if self.server is None:
+                await self._start(listener.device)
+            self.listeners[identity] = listener
+            shown = f"[{self.host}]" if ":" in self.host else self.host
+            listener.url = f"ws://{shown}:{self.port}/{listener.charge_point}"
+
+    async def _start(self, device: str) -> None:
+        try:
+            # No pings: chargers that answer them late were thrown out over it, and a jumping
+            # clock would time them out; a dead link shows as calls without an answer.
+            self.server = await serve(
+                self._handle,
+                self.host or None,
+                self.port,
+                select_subprotocol=self._select,
+                process_request=self._admit,
+                create_connection=self._counted,  # type: ignore[arg-type]  # any factory will do
+                open_timeout=_HANDSHAKE_WITHIN_S,
+                max_size=LARGEST_MESSAGE_BYTES,
+                compression=None,
+                ping_interval=None,
+                close_timeout=_CLOSE_WITHIN_S,
+                server_header=None,
+                logger=_QUIET,
+            )
+        except OSError as error:
+            _raise_no_address(device, f"ws://{self.host}:{self.port}", error)
+        self.port = next(iter(self.server.sockets)).getsockname()[1]
+
+    async def leave(self, listener: Listener) -> None:
+        """Expect this EVSE no longer."""
+        async with self._lock:
+            self.listeners.pop(listener.charge_point.casefold(), None)
+            if not self.listeners and self.server is not None:
+                self.server.close()
+                await self.server.wait_closed()
+                self.server = None
+                endpoints().pop((self.host, self.port), None)
+
+    def _counted(self, *arguments: Any, **options: Any) -> ServerConnection:
+        return _Counted(self, *arguments, **options)
+
+    def has_room(self, connection: ServerConnection) -> bool:
+        """Count a new connection; false, and a finding, if there are too many already."""
+        most = 2 * len(self.listeners) + SPARE_CONNECTIONS
+        if len(self.connections) >= most:
+            for listener in self.listeners.values():
+                listener.crowded(most, peer(connection))
+            return False
+        self.connections.add(connection)
+        return True
+
+    def _admit(self, socket: ServerConnection, request: Request) -> Response | None:
+        identity = _identity(request.path)
+        expected = self.listeners.get(identity.casefold())
+        if expected is None:
+            for listener in self.listeners.values():
+                listener.refused(identity, peer(socket))
+            return socket.respond(http.HTTPStatus.NOT_FOUND, "This charge point is not expected.\n")
+        if expected.recognises(request.headers, peer(socket)):
+            return None
+        response = socket.respond(http.HTTPStatus.UNAUTHORIZED, "Who is there?\n")
+        response.headers["WWW-Authenticate"] = CHALLENGE
+        return response
+
+    def _select(
+        self, socket: ServerConnection, offered: Sequence[Subprotocol]
+    ) -> Subprotocol | None:
+        """OCPP 1.6 however it is spelled, nothing for those who offer nothing."""
+        for name in offered:
+            if name.lower().startswith(_SUBPROTOCOL):
+                return name
+        if offered and socket.request is not None:
+            self.listeners[_identity(socket.request.path).casefold()].unsuitable(
+                offered, peer(socket)
+            )
+            raise NegotiationError("only ocpp1.6 is spoken here")
+        return None
+
+    async def _handle(self, socket: ServerConnection) -> None:
+        assert socket.request is not None
+        listener = self.listeners.get(_identity(socket.request.path).casefold())
+        if listener is not None:
+            await listener.take(socket)
+
+
+_BY_LOOP: WeakKeyDictionary[Any, dict[tuple[str, int], Endpoint]] = WeakKeyDictionary()
+
+
+def endpoints() -> dict[tuple[str, int], Endpoint]:
+    """Endpoints of the running event loop, by host and port."""
+    return _BY_LOOP.setdefault(asyncio.get_running_loop(), {})
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Host and port of a websocket address; an empty host stands for all of this computer's."""
+    parts = urlsplit(address)
+    return parts.hostname or "", 80 if parts.port is None else parts.port
+
+
+def _identity(path: str) -> str:
+    """The last part of the path that is not empty, without its escapes."""
+    segments = [part for part in path.split("?")[0].split("/") if part]
+    return unquote(segments[-1], errors="replace") if segments else ""
+
+
+def peer(socket: ServerConnection) -> str:
+    """The address at the other end."""
+    address = socket.remote_address
+    return str(address[0]) if address else "unknown"
+
+
+def _raise_no_address(device: str, address: str, error: OSError) -> NoReturn:
+    if error.errno == errno.EADDRINUSE:
+        what = f"the address {address} is in use by another program"
+        remedy = "Stop that program, or give another port under 'listen'"
+    elif error.errno == errno.EACCES:
+        what = f"this user may not listen on {address}"
+        remedy = "Give a port above 1023 under 'listen'"
+    else:
+        what = f"cannot listen on {address} ({error.strerror or error})"
+        remedy = "Give an address of this computer under 'listen', such as ws://0.0.0.0:9000"
+    raise DeviceError(device, what, remedy) from error

@@ -1,0 +1,125 @@
+"""A session at a wired bench: open it, play, and leave it safe, come what may."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hil.bench.bench import BenchError, Devices, open_devices
+from hil.bench.interlocks import Supervisor
+from hil.bench.safety import command_safe_state, reach_safe_state, unstoppable
+from hil.clock import end_tasks
+from hil.config.bench import BenchConfig
+from hil.errors import DeviceError, HilError, RecordError, RunAborted
+from hil.interrupt import Interruptible
+from hil.play.clock_watch import watch_clock
+from hil.play.leases import keep_lease
+from hil.play.observed import Observed
+from hil.play.player import Player, Stage
+from hil.play.sampler import sample
+from hil.play.timeline import Plan
+from hil.quantities import EventKind
+from hil.record.journal import Journal
+from hil.record.manifest import Ending, State
+from hil.record.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Session:
+    """What is needed for one: the bench and its devices, the plan, and who watches."""
+
+    config: BenchConfig
+    devices: Devices
+    plan: Plan
+    journal: Journal
+    folder: RunFolder
+    observed: Observed
+    supervisor: Supervisor
+
+    async def live(
+        self, interrupted: Interruptible, guards: Sequence[asyncio.Task[None]]
+    ) -> Ending:
+        """Open, play and leave safe, come what may; ``guards`` end the session when they break."""
+        state: State = "sealed"
+        detail = ""
+        live = False
+        samplers: list[asyncio.Task[None]] = []
+        watches = [asyncio.ensure_future(watch_clock(self.journal, self.folder.flush))]
+        try:
+            await interrupted(open_devices(self.devices, self.journal), [*guards, *watches])
+            live = True
+            samplers = self._start_samplers()
+            self._say("playing")
+            player = self._player()
+            watches += self._start_watches(player)
+            await interrupted(player.play(), [*samplers, *guards, *watches])
+        except RunAborted as error:
+            state, detail = "aborted", str(error)
+        except HilError as error:
+            state, detail = "failed", str(error)
+            note_failure(error, self.journal, self.folder)
+        except Exception as error:
+            # A fault of a driver's or of ours is no reason to leave an output live.
+            state, detail = "failed", _inside(error)
+            note_failure(HilError(detail), self.journal, self.folder)
+        # From here on nothing, the record least of all, comes before the safe state.
+        self.folder.tolerate()
+        await unstoppable(end_tasks(watches))
+        self._say("closing")
+        if any(task.done() for task in samplers):
+            # A full disk ended them; the safe state still has to be measured.
+            await end_tasks(samplers)
+            samplers = self._start_samplers()
+        confirmed, safe_detail = await unstoppable(self._leave_safe(live))
+        await end_tasks(samplers)
+        return Ending(state, detail, confirmed, safe_detail)
+
+    async def _leave_safe(self, live: bool) -> tuple[bool | None, str]:
+        """Bring every opened device to the safe state; confirmed only once a run was live."""
+        if not self.devices.identities:
+            return None, "no device was opened"
+        if live:
+            return await reach_safe_state(self.config, self.devices, self.observed, self.journal)
+        await command_safe_state(self.config, self.devices, self.journal)
+        return None, "the bench did not open; what had opened was commanded to the safe state"
+
+    def _start_samplers(self) -> list[asyncio.Task[None]]:
+        """One task a meter, spread over the period so that they do not all ask at once."""
+        meters = self.devices.meters
+        tasks = []
+        for index, (name, meter) in enumerate(meters.items()):
+            period_s = 1.0 / self.config.meters[name].poll
+            offset_s = period_s * index / len(meters)
+            tasks.append(asyncio.ensure_future(sample(meter, period_s, offset_s, self.journal)))
+        return tasks
+
+    def _player(self) -> Player:
+        stage = Stage(self.devices.evses, self.devices.pilots_of(self.config), self.observed)
+        return Player(self.plan, stage, self.journal)
+
+    def _start_watches(self, player: Player) -> list[asyncio.Task[None]]:
+        """What goes on beside the player: the interlocks, and a task a charger for its lease."""
+        watches: list[asyncio.Task[None]] = [asyncio.ensure_future(self.supervisor.watch())]
+        for evse in self.devices.evses.values():
+            keeping = keep_lease(evse, player.next_setpoint_s, self.journal.clock)
+            watches.append(asyncio.ensure_future(keeping))
+        return watches
+
+    def _say(self, state: str) -> None:
+        self.journal.event(EventKind.RUN, "bench", state=state, ending="", detail="")
+
+
+def note_failure(error: HilError, journal: Journal, folder: RunFolder) -> None:
+    """Say in the record what ended a run; a record that cannot be written is no reason not to."""
+    if isinstance(error, RecordError):
+        folder.tolerate()  # or saying so would fail in turn
+    if not isinstance(error, BenchError):  # whose devices have a finding each
+        device, text = "bench", str(error)
+        if isinstance(error, DeviceError):
+            device, text = error.device, f"{error.what}. {error.remedy}"
+        journal.finding(device, "run_failed", text, "error")
+
+
+def _inside(error: Exception) -> str:
+    return f"an error inside hil: {type(error).__name__}: {error}"
