@@ -1,11 +1,12 @@
 # The two commands of the README, and what they need. `make demo`, `make test`,
-# and what they measure of themselves: `make coverage`, `make performance`, `make endurance`.
+# and what they measure of themselves: `make coverage`, `make validation`,
+# `make performance`, `make endurance`.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint coverage performance endurance clean
+.PHONY: demo test lint coverage validation performance endurance clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +28,9 @@ test: lint
 
 coverage: $(READY)
 	$(BIN)/python tests/measurement/coverage_study.py
+
+validation: $(READY)
+	$(BIN)/python tests/faults/validate.py
 
 performance: $(READY)
 	$(BIN)/python tests/performance/measure.py

@@ -21,7 +21,6 @@ from hil.clock import ClockKind
 from hil.config.faults import ROLES, TELEMETRY
 from hil.errors import ExitStatus
 from hil.inputs import prepare
-from hil.quantities import EventKind
 from hil.record.run_folder import read_run
 from hil.run import Finished, execute
 
@@ -264,8 +263,7 @@ def table(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """The rows as a Markdown table: a line a fault, a column a moment."""
     by_fault: dict[tuple[str, str], dict[str, str]] = {}
     for row in rows:
-        words = f"{row['status']}, {row['safe_state']}" + ("" if row["ok"] else " **(not ok)**")
-        by_fault.setdefault((row["version"], row["fault"]), {})[row["moment"]] = words
+        by_fault.setdefault((row["version"], row["fault"]), {})[row["moment"]] = words(row)
     lines = [
         "| protocol | fault | " + " | ".join(MOMENTS) + " |",
         "|" + "---|" * (2 + len(MOMENTS)),
@@ -276,7 +274,6 @@ def table(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def findings(finished: Finished) -> list[str]:
-    """Codes of what the run found."""
-    events = read_run(finished.path).events
-    return [e.data["code"] for e in events if e.kind is EventKind.FINDING]
+def words(row: Mapping[str, Any]) -> str:
+    """A row in a cell of the table."""
+    return f"{row['status']}, {row['safe_state']}" + ("" if row["ok"] else " **(not ok)**")
