@@ -1,12 +1,12 @@
 # The two commands of the README, and what they need. `make demo`, `make test`,
 # and what they measure of themselves: `make coverage`, `make validation`,
-# `make performance`, `make endurance`.
+# `make performance`, `make endurance`, `make audit`.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint coverage validation performance endurance clean
+.PHONY: demo test lint coverage validation performance endurance audit clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -38,5 +38,17 @@ performance: $(READY)
 endurance: $(READY)
 	$(BIN)/python tests/faults/endurance.py
 
+# In an environment of its own: the auditor is no dependency. Strict: a package that the advisory
+# service does not tell of counts as not audited, and that fails.
+AUDIT := .audit
+audit:
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet "pip-audit==2.10.1"
+	@$(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off \
+	    --requirement constraints.txt && echo "audit: no known weakness in constraints.txt" || \
+	{ echo "audit: FAILED. Either a package above has a known weakness: raise its version in" \
+	    "constraints.txt. Or the advisory service could not be asked: then nothing was audited," \
+	    "and it has to be done where the service can be reached." >&2; exit 1; }
+
 clean:
-	rm -rf $(VENV) build runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(AUDIT) build runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

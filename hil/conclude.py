@@ -13,7 +13,7 @@ from hil.config.library import Kind
 from hil.config.limits import LimitsConfig
 from hil.config.load import load
 from hil.config.services import ServicesConfig
-from hil.errors import ConfigError, ExitStatus
+from hil.errors import ConfigError, ExitStatus, RecordError
 from hil.record.manifest import Ending
 from hil.record.run_folder import (
     JUNIT,
@@ -25,6 +25,7 @@ from hil.record.run_folder import (
     was_sealed,
     write_whole,
 )
+from hil.record.stored import read_stored, stored_json
 from hil.record.sums import write_sums
 from hil.report.html import write_report
 from hil.report.junit import write_junit
@@ -59,8 +60,8 @@ def _signed(path: Path, what: str) -> ConfigError:
 def _kept(path: Path) -> str:
     """The text of the result as the folder has it; empty if it has none."""
     try:
-        return (path / RESULT).read_bytes().decode(errors="replace")
-    except OSError:
+        return read_stored(path / RESULT).decode(errors="replace")
+    except (OSError, RecordError):
         return ""
 
 
@@ -75,8 +76,8 @@ def result_differences(path: Path) -> list[str]:
     if text == to_json(derived):
         return []
     try:
-        kept = json.loads(text)
-    except ValueError:
+        kept = stored_json(path / RESULT)
+    except (OSError, RecordError):
         return [f"{RESULT}: is missing or damaged"]
     lines = list(_differences("", kept, json.loads(to_json(derived))))
     return lines or [f"{RESULT}: the same values, written in another way"]

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import jsonschema_rs
 
+from hil.json_text import too_deep
 from hil.record.journal import Severity
 
 CALL, CALLRESULT, CALLERROR = 2, 3, 4
@@ -82,7 +83,7 @@ def read(text: str, asked: Mapping[str, str]) -> tuple[Message | None, list[Rema
     ``None`` if the frame cannot be used at all; the last remark then says why.
     """
     remarks: list[Remark] = []
-    if _too_deep(text):
+    if too_deep(text, _DEEPEST):
         words = f"a frame is nested deeper than {_DEEPEST} levels: {printable(text)}"
         return None, [Remark("depth", "ocpp_depth", words)]
     frame, sound = _load(text, remarks)
@@ -90,22 +91,6 @@ def read(text: str, asked: Mapping[str, str]) -> tuple[Message | None, list[Rema
     if message is not None and message.kind != CALLERROR:
         remarks.extend(_schema_remarks(message))
     return message, remarks
-
-
-_BRACKET = re.compile(r'[\[{]|[\]}]|"(?:[^"\\]|\\.)*"?', re.DOTALL)
-
-
-def _too_deep(text: str) -> bool:
-    """Whether brackets are nested deeper than any message needs, before anybody parses them."""
-    if text.count("[") + text.count("{") <= _DEEPEST:
-        return False
-    depth = 0
-    for match in _BRACKET.finditer(text):
-        bracket = match.group()
-        depth += (bracket in "[{") - (bracket in "]}")
-        if depth > _DEEPEST:
-            return True
-    return False
 
 
 def _load(text: str, remarks: list[Remark]) -> tuple[Any, bool]:

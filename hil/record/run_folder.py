@@ -25,6 +25,7 @@ from hil.record.append_file import AppendFile
 from hil.record.folder_lock import LOCK, lock_folder, unlock_folder
 from hil.record.listing import listing, sha256
 from hil.record.samples import Samples, SampleWriter, Series, read_parquet, read_stream, seal
+from hil.record.stored import stored_events, stored_json, stored_text
 
 MANIFEST = "manifest.json"
 STREAM = "samples.arrow"
@@ -258,18 +259,14 @@ def read_run(path: Path) -> Record:
     Raises ConfigError if it is none, and RecordError with what is damaged and where.
     """
     manifest = read_manifest(path)
-    events, cut = _read_events(path / EVENTS)
+    events, cut = stored_events(path / EVENTS)
     sealed = path / PARQUET
     killed = not was_sealed(manifest)
     table = read_parquet(sealed) if sealed.is_file() else read_stream(path / STREAM, killed)
-    try:
-        limits_text = (path / LIMITS).read_text(encoding="utf-8")
-    except OSError as error:
-        raise RecordError(f"{path}: {LIMITS} cannot be read: {error.strerror}") from error
-    limits = load_text(Kind.LIMITS, limits_text, str(path / LIMITS))
+    limits = load_text(Kind.LIMITS, stored_text(path / LIMITS), str(path / LIMITS))
     services = None
     if (path / SERVICES).is_file():
-        services_text = (path / SERVICES).read_text(encoding="utf-8")
+        services_text = stored_text(path / SERVICES)
         services = load_text(Kind.SERVICES, services_text, str(path / SERVICES))
     ended = any(e.kind is EventKind.RUN and e.data.get("state") == "ended" for e in events)
     closed = ended and manifest.get("state") in ("sealed", "aborted", "failed")
@@ -314,36 +311,26 @@ def read_manifest(path: Path) -> dict[str, Any]:
             f"{path}: is no run folder yet: it was being made when hil was killed, and nothing "
             "was played; remove it"
         )
+    _only_files(path)
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        manifest = stored_json(path / MANIFEST)
+    except OSError as error:
         raise ConfigError(f"{path}: is not a run folder ({MANIFEST}: {error})") from error
-    except json.JSONDecodeError as error:
-        raise RecordError(f"{path / MANIFEST}:{error.lineno}: is damaged: {error.msg}") from error
     if not isinstance(manifest, dict) or manifest.get("schema") != 1:
         raise RecordError(f"{path / MANIFEST}: is not a manifest of schema 1")
+    if not isinstance(manifest.get("files", {}), dict):
+        raise RecordError(f"{path / MANIFEST}: is damaged: 'files' is no list of sums by name")
     return manifest
 
 
-def _read_events(path: Path) -> tuple[list[Event], bool]:
-    """Events in order of time, and whether the last line was cut off."""
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise RecordError(f"{path}: cannot be read: {error.strerror}") from error
-    cut = bool(lines.pop())
-    events = [_event(path, number, line) for number, line in enumerate(lines, 1)]
-    return sorted(events, key=lambda event: event.t), cut
+def _only_files(path: Path) -> None:
+    """Raises RecordError for a link or a pipe in the place of a file that is read or written.
 
-
-def _no_number(word: str) -> float:
-    raise ValueError(f"{word} is not a number")
-
-
-def _event(path: Path, number: int, line: bytes) -> Event:
-    try:
-        data = json.loads(line, parse_constant=_no_number)
-        t, kind, device = float(data.pop("t")), EventKind(data.pop("kind")), str(data.pop("device"))
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise RecordError(f"{path}:{number}: is not an event of a run ({error})") from error
-    return Event(t, kind, device, data)
+    ``hil`` overwrites, cuts and removes these files; a link would have that done elsewhere.
+    """
+    for name in (MANIFEST, STREAM, PARQUET, EVENTS, FRAMES, TRUTH, LIMITS, SERVICES, RESULT):
+        file = path / name
+        if file.is_symlink() or (file.exists() and not file.is_file()):
+            raise RecordError(
+                f"{file}: is a link or no file; a run folder is made of files. Put the file there"
+            )

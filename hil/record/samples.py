@@ -35,6 +35,9 @@ SCHEMA = pa.schema(
 )
 """Instants in seconds since the run started; ``value`` in the unit of its quantity."""
 
+_MOST_ROWS = 250_000_000
+"""Two weeks of one meter with 17 readings at 10 Hz; a file of a few bytes can claim any number."""
+
 _BATCH_ROWS = 1024
 """A batch is written when it has this many rows, or when the run folder says so."""
 
@@ -139,6 +142,11 @@ def _header_bytes() -> int:
 def read_parquet(path: Path) -> pa.Table:
     """A sealed table of samples. Raises RecordError if it is damaged or is something else."""
     try:
+        rows = pq.read_metadata(path).num_rows
+        if rows > _MOST_ROWS:
+            raise RecordError(
+                f"{path.name}: has {rows} samples, more than hil reads ({_MOST_ROWS})"
+            )
         table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid, pa.ArrowException) as error:
         first = str(error).splitlines()[0]

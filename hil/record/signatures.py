@@ -32,6 +32,7 @@ from hil.config.secrets import check_private
 from hil.errors import ConfigError, RecordError
 from hil.record.listing import sha256
 from hil.record.run_folder import SIGNATURES, SUMS, is_token, write_whole
+from hil.record.stored import read_stored, stored_json
 
 _DOMAIN = "hil evidence, version 1"
 """No text that is signed elsewhere begins like this, so no signature can be passed off as one."""
@@ -203,11 +204,12 @@ def read_signatures(path: Path) -> list[Signature]:
     if not file.exists():
         return []
     try:
-        text = "" if file.is_symlink() else file.read_bytes().decode()
-        signatures = [_signature(one) for one in json.loads(text)["signatures"]]
+        document = stored_json(file)
+        text = read_stored(file).decode()
+        signatures = [_signature(one) for one in document["signatures"]]
     except OSError as error:
         raise RecordError(f"{file}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (RecordError, ValueError, KeyError, TypeError, AttributeError):
         signatures = []
         text = ""
     if not signatures or _text(signatures) != text:

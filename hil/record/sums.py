@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from hil.record.run_folder import (
     was_sealed,
     write_whole,
 )
+from hil.record.stored import read_stored, stored_json
 
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 
@@ -74,7 +74,7 @@ def read_sums(path: Path) -> dict[str, str]:
     Raises RecordError if it cannot be read.
     """
     try:
-        text = (path / SUMS).read_bytes().decode(errors="replace")
+        text = read_stored(path / SUMS).decode(errors="replace")
     except OSError as error:
         raise RecordError(f"{path / SUMS}: cannot be read: {error.strerror}") from error
     matches = [_LINE.fullmatch(line) for line in text.split("\n")[:-1]]
@@ -100,11 +100,11 @@ def wrong_raw_files(path: Path) -> Iterator[str]:
     Raises RecordError if the folder cannot be read.
     """
     try:
-        manifest = json.loads((path / MANIFEST).read_bytes())
+        manifest = stored_json(path / MANIFEST)
         now = hashes(path)
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error}") from error
-    except ValueError:
+    except RecordError:
         yield f"{MANIFEST}: is damaged"
         return
     sums = manifest.get("files") if isinstance(manifest, dict) else None

@@ -6,6 +6,8 @@ Run it with ``make endurance``; it prints a line per run and writes ``build/endu
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import gc
 import json
 import random
@@ -18,6 +20,7 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import pyarrow as pa
 from matrix import KINDS
 
 from hil.clock import ClockKind
@@ -93,11 +96,14 @@ def _fault(draw: random.Random) -> str:
 
 
 def _memory_mb() -> float:
-    """Resident memory of this process, once Arrow's pool and the collector let go."""
-    import pyarrow as pa
+    """Resident memory of this process, once the collector and the allocators let go.
 
+    What glibc keeps of freed memory for later is no growth of what is in use, and is given back.
+    """
     gc.collect()
     pa.default_memory_pool().release_unused()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024.0

@@ -177,7 +177,7 @@ def remove_limits(path: Path) -> None:
         (damage_kind, "events.jsonl:1: is not an event"),
         (damage_number, "NaN is not a number"),
         (damage_instant, "holds an instant that is not a number"),
-        (remove_limits, "limits.yaml cannot be read"),
+        (remove_limits, "limits.yaml: cannot be read"),
     ],
 )
 def test_a_damaged_record_is_told_in_one_line(tmp_path: Path, damage: object, words: str) -> None:
