@@ -1,11 +1,12 @@
 # The two commands of the README, and what they need. `make demo`, `make test`,
-# and what they measure of themselves: `make coverage`, `make performance`, `make audit`.
+# and what they measure of themselves: `make coverage`, `make validation`,
+# `make performance`, `make endurance`. `make audit` asks after known weaknesses.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint coverage performance audit clean
+.PHONY: demo test lint coverage validation performance endurance audit clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +29,9 @@ test: lint
 coverage: $(READY)
 	$(BIN)/python tests/measurement/coverage_study.py
 
+validation: $(READY)
+	$(BIN)/python tests/faults/validate.py
+
 performance: $(READY)
 	$(BIN)/python tests/performance/measure.py
 
@@ -42,6 +46,9 @@ audit:
 	{ echo "audit: FAILED. Either a package above has a known weakness: raise its version in" \
 	    "constraints.txt. Or the advisory service could not be asked: then nothing was audited," \
 	    "and it has to be done where the service can be reached." >&2; exit 1; }
+
+endurance: $(READY)
+	$(BIN)/python tests/faults/endurance.py
 
 clean:
 	rm -rf $(VENV) $(AUDIT) build runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -7,7 +7,7 @@ again, by other limits if named.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -85,6 +85,7 @@ class Play(Protocol):
         clock: ClockKind | None = None,
         seed: int = 1,
         limits: str | None = None,
+        faults: Sequence[str] = (),
     ) -> Played:
         """Play, and return what was measured; the test fails if the run did not reach its end."""
         ...
@@ -119,10 +120,13 @@ def play(bench: str, tmp_path: Path) -> Play:
         clock: ClockKind | None = None,
         seed: int = 1,
         limits: str | None = None,
+        faults: Sequence[str] = (),
     ) -> Played:
         inputs, problem = None, ""
         try:
-            inputs = prepare(bench or default, scenario, clock=clock, seed=seed, limits=limits)
+            inputs = prepare(
+                bench or default, scenario, clock=clock, seed=seed, limits=limits, faults=faults
+            )
         except HilError as error:
             problem = str(error)
         if inputs is None:

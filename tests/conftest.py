@@ -30,13 +30,13 @@ def _lock_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         os.environ["HIL_LOCK_FOLDER"] = before
 
 
-_SYSTEM_FOLDERS = os.pathsep.join(("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"))
+SYSTEM_FOLDERS = os.pathsep.join(("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"))
 """Where servers are installed that are on no user's path."""
 
 
 def require_tool(program: str, package: str) -> str:
     """Path of a program; without it the test is skipped, or failed where HIL_REQUIRE_TOOLS=1."""
-    path = shutil.which(program) or shutil.which(program, path=_SYSTEM_FOLDERS)
+    path = shutil.which(program) or shutil.which(program, path=SYSTEM_FOLDERS)
     if path is None:
         message = f"{program} is not installed; install the Debian package {package}"
         if os.environ.get("HIL_REQUIRE_TOOLS") == "1":

@@ -13,6 +13,7 @@ from hil.config.units import (
     PositiveFraction,
     PositiveSeconds,
     PositiveWatts,
+    WattHours,
 )
 
 
@@ -105,6 +106,13 @@ class CurrentLimit(Model):
     source: str
 
 
+class EnergyLimit(Model):
+    """Largest allowed energy."""
+
+    at_most: WattHours
+    source: str
+
+
 class AttributeLimits(Model):
     """Limits by attribute; an attribute that is not named is reported and not judged."""
 
@@ -132,6 +140,7 @@ class AttributeLimits(Model):
     power_at_zero: DeviationLimit | None = None
     non_linearity: ShareLimit | None = None
     overshoot: ShareLimit | None = None
+    over_limit_energy: EnergyLimit | None = None
     energy_accuracy: ShareLimit | None = None
 
 

@@ -47,7 +47,20 @@ class VirtualEvse(Model):
     quantum: PositiveAmperes = 0.1
     """Limits are rounded down to a multiple of this."""
     minimum: PositiveAmperes = 6.0
-    below_minimum: Literal["pause", "clamp", "reject"] = "pause"
+    below_minimum: Literal["pause", "clamp", "reject", "keep"] = "pause"
+    """What a limit below the minimum does: it pauses, counts as the minimum, is refused, or is
+    accepted and leaves the one before in force."""
+    setpoints: Literal["follows", "ignores", "rejects"] = "follows"
+    """Whether charging profiles have an effect; one that ignores them accepts them all the same."""
+    ceiling: PositiveAmperes | None = None
+    """A limit above this is one too many for it, though its rating would allow it."""
+    above_ceiling: Literal["clamp", "reject"] = "clamp"
+    resumes_at: PositiveAmperes | None = None
+    """After a pause it offers this, whatever the limit, until the next one comes."""
+    spike: Seconds = 0.0
+    """For how long the rating is offered whenever the limit changes, before the limit is."""
+    ignores_stop: bool = False
+    """Whether a RemoteStopTransaction is accepted and has no effect."""
     duty_error: Fraction = 0.0
     """Error of the pulse width, as a share of the period: ``1 %`` makes 26.7 % read 27.7 %."""
     meter_interval: PositiveSeconds = 10.0
@@ -139,6 +152,13 @@ class VirtualVehicle(Model):
     """Below this the car draws nothing."""
     maximum: PositiveAmperes = 32.0
     phases: Literal[1, 2, 3] = 3
+    one_phase_below: PositiveAmperes = 0.0
+    """Below this current it charges on one phase."""
+    start_surge: PositiveFraction = 0.0
+    """By how much it draws too much when charging starts."""
+    start_surge_for: Seconds = 5.0
+    sleeps_after: PositiveSeconds | None = None
+    """A pause longer than this it does not wake from."""
     power_factor: Annotated[list[PowerFactorPoint], Field(min_length=1)] = Field(
         default_factory=lambda: [
             PowerFactorPoint.model_validate({"current": "16 A", "factor": 0.99})

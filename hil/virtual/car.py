@@ -34,7 +34,9 @@ class Car:
     ) -> None:
         self.vehicle, self.phases, self.voltage_v = vehicle, phases, voltage_v
         self._mains = mains or Mains()
-        self._draws = 1.0
+        self._draws = self._surge = 1.0
+        self._paused_s: float | None = None
+        self._asleep = False
         self._scheduler = scheduler
         self._on_move: MoveObserver | None = None
         self._trajectory = Trajectory(scheduler.time())
@@ -58,13 +60,20 @@ class Car:
         if closed:
             self._at(self._scheduler.time() + self.vehicle.start_after, self._start)
             return
+        self._pause()
         self._started = False
+        self._surge = 1.0
         self._target_a = 0.0
         self._move(0.0, None, None)
 
     def see(self, duty_percent: float | None) -> None:
         """The pilot's duty cycle, ``None`` while it does not oscillate."""
         self._duty_percent = duty_percent
+        offered_a = offer(duty_percent).current_a if duty_percent is not None else None
+        if offered_a is None:
+            self._pause()
+        else:
+            self._wake()
         self._follow()
 
     def draw(self, factor: float) -> None:
@@ -83,9 +92,13 @@ class Car:
                 return low.factor + share * (high.factor - low.factor)
         return points[-1].factor
 
+    def phases_at(self, current_a: float) -> int:
+        """On how many phases it draws a current."""
+        return 1 if current_a < self.vehicle.one_phase_below else self.phases
+
     def level_w(self, current_a: float) -> float:
         """Active power of all phases at a steady current and the nominal voltage."""
-        return self.phases * self.voltage_v * current_a * self.power_factor(current_a)
+        return self.phases_at(current_a) * self.voltage_v * current_a * self.power_factor(current_a)
 
     def mean_current_a(self, start_s: float, end_s: float) -> float:
         """Mean current per phase over a window, from the middle of each mains cycle in it."""
@@ -149,9 +162,28 @@ class Car:
 
     def _start(self) -> None:
         self._started = True
-        self._due_s = self._scheduler.time()
+        self._due_s = now_s = self._scheduler.time()
+        if self.vehicle.start_surge:
+            self._surge = 1.0 + self.vehicle.start_surge
+            self._at(now_s + self.vehicle.start_surge_for, self._end_surge)
         self._target_a = self._wanted_a()
         self._head_for(self._target_a)
+
+    def _end_surge(self) -> None:
+        self._surge = 1.0
+        self._follow()
+
+    def _pause(self) -> None:
+        """Note since when nothing may be drawn, if it has been charging until now."""
+        if self._target_a > 0.0 and self._paused_s is None:
+            self._paused_s = self._scheduler.time()
+
+    def _wake(self) -> None:
+        """It may charge again; a pause that was too long for it ends all charging."""
+        asleep_after_s = self.vehicle.sleeps_after
+        if self._paused_s is not None and asleep_after_s is not None:
+            self._asleep |= self._scheduler.time() - self._paused_s > asleep_after_s
+        self._paused_s = None
 
     def _follow(self) -> None:
         """Head for what the pilot says, after the dead time; earlier changes keep their order."""
@@ -169,13 +201,13 @@ class Car:
     def _wanted_a(self) -> float:
         """What the car draws at the pilot it sees, amperes per phase."""
         offered_a = offer(self._duty_percent).current_a if self._duty_percent is not None else None
-        if offered_a is None or offered_a < self.vehicle.minimum - 1e-6:
+        if offered_a is None or offered_a < self.vehicle.minimum - 1e-6 or self._asleep:
             return 0.0
         wanted_a = self.vehicle.gain * offered_a + self.vehicle.offset + self._bias_a(offered_a)
         if self.vehicle.quantum > 0:
             # Rounding of a few parts in 1e16 must not cost a whole quantum.
             wanted_a = math.floor(wanted_a / self.vehicle.quantum + 1e-6) * self.vehicle.quantum
-        return self._draws * max(0.0, min(wanted_a, self._most_a()))
+        return self._draws * self._surge * max(0.0, min(wanted_a, self._most_a()))
 
     def _bias_a(self, offered_a: float) -> float:
         offered_w = offered_a * self.voltage_v * self.phases

@@ -380,7 +380,11 @@ class ChargePointTwin:
             and profile.stack_level < evse.stack_levels
         )
         return (
-            right_place and right_kind and self._is_of_transaction(profile) and self._high(profile)
+            right_place
+            and right_kind
+            and evse.setpoints != "rejects"
+            and self._is_of_transaction(profile)
+            and self._within(profile)
         )
 
     def _is_of_transaction(self, profile: Profile) -> bool:
@@ -389,14 +393,17 @@ class ChargePointTwin:
         running = self.transaction
         return running is not None and profile.transaction_id in (None, running.transaction_id)
 
-    def _high(self, profile: Profile) -> bool:
-        """Whether no limit is below the minimum, where the charger minds."""
-        if self.personality.below_minimum != "reject":
-            return True
-        to_amperes = self.profiles.supply.amperes
+    def _within(self, profile: Profile) -> bool:
+        """Whether no limit is too low or too high, where the charger minds."""
+        evse, to_amperes = self.personality, self.profiles.supply.amperes
+        minimum_a = evse.minimum if evse.below_minimum == "reject" else 0.0
+        highest_a = math.inf
+        if evse.ceiling is not None and evse.above_ceiling == "reject":
+            highest_a = evse.ceiling
         return all(
-            to_amperes(period.limit, profile.unit, period.number_phases)
-            >= self.personality.minimum - 1e-9
+            minimum_a - 1e-9
+            <= to_amperes(period.limit, profile.unit, period.number_phases)
+            <= highest_a + 1e-9
             for period in profile.periods
         )
 

@@ -142,6 +142,8 @@ class Calls(ChargePoint):  # type: ignore[misc]
     def station_after_remote_stop(self, transaction_id: int, **_: Any) -> None:
         """The answer goes first, then what it brings about."""
         running = self._twin.transaction
+        if self._twin.personality.ignores_stop:
+            return
         if running is not None and running.transaction_id == transaction_id:
             self._twin.end_transaction("Remote")
 

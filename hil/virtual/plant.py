@@ -30,6 +30,7 @@ from hil.j1772 import (
 from hil.virtual.car import Car
 from hil.virtual.contactor import Contactor
 from hil.virtual.disturbances import Disturbances
+from hil.virtual.evse_limit import applied_a
 from hil.virtual.evse_supply import EvseSupply
 from hil.virtual.mains import CAR_HOLDS_ON, Mains
 from hil.virtual.noise import CycleNoise
@@ -129,7 +130,7 @@ class Plant:
         if self._wrong.deaf:
             return
         now_s = self._scheduler.time()
-        self._commanded_a = self._as_applied(limit_a)
+        self._commanded_a = applied_a(self.evse, limit_a, self._commanded_a, self.rating.current)
         self._tell("command", limit_a=limit_a, applied_a=self._commanded_a)
         delay_s = self._draw(self.evse.pilot_after)
         self._command_due_s = max(now_s + delay_s, self._command_due_s)
@@ -210,7 +211,7 @@ class Plant:
         currents = [0.0, 0.0, 0.0]
         if current_a > 0.0:
             noise_a = self._current_noise.mean(start_s, end_s)
-            for line in range(car.phases):
+            for line in range(car.phases_at(current_a)):
                 currents[line] = max(current_a + noise_a[line], 0.0)
         factor = car.power_factor(current_a)
         powers = [v * i * factor for v, i in zip(voltages, currents, strict=True)]
@@ -233,14 +234,6 @@ class Plant:
 
     # --- EVSE ---------------------------------------------------------------------------------
 
-    def _as_applied(self, limit_a: float) -> float:
-        limit_a = min(limit_a, self.rating.current)
-        if self.evse.quantum > 0:
-            limit_a = math.floor(limit_a / self.evse.quantum + 1e-6) * self.evse.quantum
-        if limit_a < max(self.evse.minimum, MINIMUM_CURRENT_A) - 1e-9:
-            return self.evse.minimum if self.evse.below_minimum == "clamp" else 0.0
-        return limit_a
-
     def _apply(self, limit_a: float) -> None:
         """Move the pilot to a limit, unless it moved too short a time ago."""
         if not self._supply.on:
@@ -250,12 +243,22 @@ class Plant:
         if now_s < allowed_from_s - 1e-9:
             self._scheduler.call_at(allowed_from_s, self._apply_latest)
             return
-        self._applied_a = limit_a
-        self._refresh_pilot()
+        if self.evse.spike and limit_a not in (0.0, self._applied_a):
+            self._scheduler.call_at(now_s + self.evse.spike, self._offer_latest)
+            limit_a = self.rating.current
+        self._offer(limit_a)
 
     def _apply_latest(self) -> None:
         if self._applied_a != self._commanded_a:
             self._apply(self._commanded_a)
+
+    def _offer_latest(self) -> None:
+        if self._supply.on:
+            self._offer(self._commanded_a)
+
+    def _offer(self, limit_a: float) -> None:
+        self._applied_a = limit_a
+        self._refresh_pilot()
 
     def _pilot_now(self) -> PilotSignal:
         if not self._supply.on or self._wrong.pe_break:

@@ -8,6 +8,7 @@ from pathlib import Path
 import matrix
 import pytest
 from conftest import StartMosquitto
+from validate import PAGE, lines_on
 
 from hil.config.faults import ROLES
 from hil.errors import ExitStatus
@@ -25,6 +26,14 @@ def test_a_fault_ends_as_it_may(
         port = start().port
     row = matrix.run_cell(cell, tmp_path, port)
     assert row["ok"], row
+    lines = lines_on(PAGE.read_text(encoding="utf-8"), "faults")
+    assert matrix.words(row) == told_on(lines, cell), "make validation"
+
+
+def told_on(lines: list[str], cell: matrix.Cell) -> str:
+    """What the page says of a cell."""
+    (line,) = (line for line in lines if line.startswith(f"| {cell.version} | `{cell.fault}` |"))
+    return line.strip("| ").split(" | ")[2 + list(matrix.MOMENTS).index(cell.moment)]
 
 
 def test_every_fault_has_a_line() -> None:

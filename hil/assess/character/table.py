@@ -32,6 +32,7 @@ from hil.assess.verdict import Ruling, Verdict
 from hil.config.limits import (
     CurrentLimit,
     DeviationLimit,
+    EnergyLimit,
     LimitsConfig,
     ShareLimit,
     TimeLimit,
@@ -118,7 +119,8 @@ def _entry(kind: Kind, subject: _Subject, found: Found, ruling: Ruling) -> dict[
 
 
 def _bound(
-    limit: TimeLimit | DeviationLimit | CurrentLimit | ShareLimit | None, rating: Rating
+    limit: TimeLimit | DeviationLimit | CurrentLimit | ShareLimit | EnergyLimit | None,
+    rating: Rating,
 ) -> Bound:
     if limit is None:
         return Bound()

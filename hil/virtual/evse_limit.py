@@ -1,0 +1,24 @@
+"""What an EVSE makes of a limit it was commanded, well or badly. Pure."""
+
+from __future__ import annotations
+
+import math
+
+from hil.config.personalities import VirtualEvse
+from hil.j1772 import MINIMUM_CURRENT_A
+
+
+def applied_a(evse: VirtualEvse, limit_a: float, before_a: float, rated_a: float) -> float:
+    """The limit per phase that the EVSE offers, 0 for a pause; ``before_a`` is the one before."""
+    if evse.setpoints == "ignores":
+        return before_a
+    limit_a = min(limit_a, rated_a)
+    if evse.ceiling is not None and evse.above_ceiling == "clamp":
+        limit_a = min(limit_a, evse.ceiling)
+    if evse.quantum > 0:
+        limit_a = math.floor(limit_a / evse.quantum + 1e-6) * evse.quantum
+    if limit_a < max(evse.minimum, MINIMUM_CURRENT_A) - 1e-9:
+        return {"clamp": evse.minimum, "keep": before_a}.get(evse.below_minimum, 0.0)
+    if before_a == 0.0 and evse.resumes_at is not None:
+        return min(evse.resumes_at, rated_a)
+    return limit_a
