@@ -1,6 +1,6 @@
 # The two commands of the README, and what they need. `make demo`, `make test`,
 # and what they measure of themselves: `make coverage`, `make validation`,
-# `make performance`, `make endurance`, `make audit`.
+# `make performance`, `make endurance`. `make audit` asks after known weaknesses.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -35,9 +35,6 @@ validation: $(READY)
 performance: $(READY)
 	$(BIN)/python tests/performance/measure.py
 
-endurance: $(READY)
-	$(BIN)/python tests/faults/endurance.py
-
 # In an environment of its own: the auditor is no dependency. Strict: a package that the advisory
 # service does not tell of counts as not audited, and that fails.
 AUDIT := .audit
@@ -49,6 +46,9 @@ audit:
 	{ echo "audit: FAILED. Either a package above has a known weakness: raise its version in" \
 	    "constraints.txt. Or the advisory service could not be asked: then nothing was audited," \
 	    "and it has to be done where the service can be reached." >&2; exit 1; }
+
+endurance: $(READY)
+	$(BIN)/python tests/faults/endurance.py
 
 clean:
 	rm -rf $(VENV) $(AUDIT) build runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
