@@ -119,7 +119,11 @@ def _play(
     if finished.detail:
         typer.echo(f"hil: {finished.detail}", err=True)
     if finished.status is ExitStatus.UNSAFE:
-        typer.echo(f"hil: SAFE STATE NOT CONFIRMED: {finished.safe_state}", err=True)
+        typer.echo(
+            f"hil: SAFE STATE NOT CONFIRMED: {finished.safe_state}. "
+            "SWITCH THE SUPPLY OFF BY HAND, then look for the cause",
+            err=True,
+        )
     raise typer.Exit(finished.status)
 
 

@@ -155,8 +155,8 @@ class EventKind(StrEnum):
     """The newest setpoint was sent again so that its lease begins anew: ``setpoint``, ``claim``,
     ``lease_s``."""
     INTERLOCK = "interlock"
-    """A limit of the bench file was broken: ``interlock``, ``value``, ``limit``, ``unit``,
-    ``since_s``."""
+    """A limit of the bench file was broken: ``interlock``, ``phase``, ``value``, ``limit``,
+    ``unit``, ``since_s``."""
     FAULT = "fault"
     """A fault was injected on a twin, or taken away again: ``fault``, ``state`` (injected,
     cleared)."""

@@ -24,6 +24,7 @@ class Trip(NamedTuple):
 
     interlock: str
     device: str
+    phase: Phase
     value: float
     limit: float
     unit: str
@@ -35,8 +36,9 @@ class Trip(NamedTuple):
         """In words."""
         if self.unit == "s":
             return f"{self.interlock}: nothing new from {self.device} for {self.value:.1f} s"
+        where = self.device if self.phase is Phase.TOTAL else f"{self.device} {self.phase}"
         return (
-            f"{self.interlock}: {self.value:.4g} {self.unit} at {self.device}, "
+            f"{self.interlock}: {self.value:.4g} {self.unit} at {where}, "
             f"the limit is {self.limit:g} {self.unit}"
         )
 
@@ -161,8 +163,8 @@ class Supervisor:
             return
         since_s = self._broken_since_s.setdefault(key, t)
         if t - since_s >= level.for_s and self._watching and self._trip is None:
-            where = level.device if level.phase is Phase.TOTAL else f"{level.device} {level.phase}"
-            self._trip = Trip(level.interlock, where, level.value, level.limit, level.unit, since_s)
+            what = level.value, level.limit, level.unit
+            self._trip = Trip(level.interlock, level.device, level.phase, *what, since_s)
             self._changed.set()
 
     # --- the watch ------------------------------------------------------------------------------
@@ -184,6 +186,7 @@ class Supervisor:
             EventKind.INTERLOCK,
             trip.device,
             interlock=trip.interlock,
+            phase=trip.phase.value,
             value=trip.value,
             limit=trip.limit,
             unit=trip.unit,
@@ -207,7 +210,8 @@ class Supervisor:
         for (interlock, device), since_s in self._heard_s.items():
             patience_s = self._patience_s.get(interlock, math.inf)
             if now_s >= since_s + patience_s:
-                return Trip(interlock, device, now_s - since_s, patience_s, "s", since_s)
+                waited_s = now_s - since_s
+                return Trip(interlock, device, Phase.TOTAL, waited_s, patience_s, "s", since_s)
         return None
 
     def _next_deadline_s(self) -> float:

@@ -107,9 +107,8 @@ def _serve(folder: Path, count: int) -> None:
 
 async def _labs(folder: Path, count: int) -> None:
     text = find(Kind.BENCH, "virtual-ideal").read_text(encoding="utf-8")
-    safe = "{setpoint: 6 A, within: 10 s}"
-    assert safe in text
-    text = text.replace(safe, f"{{setpoint: 6 A, within: 10 s, lease: {LEASE_S:g} s}}")
+    assert "lease: 60 s" in text
+    text = text.replace("lease: 60 s", f"lease: {LEASE_S:g} s")
     with (folder / "story.jsonl").open("w", encoding="utf-8") as story:
 
         def tell(number: int, t: float, what: str, numbers: Mapping[str, Any]) -> None:
