@@ -122,17 +122,20 @@ def play(bench: str, tmp_path: Path) -> Play:
         limits: str | None = None,
         faults: Sequence[str] = (),
     ) -> Played:
-        inputs, problem = None, ""
+        finished, problem = None, ""
         try:
             inputs = prepare(
                 bench or default, scenario, clock=clock, seed=seed, limits=limits, faults=faults
             )
+            finished = execute(inputs, tmp_path)
         except HilError as error:
             problem = str(error)
-        if inputs is None:
+        if finished is None:
             pytest.fail(problem, pytrace=False)
-        finished = execute(inputs, tmp_path)
-        broken = (ExitStatus.ERROR, ExitStatus.UNSAFE, ExitStatus.ABORTED_SAFE)
+        if finished.status is ExitStatus.UNSAFE:
+            words = f"SAFE STATE NOT CONFIRMED: {finished.safe_state}"
+            pytest.fail(f"{words}. {finished.detail}".rstrip(" ."), pytrace=False)
+        broken = (ExitStatus.ERROR, ExitStatus.ABORTED_SAFE)
         if finished.result is None or finished.status in broken:
             pytest.fail(finished.detail or f"safe state: {finished.safe_state}", pytrace=False)
         return Played(finished.path, finished.result)

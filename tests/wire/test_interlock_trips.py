@@ -92,3 +92,36 @@ def test_a_bench_within_its_interlocks_runs_to_its_end(tmp_path: Path) -> None:
     )
     finished = trip(tmp_path, everything)
     assert finished.status is ExitStatus.PASS, finished.detail
+
+
+@pytest.mark.parametrize(
+    ("fault", "interlock", "limit", "within_s"),
+    [
+        ("meter-silent@reference", "stale_meter", "2 s", 2.2),
+        ("meter-garbled@reference", "stale_meter", "2 s", 2.2),
+        ("meter-frozen@reference", "frozen_meter", "4 s", 4.3),
+        ("port-unplugged@vehicle", "lost_pilot", "3 s", 3.1),
+        ("link-drop@dut", "lost_charger", "5 s", 5.1),
+        ("mains-dip@dut,to=60 %", "under_voltage", "180 V", 0.35),
+        ("mains-outage@dut", "under_voltage", "{below: 180 V, for: 1 s}", 1.45),
+        ("over-draw@dut,factor=2", "power", "15 kW", 1.5),
+        ("over-draw@dut,factor=2", "site_current", "24 A", 1.5),
+    ],
+)
+def test_a_fault_on_the_wire_trips_its_interlock_in_the_time_that_is_stated(
+    tmp_path: Path, fault: str, interlock: str, limit: str, within_s: float
+) -> None:
+    """Its own time, then refresh 0.1 s, averaging 60 ms, poll 0.1 s; a car takes 0.5 s and more."""
+    bench = changed_bench(tmp_path, (INTERLOCKS, f"interlocks: {{{interlock}: {limit}}}\n"))
+    scenario = tmp_path / "scenario.yaml"
+    scenario.write_text(SCENARIO.replace("24 A, hold: 10 s", "16 A, hold: 30 s"), encoding="utf-8")
+    inputs = prepare(
+        bench, str(scenario), clock=ClockKind.WARP, seed=1, faults=[f"{fault},at=setpoint 3 + 5 s"]
+    )
+    finished = execute(inputs, tmp_path / "runs")
+    assert finished.status in (ExitStatus.ABORTED_SAFE, ExitStatus.UNSAFE), finished.detail
+    assert finished.detail.startswith(f"interlock {interlock}")
+    events = read_run(finished.path).events
+    (began,) = [e.t for e in events if e.kind is EventKind.FAULT and e.data["state"] == "injected"]
+    (tripped,) = [e.t for e in events if e.kind is EventKind.INTERLOCK]
+    assert 0.0 < tripped - began <= within_s
