@@ -155,6 +155,8 @@ def _known_keys(detail: ErrorDetails, model: Any) -> str:
     """Near misses among the keys of the model the unknown key stands in."""
     wanted = str(detail["loc"][-1])
     keys = sorted({key for keys in _all_keys(model) for key in keys})
+    if wanted in keys:
+        return " here, only of another kind"
     guess = nearest(wanted, keys)
     return guess if guess.startswith("; did you mean") else ""
 
