@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from conftest import StartMosquitto
 
 from hil.clock import ClockKind
 from hil.config.faults import ROLES
+from hil.config.library import Kind, find
 from hil.errors import ConfigError, ExitStatus
 from hil.inputs import prepare
 from hil.quantities import Event, EventKind, Phase, Quantity
@@ -86,17 +88,25 @@ def play(
     folder: Path,
     faults: Sequence[str],
     *,
-    bench: str = "virtual-ideal",
+    bench: str = "",
     written: str = "",
     limits: str = "quick-look",
 ) -> Ran:
     """Run the scenario with ``faults`` of the command line and those ``written`` in it."""
     scenario = folder / "scenario.yaml"
     scenario.write_text(f"scenario: faulty\n{STEPS}{written}", encoding="utf-8")
+    bench = bench or without_interlocks(folder)
     inputs = prepare(
         bench, str(scenario), clock=ClockKind.WARP, seed=1, limits=limits, faults=faults
     )
     return Ran(execute(inputs, folder / "runs"))
+
+
+def without_interlocks(folder: Path, *changes: tuple[str, str]) -> str:
+    """The ideal bench; an interlock would end the run before a fault has shown all it does."""
+    text = find(Kind.BENCH, "virtual-ideal").read_text(encoding="utf-8")
+    (interlocks,) = re.findall(r"^interlocks:\n(?: .*\n)+", text, re.MULTILINE)
+    return changed_bench(folder, (interlocks, ""), *changes)
 
 
 def link_drop(ran: Ran) -> None:
@@ -286,7 +296,7 @@ def test_a_jump_of_the_bench_s_calendar_is_found(tmp_path: Path) -> None:
     ran = play(tmp_path, ["clock-jump@bench,at=12 s,by=-90 s"])
     assert ran.record.manifest["clock"]["calendar_drift_s"] == -90.0
     assert "clock_stepped" in [finding["code"] for finding in ran.result["findings"]]
-    undone = play(tmp_path / "..", ["clock-jump@bench,at=12 s,by=-90 s,for=5 s"])
+    undone = play(beside(tmp_path), ["clock-jump@bench,at=12 s,by=-90 s,for=5 s"])
     assert undone.record.manifest["clock"]["calendar_drift_s"] is None
 
 
@@ -361,7 +371,7 @@ def test_faults_of_scenario_and_command_line_are_kept_and_name_the_run(tmp_path:
         '- {fault: "meter-silent", on: "reference", at: "setpoint 2 + 5 s", for: "1 s"}\n'
     )
     assert ran.record.manifest["files"].keys() >= {"faults.yaml", "scenario.yaml"}
-    other = play(tmp_path / "..", [], written=written)
+    other = play(beside(tmp_path), [], written=written)
     assert ran.record.manifest["run"] != other.record.manifest["run"]
 
 
@@ -376,6 +386,13 @@ def test_two_runs_of_one_seed_with_faults_give_the_same_bytes(tmp_path: Path) ->
     for name in (PARQUET, "events.jsonl", "truth.jsonl", "result.json"):
         first = (once.finished.path / name).read_bytes()
         assert first == (again.finished.path / name).read_bytes(), name
+
+
+def beside(folder: Path) -> Path:
+    """A further folder, for a second run of one test."""
+    other = folder / "other"
+    other.mkdir()
+    return other
 
 
 def made(folder: Path, *names: str) -> tuple[str, ...]:
