@@ -21,6 +21,9 @@ from hil.errors import RecordError
 from hil.quantities import Phase, Quality, Quantity, Reading
 from hil.record.append_file import AppendFile
 
+# Arrow's own pool keeps what it once held: in a day of runs in one process that is a third more.
+pa.set_memory_pool(pa.system_memory_pool())
+
 SCHEMA = pa.schema(
     [
         pa.field("t", pa.float64(), nullable=False),
