@@ -145,6 +145,32 @@ def test_after_a_refusal_the_setpoint_before_it_is_renewed_and_not_the_refused_o
     assert lease is None, "nobody knows which is in force, so either may lapse"
 
 
+@pytest.mark.parametrize(
+    ("answer", "clear"),
+    [
+        ({"status": "Rejected"}, True),
+        ({"status": "NotSupported"}, True),
+        ('[4,"{id}","InternalError","",{}]', True),
+        ({"status": "A~cepted"}, False),
+        ({"statu~": "Accepted"}, False),
+        ({}, False),
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_no_refusal(answer: Any, clear: bool) -> None:
+    """The charger may have taken the setpoint; power above the one before is then no breach."""
+
+    async def scenario(bench: Bench, evse: Ocpp16, charger: RawCharger) -> Any:
+        await evse.apply(Setpoint(10.0, "A"), 1, bench.clock.now())
+        charger.answers["SetChargingProfile"] = answer
+        await evse.apply(Setpoint(20.0, "A"), 2, bench.clock.now())
+        return evse.lease
+
+    lease, bench = play_raw(scenario)
+    (failed,) = bench.record.of(EventKind.SETPOINT_FAILED)
+    assert failed.data["answered"] is clear
+    assert (lease is not None) is clear
+
+
 def test_where_nothing_can_stand_beneath_a_setpoint_it_has_no_lease_and_that_is_said() -> None:
     async def scenario(bench: Bench, evse: Ocpp16, charger: RawCharger) -> Any:
         charger.answers["SetChargingProfile"] = {"status": "Rejected"}

@@ -37,6 +37,11 @@ class Answer(NamedTuple):
         return printable(status) if status is not None else "answered without a status"
 
     @property
+    def declined(self) -> bool:
+        """Whether the charger clearly says no; what it garbles may have been either."""
+        return self.refused or self.status.casefold() in ("rejected", "notsupported")
+
+    @property
     def accepted(self) -> bool:
         """Whether the charger claims to have done it."""
         return self.payload is not None and self.status == "Accepted"

@@ -118,11 +118,11 @@ class Setpoints:
                 self._device,
                 setpoint=number,
                 reason=answer.status,
-                answered=answer.answered,
+                answered=answer.declined,
             )
-            # What was refused left the one before in force. Without an answer nobody knows which
-            # is, so none is renewed: either lapses.
-            self._newest, self._held = before if answer.answered else (None, None)
+            # What was refused left the one before in force. Without a clear answer nobody knows
+            # which is, so none is renewed: either lapses.
+            self._newest, self._held = before if answer.declined else (None, None)
         return Acknowledgement(answer.accepted, answer.status)
 
     def _lease_for(self, limit: Limit) -> Lease | None:
