@@ -34,8 +34,9 @@ STEP_WITHIN_S = 3.5
 is asked twice, 0.5 s each, and then for its report."""
 
 _LOOK_EVERY_S = 0.1
-_LOOK_AT_LEAST_S = 2.0
-"""However long the commands took, the meters get this long to show what came of them."""
+_LOOK_AT_LEAST_S = 4.0
+"""However long the commands took, the meters get this long to show what came of them: twice the
+refresh of the slowest meter known."""
 
 _FROZEN_S = 5.0
 """A meter of which no value at all has changed for so long confirms nothing: the voltage of a live
@@ -173,14 +174,12 @@ async def _confirm(
     """Look until confirmed or out of time; only what was read after the commands counts."""
     started_s, commanded_s = instants_s
     deadline_s = max(started_s + config.safe_state.within, commanded_s + _LOOK_AT_LEAST_S)
-    unconfirmed = dict.fromkeys(devices.evses, "")
     while True:
         now_s = journal.clock.now()
-        for name in list(unconfirmed):
+        unconfirmed = {}
+        for name in devices.evses:  # all in one look: one that was safe may be live again
             why = _not_safe(name, config, supplies.seen(name), commanded_s, now_s)
-            if why is None:
-                del unconfirmed[name]
-            else:
+            if why is not None:
                 unconfirmed[name] = why
         if not unconfirmed or now_s >= deadline_s:
             break

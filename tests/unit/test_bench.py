@@ -175,6 +175,28 @@ def test_a_meter_that_shows_the_same_to_the_last_digit_confirms_nothing() -> Non
     assert "to the last digit: frozen?" in outcome.detail
 
 
+def test_an_evse_that_is_live_again_while_another_is_waited_for_is_not_confirmed() -> None:
+    config = CONFIG.model_copy(
+        update={"evses": {"dut": CONFIG.evses["dut"], "other": CONFIG.evses["dut"]}, "pilots": {}}
+    )
+    evses: Any = {name: Thing(name, []) for name in config.evses}
+
+    async def main() -> SafeStateOutcome:
+        clock = Clock(ClockKind.WARP)
+        comes_back, goes = Currents(clock, 0.0, 16.0, 1.0), Currents(clock, 16.0, 0.0, 2.0)
+
+        class Meters:
+            def seen(self, evse: str) -> Seen:
+                return (comes_back if evse == "dut" else goes).seen(evse)
+
+        bench = Devices(evses, {}, {})
+        return await reach_safe_state(config, bench, Meters(), Journal(clock))
+
+    outcome = run_on(ClockKind.WARP, main)
+    assert not outcome.confirmed
+    assert outcome.detail.startswith("dut: 16.0 A still flow")
+
+
 def test_the_ladder_ends_whoever_cancels_it() -> None:
     async def main() -> tuple[list[str], bool]:
         order: list[str] = []
