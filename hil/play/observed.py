@@ -36,7 +36,7 @@ class Observed:
     def __init__(
         self, measures: Mapping[str, str], oldest_s: Mapping[str, float] | None = None
     ) -> None:
-        """``measures``: meter -> EVSE; ``oldest_s``: how old a value of a meter may be when read."""
+        """``measures``: meter -> EVSE; ``oldest_s``: how old a value of a meter may be by then."""
         self._measures, self._oldest_s = measures, oldest_s or {}
         self._meters = {name: _Meter() for name in measures}
 
