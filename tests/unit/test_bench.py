@@ -54,7 +54,7 @@ class Thing:
     async def make_safe(self, *_: Setpoint) -> str:
         if self.trouble == "hang":
             await asyncio.sleep(1e6)
-        if self.trouble == "raise":
+        if self.trouble in ("raise", "gone"):
             raise RuntimeError("broken")
         if self.trouble == "resist":
             for _ in range(2):
@@ -65,6 +65,8 @@ class Thing:
         return "done"
 
     async def stop_now(self) -> str:
+        if self.trouble == "gone":
+            raise DeviceError(self.name, "is not connected", "Look for it")
         self.order.append(f"{self.name} stopped")
         return "stopped"
 
@@ -195,6 +197,18 @@ def test_an_evse_that_is_live_again_while_another_is_waited_for_is_not_confirmed
     outcome = run_on(ClockKind.WARP, main)
     assert not outcome.confirmed
     assert outcome.detail.startswith("dut: 16.0 A still flow")
+
+
+def test_no_current_at_a_charger_that_obeys_nobody_is_not_the_safe_state() -> None:
+    """One without mains shows none, and starts again by itself when the mains are back."""
+    outcome, took_s, _ = safe_state([], None, 0.0, dut="gone", vehicle="gone")
+    assert not outcome.confirmed
+    assert "current may flow again" in outcome.detail
+    for one in ({"dut": "gone"}, {"dut": "raise", "vehicle": "raise"}):
+        assert safe_state([], None, 0.0, **one)[0].confirmed, (
+            "one that obeys in something is enough"
+        )
+    assert took_s == pytest.approx(CONFIG.safe_state.within, abs=0.2)
 
 
 def test_the_ladder_ends_whoever_cancels_it() -> None:
