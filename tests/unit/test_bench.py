@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hil.bench.bench import BenchError, Devices, close_devices, open_devices
+from hil.bench.interlocks import Supervisor
 from hil.bench.registry import driver
 from hil.bench.safety import (
     SafeStateOutcome,
@@ -22,9 +24,14 @@ from hil.conclude import exit_status
 from hil.config.load import load_bench
 from hil.drivers.protocols import Identity
 from hil.errors import ConfigError, DeviceError, ExitStatus
+from hil.interrupt import interruptible
+from hil.play.observed import Observed
+from hil.play.timeline import Plan
 from hil.quantities import EventKind, Seen, Setpoint
 from hil.record.journal import Journal
 from hil.record.manifest import Ending
+from hil.record.run_folder import RunFolder
+from hil.session import Session
 
 CONFIG = load_bench("virtual-ideal").config
 
@@ -45,6 +52,9 @@ class Thing:
         if self.trouble == "fault":
             raise ZeroDivisionError
         return Identity(self.name, {})
+
+    async def read(self) -> None:
+        raise DeviceError(self.name, "is not there", "Look for it")
 
     async def close(self) -> None:
         if self.trouble == "close":
@@ -209,6 +219,32 @@ def test_no_current_at_a_charger_that_obeys_nobody_is_not_the_safe_state() -> No
             "one that obeys in something is enough"
         )
     assert took_s == pytest.approx(CONFIG.safe_state.within, abs=0.2)
+
+
+@pytest.mark.parametrize("status", ["Charging", "SuspendedEV", "Available", ""])
+def test_a_car_that_charged_before_the_bench_came_is_not_left_without_a_word(
+    status: str, tmp_path: Path
+) -> None:
+    """A bench that did not open has switched nothing on, but what it found live it must tell."""
+
+    async def main() -> Ending:
+        journal = Journal(Clock(ClockKind.WARP))
+        bench = devices([], reference="open")
+        bench.evses["dut"].status = status  # type: ignore[misc]
+        folder = RunFolder(tmp_path / "run", {}, {})
+        supervisor, observed = Supervisor(CONFIG, journal), Observed({"reference": "dut"})
+        session = Session(
+            CONFIG, bench, Plan([], 0.0, 0.0, {}), journal, folder, observed, supervisor
+        )
+        try:
+            with interruptible() as interrupted:
+                return await session.live(interrupted, [])
+        finally:
+            folder.release()
+
+    ending = run_on(ClockKind.WARP, main)
+    assert ending.state == "failed"
+    assert ending.safe_state_confirmed is (False if status[:1] in ("C", "S") else None)
 
 
 def test_the_ladder_ends_whoever_cancels_it() -> None:
