@@ -23,7 +23,7 @@ from hil.clock import Clock, ClockKind, end_tasks, run_on
 from hil.conclude import exit_status
 from hil.config.load import load_bench
 from hil.drivers.protocols import Identity
-from hil.errors import ConfigError, DeviceError, ExitStatus
+from hil.errors import ConfigError, DeviceError, ExitStatus, SafetyTrip
 from hil.interrupt import interruptible
 from hil.play.observed import Observed
 from hil.play.timeline import Plan
@@ -341,3 +341,18 @@ def test_the_exit_status_puts_safety_before_the_verdict(
 def test_a_driver_that_is_not_there_is_told_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match="no driver 'ocpp61' for evses; did you mean ocpp16"):
         driver("evses", "ocpp61")
+
+
+def test_what_breaks_beside_the_work_in_the_instant_of_its_end_is_not_lost() -> None:
+    """An interlock that trips as the plan ends is no run that ended by its plan."""
+
+    async def trips() -> None:
+        await asyncio.sleep(1.0)
+        raise SafetyTrip("interlock")
+
+    async def main() -> None:
+        with interruptible() as interrupted:
+            await interrupted(asyncio.sleep(1.0), [asyncio.ensure_future(trips())])
+
+    with pytest.raises(SafetyTrip):
+        run_on(ClockKind.WARP, main)
