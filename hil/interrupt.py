@@ -54,11 +54,13 @@ def interruptible() -> Iterator[Interruptible]:
         stop = asyncio.ensure_future(asked.wait())
         try:
             await asyncio.wait({task, stop, *beside}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
+            ended = task.done()
+            if not ended:
                 await end_tasks([task])
-                for other in beside:
-                    if other.done():
-                        other.result()
+            for other in beside:  # one that broke in the very instant of the end counts too
+                if other.done():
+                    other.result()
+            if not ended:
                 raise RunAborted(f"stopped {by}")
             task.result()
         finally:

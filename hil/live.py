@@ -53,7 +53,8 @@ class LiveRun:
         self.clock = Clock(inputs.clock)
         self.journal = Journal(self.clock)
         measures = {name: meter.measures for name, meter in self.config.meters.items()}
-        self.observed = Observed(measures)
+        oldest_s = {name: profile.oldest_s for name, profile in bench.meters.items()}
+        self.observed = Observed(measures, oldest_s)
         self.devices = Devices({}, {}, {})
         scenario_text = inputs.scenario.source.text
         run = run_id(self.clock, bench, scenario_text, inputs.seed, inputs.faults_text)

@@ -95,7 +95,8 @@ class Seen(NamedTuple):
     """The newest of what its meters say of the supply of one EVSE."""
 
     t: float
-    """The oldest of the newest readings; minus infinity before the first."""
+    """Nothing of it was measured before this instant: the oldest of the newest readings, less what
+    its meter may take to show a value. Minus infinity before the first."""
     power_w: float | None
     """``None`` where none was read yet."""
     current_a: float | None

@@ -67,6 +67,8 @@ class Session:
         self.folder.tolerate()
         await unstoppable(end_tasks(watches))
         self._say("closing")
+        if not live and self._charging():
+            live, samplers = True, self._start_samplers()
         if any(task.done() for task in samplers):
             # A full disk ended them; the safe state still has to be measured.
             await end_tasks(samplers)
@@ -83,6 +85,11 @@ class Session:
             return await reach_safe_state(self.config, self.devices, self.observed, self.journal)
         await command_safe_state(self.config, self.devices, self.journal)
         return None, "the bench did not open; what had opened was commanded to the safe state"
+
+    def _charging(self) -> bool:
+        """Whether a charger says that its car was charged before the bench could do anything."""
+        evses = self.devices.evses.values()
+        return any(evse.status in ("Charging", "SuspendedEV", "SuspendedEVSE") for evse in evses)
 
     def _start_samplers(self) -> list[asyncio.Task[None]]:
         """One task a meter, spread over the period so that they do not all ask at once."""

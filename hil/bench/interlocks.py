@@ -72,6 +72,7 @@ class Supervisor:
         self._changed = asyncio.Event()
         self._broken_since_s: dict[tuple[str, str, Phase], float] = {}
         self._site_a: dict[Phase, dict[str, float]] = {line: {} for line in LINES}
+        """By phase and meter."""
         self._heard_s: dict[tuple[str, str], float] = {}
         """By interlock and device: the instant from which its patience counts."""
         self._newest: dict[tuple[str, Quantity, Phase], float] = {}
@@ -130,22 +131,28 @@ class Supervisor:
         if phase not in LINES:
             return
         if reading.quantity is Quantity.CURRENT:
-            yield from self._current_levels(device, meter.measures, phase, abs(value))
+            yield from self._current_levels(device, phase, abs(value))
         elif reading.quantity is Quantity.VOLTAGE:
             phases = self._config.evses[meter.measures].rating.phases
             if phase in LINES[:phases]:
                 yield from self._voltage_levels(device, phase, value)
 
-    def _current_levels(
-        self, device: str, evse: str, phase: Phase, current_a: float
-    ) -> Iterator[_Level]:
+    def _current_levels(self, device: str, phase: Phase, current_a: float) -> Iterator[_Level]:
         own, site = self._locks.current_per_phase, self._locks.site_current
         if own is not None:
             yield _Level("current_per_phase", device, phase, current_a, own.above, "A", own.for_)
         if site is not None:
-            self._site_a[phase][evse] = current_a
-            total_a = sum(self._site_a[phase].values())
+            self._site_a[phase][device] = current_a
+            total_a = self._site_total_a(phase)
             yield _Level("site_current", "bench", phase, total_a, site.above, "A", site.for_)
+
+    def _site_total_a(self, phase: Phase) -> float:
+        """Sum over all EVSEs; of several meters of one EVSE the one that shows most counts."""
+        largest_a: dict[str, float] = {}
+        for meter, current_a in self._site_a[phase].items():
+            evse = self._config.meters[meter].measures
+            largest_a[evse] = max(largest_a.get(evse, 0.0), current_a)
+        return sum(largest_a.values())
 
     def _voltage_levels(self, device: str, phase: Phase, voltage_v: float) -> Iterator[_Level]:
         over, under = self._locks.over_voltage, self._locks.under_voltage

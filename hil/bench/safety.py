@@ -34,8 +34,14 @@ STEP_WITHIN_S = 3.5
 is asked twice, 0.5 s each, and then for its report."""
 
 _LOOK_EVERY_S = 0.1
-_LOOK_AT_LEAST_S = 2.0
-"""However long the commands took, the meters get this long to show what came of them."""
+_LOOK_AT_LEAST_S = 4.0
+"""However long the commands took, the meters get this long to show what came of them: twice the
+refresh of the slowest meter known."""
+
+_LOOSE = (
+    "its meter shows no more than it may, but neither the charger nor a pilot emulator did "
+    "anything that it was told, so that current may flow again"
+)
 
 _FROZEN_S = 5.0
 """A meter of which no value at all has changed for so long confirms nothing: the voltage of a live
@@ -102,17 +108,32 @@ async def reach_safe_state(
     ``supplies`` must go on being fed meanwhile.
     """
     started_s = journal.clock.now()
-    await command_safe_state(config, devices, journal)
+    obeyed = await command_safe_state(config, devices, journal)
     commanded_s = journal.clock.now()
-    return await _confirm(config, devices, supplies, journal, (started_s, commanded_s))
+    loose = frozenset(name for name in devices.evses if _is_loose(name, config, obeyed))
+    return await _confirm(config, devices, supplies, journal, (started_s, commanded_s), loose)
 
 
-async def command_safe_state(config: BenchConfig, devices: Devices, journal: Journal) -> None:
-    """Go down the ladder, rung by rung; each ends within ``STEP_WITHIN_S``."""
+async def command_safe_state(
+    config: BenchConfig, devices: Devices, journal: Journal
+) -> frozenset[str]:
+    """Go down the ladder, rung by rung; each ends within ``STEP_WITHIN_S``.
+
+    Returns the devices that did something of what they were told.
+    """
+    obeyed: set[str] = set()
     for rung in ladder(config, devices):
-        await asyncio.gather(
+        done = await asyncio.gather(
             *(_attempt(journal, device, rung.step, act) for device, act in rung.actions.items())
         )
+        obeyed |= {device for device, did in zip(rung.actions, done, strict=True) if did}
+    return frozenset(obeyed)
+
+
+def _is_loose(name: str, config: BenchConfig, obeyed: frozenset[str]) -> bool:
+    """Whether nothing that was told to holds the current of an EVSE down."""
+    pilots = {pilot for pilot, of in config.pilots.items() if of.plugged_into == name}
+    return obeyed.isdisjoint({name, *pilots})
 
 
 async def unstoppable(work: Coroutine[Any, Any, T]) -> T:
@@ -134,8 +155,8 @@ async def unstoppable(work: Coroutine[Any, Any, T]) -> T:
 
 async def _attempt(
     journal: Journal, device: str, step: str, action: Callable[[], Awaitable[str]]
-) -> None:
-    """One device on one rung: it may fail, hang or resist, and the others go on."""
+) -> bool:
+    """One device on one rung: it may fail, hang or resist, and the others go on; if it did it."""
     task = asyncio.ensure_future(_outcome(action))
     done, _ = await asyncio.wait({task}, timeout=STEP_WITHIN_S)
     if done:
@@ -149,6 +170,7 @@ async def _attempt(
     if failed:
         words = f"'{step}' on the way to the safe state: {outcome}"
         journal.finding(device, "safe_step_failed", words)
+    return not failed
 
 
 async def _outcome(action: Callable[[], Awaitable[str]]) -> tuple[str, bool]:
@@ -169,18 +191,19 @@ async def _confirm(
     supplies: Supplies,
     journal: Journal,
     instants_s: tuple[float, float],
+    loose: frozenset[str],
 ) -> SafeStateOutcome:
     """Look until confirmed or out of time; only what was read after the commands counts."""
     started_s, commanded_s = instants_s
     deadline_s = max(started_s + config.safe_state.within, commanded_s + _LOOK_AT_LEAST_S)
-    unconfirmed = dict.fromkeys(devices.evses, "")
     while True:
         now_s = journal.clock.now()
-        for name in list(unconfirmed):
+        unconfirmed = {}
+        for name in devices.evses:  # all in one look: one that was safe may be live again
             why = _not_safe(name, config, supplies.seen(name), commanded_s, now_s)
-            if why is None:
-                del unconfirmed[name]
-            else:
+            if why is None and name in loose:
+                why = _LOOSE
+            if why is not None:
                 unconfirmed[name] = why
         if not unconfirmed or now_s >= deadline_s:
             break

@@ -17,6 +17,10 @@ _WIDTHS = {"16": 1, "32": 2, "64": 4}
 """Registers that a value takes, by its number of bits."""
 
 
+_UNKNOWN_REFRESH_S = 2.0
+"""Taken for a meter whose refresh nobody has measured; it is that of the slowest known one."""
+
+
 class Register(Model):
     """One value in a meter's register map."""
 
@@ -94,6 +98,12 @@ class MeterProfile(Model):
     """Where the map comes from."""
     caveats: list[str] = Field(default_factory=list)
     """Oddities, each with where it was seen."""
+
+    @property
+    def oldest_s(self) -> float:
+        """How long ago the window of a value may have begun by the time that it is read."""
+        refresh_s = _UNKNOWN_REFRESH_S if self.refresh is None else self.refresh
+        return refresh_s + self.averaging
 
     @model_validator(mode="after")
     def _no_value_twice(self) -> Self:

@@ -50,6 +50,8 @@ class HeldLease(NamedTuple):
     since_s: float
     """Instant at which the setpoint, or its last renewal, was sent."""
     lasts_s: float
+    answered_within_s: float = 0.0
+    """Longest that the EVSE has taken to answer a setpoint so far."""
 
 
 @runtime_checkable

@@ -33,9 +33,11 @@ _POWER = (Quantity.POWER, Phase.TOTAL)
 class Observed:
     """Newest meter readings by the EVSE they belong to."""
 
-    def __init__(self, measures: Mapping[str, str]) -> None:
-        """``measures``: meter -> EVSE."""
-        self._measures = measures
+    def __init__(
+        self, measures: Mapping[str, str], oldest_s: Mapping[str, float] | None = None
+    ) -> None:
+        """``measures``: meter -> EVSE; ``oldest_s``: how old a value of a meter may be by then."""
+        self._measures, self._oldest_s = measures, oldest_s or {}
         self._meters = {name: _Meter() for name in measures}
 
     def on_readings(self, readings: Sequence[Reading]) -> None:
@@ -59,7 +61,8 @@ class Observed:
 
     def seen(self, evse: str) -> Seen:
         """The newest values of an EVSE; where several meters measure it, the largest of each."""
-        meters = [self._meters[name] for name, of in self._measures.items() if of == evse]
+        names = [name for name, of in self._measures.items() if of == evse]
+        meters = [self._meters[name] for name in names]
         powers = [meter.values[_POWER] for meter in meters if _POWER in meter.instants_s]
         currents = [
             abs(meter.values[key])
@@ -68,7 +71,14 @@ class Observed:
             if key[0] is Quantity.CURRENT
         ]
         return Seen(
-            min((t for meter in meters for t in meter.instants_s.values()), default=-math.inf),
+            min(
+                (
+                    t - self._oldest_s.get(name, 0.0)
+                    for name in names
+                    for t in self._meters[name].instants_s.values()
+                ),
+                default=-math.inf,
+            ),
             max(powers, key=abs, default=None),
             max(currents, default=None),
             min((meter.changed_s for meter in meters), default=-math.inf),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hil.bench.bench import BenchError, Devices, close_devices, open_devices
+from hil.bench.interlocks import Supervisor
 from hil.bench.registry import driver
 from hil.bench.safety import (
     SafeStateOutcome,
@@ -21,10 +23,15 @@ from hil.clock import Clock, ClockKind, end_tasks, run_on
 from hil.conclude import exit_status
 from hil.config.load import load_bench
 from hil.drivers.protocols import Identity
-from hil.errors import ConfigError, DeviceError, ExitStatus
+from hil.errors import ConfigError, DeviceError, ExitStatus, SafetyTrip
+from hil.interrupt import interruptible
+from hil.play.observed import Observed
+from hil.play.timeline import Plan
 from hil.quantities import EventKind, Seen, Setpoint
 from hil.record.journal import Journal
 from hil.record.manifest import Ending
+from hil.record.run_folder import RunFolder
+from hil.session import Session
 
 CONFIG = load_bench("virtual-ideal").config
 
@@ -46,6 +53,9 @@ class Thing:
             raise ZeroDivisionError
         return Identity(self.name, {})
 
+    async def read(self) -> None:
+        raise DeviceError(self.name, "is not there", "Look for it")
+
     async def close(self) -> None:
         if self.trouble == "close":
             await asyncio.sleep(1e6)
@@ -54,7 +64,7 @@ class Thing:
     async def make_safe(self, *_: Setpoint) -> str:
         if self.trouble == "hang":
             await asyncio.sleep(1e6)
-        if self.trouble == "raise":
+        if self.trouble in ("raise", "gone"):
             raise RuntimeError("broken")
         if self.trouble == "resist":
             for _ in range(2):
@@ -65,6 +75,8 @@ class Thing:
         return "done"
 
     async def stop_now(self) -> str:
+        if self.trouble == "gone":
+            raise DeviceError(self.name, "is not connected", "Look for it")
         self.order.append(f"{self.name} stopped")
         return "stopped"
 
@@ -175,6 +187,66 @@ def test_a_meter_that_shows_the_same_to_the_last_digit_confirms_nothing() -> Non
     assert "to the last digit: frozen?" in outcome.detail
 
 
+def test_an_evse_that_is_live_again_while_another_is_waited_for_is_not_confirmed() -> None:
+    config = CONFIG.model_copy(
+        update={"evses": {"dut": CONFIG.evses["dut"], "other": CONFIG.evses["dut"]}, "pilots": {}}
+    )
+    evses: Any = {name: Thing(name, []) for name in config.evses}
+
+    async def main() -> SafeStateOutcome:
+        clock = Clock(ClockKind.WARP)
+        comes_back, goes = Currents(clock, 0.0, 16.0, 1.0), Currents(clock, 16.0, 0.0, 2.0)
+
+        class Meters:
+            def seen(self, evse: str) -> Seen:
+                return (comes_back if evse == "dut" else goes).seen(evse)
+
+        bench = Devices(evses, {}, {})
+        return await reach_safe_state(config, bench, Meters(), Journal(clock))
+
+    outcome = run_on(ClockKind.WARP, main)
+    assert not outcome.confirmed
+    assert outcome.detail.startswith("dut: 16.0 A still flow")
+
+
+def test_no_current_at_a_charger_that_obeys_nobody_is_not_the_safe_state() -> None:
+    """One without mains shows none, and starts again by itself when the mains are back."""
+    outcome, took_s, _ = safe_state([], None, 0.0, dut="gone", vehicle="gone")
+    assert not outcome.confirmed
+    assert "current may flow again" in outcome.detail
+    for one in ({"dut": "gone"}, {"dut": "raise", "vehicle": "raise"}):
+        assert safe_state([], None, 0.0, **one)[0].confirmed, (
+            "one that obeys in something is enough"
+        )
+    assert took_s == pytest.approx(CONFIG.safe_state.within, abs=0.2)
+
+
+@pytest.mark.parametrize("status", ["Charging", "SuspendedEV", "Available", ""])
+def test_a_car_that_charged_before_the_bench_came_is_not_left_without_a_word(
+    status: str, tmp_path: Path
+) -> None:
+    """A bench that did not open has switched nothing on, but what it found live it must tell."""
+
+    async def main() -> Ending:
+        journal = Journal(Clock(ClockKind.WARP))
+        bench = devices([], reference="open")
+        bench.evses["dut"].status = status  # type: ignore[misc]
+        folder = RunFolder(tmp_path / "run", {}, {})
+        supervisor, observed = Supervisor(CONFIG, journal), Observed({"reference": "dut"})
+        session = Session(
+            CONFIG, bench, Plan([], 0.0, 0.0, {}), journal, folder, observed, supervisor
+        )
+        try:
+            with interruptible() as interrupted:
+                return await session.live(interrupted, [])
+        finally:
+            folder.release()
+
+    ending = run_on(ClockKind.WARP, main)
+    assert ending.state == "failed"
+    assert ending.safe_state_confirmed is (False if status[:1] in ("C", "S") else None)
+
+
 def test_the_ladder_ends_whoever_cancels_it() -> None:
     async def main() -> tuple[list[str], bool]:
         order: list[str] = []
@@ -269,3 +341,18 @@ def test_the_exit_status_puts_safety_before_the_verdict(
 def test_a_driver_that_is_not_there_is_told_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match="no driver 'ocpp61' for evses; did you mean ocpp16"):
         driver("evses", "ocpp61")
+
+
+def test_what_breaks_beside_the_work_in_the_instant_of_its_end_is_not_lost() -> None:
+    """An interlock that trips as the plan ends is no run that ended by its plan."""
+
+    async def trips() -> None:
+        await asyncio.sleep(1.0)
+        raise SafetyTrip("interlock")
+
+    async def main() -> None:
+        with interruptible() as interrupted:
+            await interrupted(asyncio.sleep(1.0), [asyncio.ensure_future(trips())])
+
+    with pytest.raises(SafetyTrip):
+        run_on(ClockKind.WARP, main)

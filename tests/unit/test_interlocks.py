@@ -197,3 +197,18 @@ def test_nothing_is_in_force_that_is_not_given() -> None:
 def test_an_interlock_that_cannot_be_meant_is_refused(text: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="validation error"):
         config(**text)
+
+
+def test_a_second_meter_of_an_evse_does_not_hide_the_site_s_current() -> None:
+    bench = config(two=True, site_current={"above": "60 A", "for": "500 ms"})
+    bench = bench.model_copy(
+        update={"meters": {**bench.meters, "third": bench.meters["reference"]}}
+    )
+    said: dict[float, Say] = {}
+    for tenth in range(40):
+        for at_s, current_a, meter in ((0.0, 35.0, "reference"), (0.03, 30.0, "second")):
+            said[tenth / 10 + at_s] = says(Quantity.CURRENT, current_a, device=meter)
+        said[tenth / 10 + 0.06] = says(Quantity.CURRENT, 20.0, device="third")
+    tripped, at_s = watch(bench, said)
+    assert "65 A at bench L1" in tripped
+    assert at_s == pytest.approx(0.53, abs=0.11)

@@ -194,3 +194,12 @@ def test_only_good_readings_of_a_meter_count_as_seen() -> None:
     observed.on_readings([reading("reference", -7.0)])
     assert observed.seen("dut")[:3] == (1.0, None, 7.0)
     assert observed.seen("dut").current_a == 7.0
+
+
+def test_what_a_slow_meter_shows_was_measured_before_it_was_read() -> None:
+    """Else a register that is older than the command would confirm what came of it."""
+    measures = {"reference": "dut", "second": "dut"}
+    observed = Observed(measures, {"reference": 0.1, "second": 2.0})
+    observed.on_readings([reading("reference", 0.0)])
+    observed.on_readings([reading("second", 0.0)])
+    assert observed.seen("dut").t == -1.0

@@ -462,3 +462,35 @@ def test_limits_that_certify_judge_nothing_after_a_fault(tmp_path: Path) -> None
     ran = play(tmp_path, ["mains-dip@dut,at=12 s,for=10 ms"], limits="certify-ac-charger")
     blocked = ran.result["decision"]["blocked"]
     assert "the fault mains-dip was injected on dut" in blocked
+
+
+SLOW_METER = """\
+personality: em340
+kind: meter
+refresh: 2 s
+averaging: 200 ms
+"""
+
+
+@pytest.mark.parametrize("hold", ["1300 ms", "1600 ms", "2 s"])
+def test_a_value_that_is_older_than_the_commands_confirms_nothing(
+    hold: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The register of a slow meter still shows the pause when a welded charger charges again."""
+    library = tmp_path / "configs" / "virtual"
+    library.mkdir(parents=True)
+    (library / "em340.yaml").write_text(SLOW_METER, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    scenario = tmp_path / "scenario.yaml"
+    steps = f"steps: [plug_in, {{setpoint: 0 A, hold: 8 s}}, {{setpoint: 16 A, hold: {hold}}}]\n"
+    scenario.write_text("scenario: slow\n" + steps, encoding="utf-8")
+    slow = (
+        ("profile: carlo-gavazzi-em540", "profile: carlo-gavazzi-em340"),
+        ("em540-fast", "em340"),
+    )
+    bench = without_interlocks(tmp_path, *slow)
+    fault = "no-stop@dut,at=setpoint 2"
+    inputs = prepare(bench, str(scenario), clock=ClockKind.WARP, seed=1, faults=[fault])
+    ran = Ran(execute(inputs, tmp_path / "runs"))
+    assert ran.truth("current")[-1]["to_a"] == 16.0
+    assert ran.status is ExitStatus.UNSAFE, ran.finished.safe_state

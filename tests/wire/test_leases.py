@@ -192,3 +192,85 @@ def test_a_profile_without_leases_says_so_in_every_run() -> None:
     lease, bench = play_twin(scenario, profile={"kind": "Relative", "lease_by": "none"})
     assert lease is None
     assert "has no lease" in bench.record.finding("no_lease")
+
+
+SLOW = {"acknowledge_after": {"mean": "7 s"}}
+
+
+def test_a_charger_that_forgot_its_profiles_gets_the_safe_setpoint_beneath_once_more() -> None:
+    """Without it the next lease would end at the charger's rating."""
+
+    async def scenario(bench: Bench, evse: Ocpp16, twin: ChargePointTwin) -> float:
+        await plug_in(bench, evse)
+        await evse.apply(Setpoint(16.0, "A"), 1, bench.clock.now())
+        twin.end_transaction("Reset")
+        twin.profiles.clear()
+        twin.reboot()
+        await asyncio.sleep(20.0)
+        await plug_in(bench, evse)
+        await evse.apply(Setpoint(16.0, "A"), 2, bench.clock.now())
+        sent_s = bench.clock.now()
+        await evse.close()
+        await asyncio.sleep(60.0)
+        return sent_s
+
+    sent_s, bench = play_twin(scenario, profile=LOWER, safe_state=SAFE)
+    lapsed_s, limit_a = limits(bench)[-1]
+    assert limit_a == 6.0
+    assert 19.0 <= lapsed_s - sent_s <= 22.0
+
+
+def test_after_a_reboot_a_renewal_puts_the_safe_setpoint_beneath_too() -> None:
+    async def scenario(bench: Bench, evse: Ocpp16, twin: ChargePointTwin) -> None:
+        await plug_in(bench, evse)
+        await evse.apply(Setpoint(16.0, "A"), 1, bench.clock.now())
+        twin.profiles.clear()
+        twin.reboot()
+        await asyncio.sleep(9.0)
+        await evse.renew()
+        await evse.close()
+        await asyncio.sleep(60.0)
+
+    _, bench = play_twin(scenario, profile=LOWER, safe_state=SAFE)
+    assert limits(bench)[-1][1] == 6.0
+
+
+def test_setpoints_that_wait_for_a_slow_answer_arrive_with_their_whole_lease_and_in_order() -> None:
+    """A profile that was made before the wait would have lapsed by the time that it leaves, and a
+    renewal that stood behind them in the queue would bring an old setpoint back."""
+
+    async def scenario(bench: Bench, evse: Ocpp16, twin: ChargePointTwin) -> None:
+        await plug_in(bench, evse)
+        keeping = asyncio.ensure_future(keep_lease(evse, lambda _: None, bench.clock))
+        answers = []
+        for number, current_a in enumerate((10.0, 12.0, 14.0, 8.0), 1):
+            now_s = bench.clock.now()
+            answers.append(
+                asyncio.ensure_future(evse.apply(Setpoint(current_a, "A"), number, now_s))
+            )
+            await asyncio.sleep(4.0)
+        await asyncio.gather(*answers)
+        keeping.cancel()
+
+    _, bench = play_twin(
+        scenario, behaviour=SLOW, config={"answer_within": "10 s"}, safe_state={"lease": "7 s"}
+    )
+    set_a = [limit_a for _, limit_a in limits(bench) if limit_a != 6.0]
+    assert set_a == [10.0, 12.0, 14.0, 8.0]
+
+
+def test_a_charger_that_answers_late_is_left_alone_for_longer_before_a_setpoint() -> None:
+    async def scenario(bench: Bench, evse: Ocpp16, twin: ChargePointTwin) -> None:
+        await plug_in(bench, evse)
+        await evse.apply(Setpoint(16.0, "A"), 1, bench.clock.now())
+        due_s = bench.clock.now() + 29.0
+        keeping = asyncio.ensure_future(keep_lease(evse, lambda _: due_s, bench.clock))
+        await bench.clock.sleep_until(due_s)
+        await evse.apply(Setpoint(10.0, "A"), 2, due_s)
+        keeping.cancel()
+
+    _, bench = play_twin(
+        scenario, behaviour=SLOW, config={"answer_within": "10 s"}, safe_state={"lease": "60 s"}
+    )
+    sent = bench.record.of(EventKind.SETPOINT_SENT)[-1]
+    assert sent.data["lateness_s"] == pytest.approx(0.0, abs=1e-6)

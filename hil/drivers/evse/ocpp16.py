@@ -266,8 +266,14 @@ class Ocpp16:
     async def stop_now(self) -> str:
         """End the transaction without waiting for its end; in words. Raises DeviceError."""
         transaction_id = self.transaction_id
-        if transaction_id is None:
+        if transaction_id is None and self.connected:
             return "no transaction is running"
+        if transaction_id is None:
+            raise DeviceError(
+                self.name,
+                "is not connected, so nobody knows whether it charges",
+                "Unplug the car or switch the charger off",
+            )
         within_s = min(self._config.answer_within, SAFE_ANSWER_S)
         stop = await self._ask_now(call.RemoteStopTransaction(transaction_id), within_s)
         if stop.accepted:

@@ -6,6 +6,7 @@ safe setpoint by the clock in its own profile. A setpoint at or below the safe o
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -53,6 +54,11 @@ class Setpoints:
         self._journal, self._device = charger.journal, charger.device
         self._safe = limit_for(safe_state.setpoint, profile, config.rating)
         self._can_lapse = profile.lease_by == "second-period"
+        self._beneath_since_boot: int | None = None
+        """Boot of the charger after which the safe setpoint was put beneath the others."""
+        self._turn = asyncio.Lock()
+        """One setpoint at a time: what carries an instant is made when it can leave."""
+        self._answered_within_s = 0.0
         self._newest: tuple[int, Limit] | None = None
         """Number and limit of the setpoint in force, if it is leased."""
         self._held: HeldLease | None = None
@@ -60,7 +66,8 @@ class Setpoints:
     @property
     def lease(self) -> HeldLease | None:
         """The lease of the newest setpoint; ``None`` if it has none, or needs none."""
-        return self._held
+        held = self._held
+        return held and held._replace(answered_within_s=self._answered_within_s)
 
     async def prepare(self) -> None:
         """Put the safe setpoint beneath those to come, where that is how they lapse."""
@@ -69,8 +76,10 @@ class Setpoints:
             safe = safe_profile(
                 self._safe, self._profile, self._config.connector, self._journal.clock.utc()
             )
+            boot = self._charger.boots
             answer = await self._ask(self._request(safe, self._profile.purpose), None, None)
             self._can_lapse = answer.accepted
+            self._beneath_since_boot = boot if answer.answered else None
             if not answer.accepted:
                 words = f"{self._safe} beneath the setpoints was not taken ({answer.status}); "
                 self._journal.finding(self._device, "no_lease", words + _FOR_EVER, "error")
@@ -82,6 +91,19 @@ class Setpoints:
         self, setpoint: Setpoint, setpoint_number: int, deadline_s: float
     ) -> Acknowledgement:
         """Command a setpoint; see :meth:`hil.drivers.evse.ocpp16.Ocpp16.apply`."""
+        async with self._turn:
+            await self._put_beneath_again()
+            return await self._apply(setpoint, setpoint_number, deadline_s)
+
+    async def _put_beneath_again(self) -> None:
+        """A charger that has started again may have lost what stands beneath its setpoints."""
+        lower = self._profile.lease_by == "lower-stack"
+        if lower and self._beneath_since_boot != self._charger.boots:
+            await self.prepare()
+
+    async def _apply(
+        self, setpoint: Setpoint, setpoint_number: int, deadline_s: float
+    ) -> Acknowledgement:
         limit = limit_for(setpoint, self._profile, self._config.rating)
         if limit.truncated:
             words = f"{setpoint} is sent as {limit}: the charger takes no more decimals"
@@ -136,10 +158,25 @@ class Setpoints:
         purpose = self._profile.purpose
         if purpose == "TxProfile" and self._charger.transaction_id is None:
             return Answer(None, "no transaction is running, and a TxProfile needs one")
-        return await self._ask(self._limit_request(limit, purpose, lease), None, on_sent)
+        begun_s = self._journal.clock.now()
+        answer = await self._ask(self._limit_request(limit, purpose, lease), None, on_sent)
+        if answer.answered:
+            took_s = self._journal.clock.now() - begun_s
+            self._answered_within_s = max(self._answered_within_s, took_s)
+        return answer
 
     async def renew(self) -> None:
-        """Send the newest setpoint again, so that its lease begins anew."""
+        """Send the newest setpoint again, so that its lease begins anew.
+
+        Does nothing while a setpoint is under way: that one has a lease of its own.
+        """
+        if self._turn.locked():
+            return
+        async with self._turn:
+            await self._put_beneath_again()
+            await self._renew()
+
+    async def _renew(self) -> None:
         newest, held = self._newest, self._held
         if newest is None or held is None:
             return
@@ -150,9 +187,13 @@ class Setpoints:
             nonlocal sent_s
             sent_s = t
 
-        answer = await self._command(limit, self._lease_for(limit), sent)
+        lease = self._lease_for(limit)
+        answer = await self._command(limit, lease, sent)
         if self._newest is not newest:
-            return  # a new setpoint, with a lease of its own, went out meanwhile
+            return  # the safe setpoint went out meanwhile
+        if lease is None:
+            self._newest = self._held = None  # nothing stands beneath it any more; that was said
+            return
         if not answer.accepted:
             ends_s = held.since_s + held.lasts_s
             words = f"setpoint {number} was not renewed ({answer.status}); without that the "
