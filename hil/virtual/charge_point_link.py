@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import ocpp.messages
 from ocpp.exceptions import OCPPError
@@ -15,7 +15,6 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.headers import build_authorization_basic
 from websockets.typing import Subprotocol
 
-from hil.virtual.charge_point_calls import Calls
 from hil.virtual.troubled_line import Socket, Trouble, TroubledLine
 
 ocpp.messages.ASYNC_VALIDATION = False  # a worker thread would hold up the warp clock
@@ -43,8 +42,27 @@ class _Outgoing(NamedTuple):
     """Whether it is sent again after a lost connection."""
 
 
+class Calls(Protocol):
+    """One connection from the charge point's side: an ``ocpp`` ChargePoint of any version."""
+
+    pending: str
+    """Id of the charge point's own call that is under way."""
+    digested: asyncio.Event
+    """Set once the answer to it has had its effect."""
+
+    async def start(self) -> None:
+        """Answer the central system until the connection ends."""
+        ...
+
+    async def call(
+        self, payload: Any, suppress: bool, unique_id: str, skip_schema_validation: bool
+    ) -> Any:
+        """Call the central system, and wait for its answer."""
+        ...
+
+
 class ChargePointLink:
-    """Keeps a connection to the central system.
+    """Keeps a connection to the central system, over the ``subprotocol`` of one version of OCPP.
 
     ``calls`` makes the end of a new connection that answers the central system; ``greet`` is the
     request each new connection begins with (``None`` for none) and is repeated until ``greeted``
@@ -54,6 +72,7 @@ class ChargePointLink:
 
     def __init__(
         self,
+        subprotocol: str,
         calls: Callable[[Socket, float], Calls],
         greet: Callable[[], Any | None],
         greeted: Callable[[Any], float],
@@ -62,6 +81,7 @@ class ChargePointLink:
         credentials: tuple[str, str] | None,
     ) -> None:
         self.trouble = Trouble(random)
+        self._subprotocol = Subprotocol(subprotocol)
         self._calls, self._greet, self._greeted, self._ready = calls, greet, greeted, ready
         self._headers: dict[str, str] = {}
         if credentials is not None:
@@ -75,6 +95,11 @@ class ChargePointLink:
     def alive(self) -> bool:
         """Whether it has been started and not stopped."""
         return self._life is not None
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection, as far as the charger knows."""
+        return self._socket is not None
 
     def start(self, url: str) -> None:
         """Connect in the background, and keep trying."""
@@ -133,7 +158,7 @@ class ChargePointLink:
         try:
             async with connect(
                 url,
-                subprotocols=[Subprotocol("ocpp1.6")],
+                subprotocols=[self._subprotocol],
                 additional_headers=self._headers,
                 compression=None,
                 proxy=None,

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import zlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -14,9 +15,19 @@ from hil.config.load import Bench
 from hil.config.secrets import secret_from
 from hil.errors import ConfigError
 from hil.virtual.charge_point import ChargePointTwin
+from hil.virtual.charge_point2 import ChargePoint2Twin
 from hil.virtual.meter import MeterTwin
 from hil.virtual.pilot_emulator import PilotEmulatorTwin
 from hil.virtual.plant import Plant
+
+AnyChargePoint = ChargePointTwin | ChargePoint2Twin
+
+_TWINS: Mapping[str, Callable[..., AnyChargePoint]] = {
+    "ocpp16": ChargePointTwin,
+    "ocpp201": partial(ChargePoint2Twin, version="ocpp2.0.1"),
+    "ocpp21": partial(ChargePoint2Twin, version="ocpp2.1"),
+}
+"""The charger that stands opposite each driver."""
 
 TruthWriter = Callable[[float, str, str, Mapping[str, Any]], None]
 """Loop time, EVSE, what happened, its numbers."""
@@ -30,7 +41,7 @@ class VirtualLab:
             raise ConfigError(f"the bench '{bench.config.bench}' has no virtual devices to serve")
         self._bench, self._seed = bench, seed
         self.plants: dict[str, Plant] = {}
-        self.charge_points: dict[str, ChargePointTwin] = {}
+        self.charge_points: dict[str, AnyChargePoint] = {}
         self.meters: dict[str, MeterTwin] = {}
         self.pilots: dict[str, PilotEmulatorTwin] = {}
 
@@ -70,7 +81,7 @@ class VirtualLab:
         """Let every virtual charge point connect to its bench, and keep trying until it does."""
         for name, plant in self.plants.items():
             evse = config.evses[name]
-            twin = ChargePointTwin(
+            twin = _TWINS[evse.driver](
                 charge_point_id=evse.charge_point,
                 connector=evse.connector,
                 personality=self._bench.virtual_evses[name],

@@ -168,11 +168,14 @@ def as_16(meter_value: object) -> list[dict[str, Any]]:
 def _sampled(entry: Mapping[str, Any]) -> dict[str, Any]:
     unit = member(entry, "unitOfMeasure")
     value, exponent = entry.get("value"), unit.get("multiplier", 0)
-    if type(value) in (int, float) and type(exponent) is int and abs(exponent) <= _LARGEST_EXPONENT:
+    if exponent == 0:
+        return {**entry, "unit": unit.get("unit", "")}
+    if isinstance(value, int | float) and exponent in _EXPONENTS:
         value = value * 10.0**exponent
-    elif exponent != 0:
+    else:
         value = f"{value!r} x 10^{exponent!r}"  # no number, and the doubt shows why
     return {**entry, "value": value, "unit": unit.get("unit", "")}
 
 
-_LARGEST_EXPONENT = 12
+_EXPONENTS = range(-12, 13)
+"""Of ten, in what a sample is told; a larger one is nonsense."""

@@ -19,6 +19,7 @@ from hil.drivers.evse.ocpp_talk import Talk
 from hil.errors import HilError
 from hil.links.ocpp_frames import CALLERROR, CALLRESULT, Message, printable
 from hil.links.ocpp_server import OcppConnection
+from hil.record.journal import Severity
 
 HEARTBEAT_INTERVAL_S = 60
 
@@ -166,7 +167,7 @@ def _event(station: Station, payload: Payload) -> Payload:
         is_problem = name.endswith(".Problem") and value.lower() == "true"
         words = f"the charger reports {name} = {value or 'nothing'}"
         code = "evse_error" if is_problem else "evse_event"
-        severity = "warning" if is_problem else "note"
+        severity: Severity = "warning" if is_problem else "note"
         station.charger.findings.finding(code, words, severity, key=(name, value))
     return {}
 
