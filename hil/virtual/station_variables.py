@@ -43,7 +43,7 @@ class Variables:
             "SmartChargingCtrlr.RateUnit": ",".join(evse.units),
             CONNECTION_TIMEOUT: "60",
             "TxCtrlr.TxStartPoint": "Authorized",
-            "TxCtrlr.TxStopPoint": "EVConnected",
+            "TxCtrlr.TxStopPoint": "Authorized,EVConnected",
         }
         self._writable = {*_INTERVALS, MEASURANDS_SENT}
 

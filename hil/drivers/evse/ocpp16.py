@@ -63,7 +63,7 @@ class Ocpp16:
             start=self._start_request,
             stop_name="RemoteStopTransaction",
             stop=call.RemoteStopTransaction,
-            begun=lambda: self.transaction_id is not None,
+            running=lambda: self.transaction_id is not None,
         )
         self._transactions = Transactions(config, profile, self._charger, messages, ask, ask_now)
 

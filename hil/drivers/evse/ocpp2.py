@@ -78,7 +78,7 @@ class Ocpp2:
             start=self._start_request,
             stop_name="RequestStopTransaction",
             stop=lambda of: Request("RequestStopTransaction", {"transactionId": of}),
-            begun=lambda: self._station.running,
+            running=lambda: self._station.running,
         )
         self._transactions = Transactions(config, profile, self._charger, messages, ask, ask_now)
 

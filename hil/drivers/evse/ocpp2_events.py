@@ -21,6 +21,7 @@ _REPLAYED_S = 60.0
 
 _MOST_ELSEWHERE = 100
 _AUTHORIZING = ("Authorized", "RemoteStart")
+_DEAUTHORIZING = ("Deauthorized", "RemoteStop", "StopAuthorized")
 
 
 class Event(NamedTuple):
@@ -34,7 +35,8 @@ class Event(NamedTuple):
     offline: bool
     charging_state: str
     evse: int | None
-    authorizes: bool
+    authorizes: bool | None
+    """Whether it may charge from now on; ``None`` if the event does not bear on that."""
     remote_start: int | None
     payload: dict[str, Any]
 
@@ -42,12 +44,14 @@ class Event(NamedTuple):
 def read(payload: dict[str, Any]) -> Event:
     """An event out of its payload; what is missing in it is empty."""
     info = member(payload, "transactionInfo")
-    state = word(info, "chargingState")
-    authorizes = (
-        "idToken" in payload
-        or word(payload, "triggerReason") in _AUTHORIZING
-        or state in CHARGING_STATUS
-    )
+    state, trigger = word(info, "chargingState"), word(payload, "triggerReason")
+    authorizes = None
+    if state in CHARGING_STATUS:
+        authorizes = True
+    elif trigger in _DEAUTHORIZING:
+        authorizes = False
+    elif trigger in _AUTHORIZING or "idToken" in payload:
+        authorizes = True
     return Event(
         word(payload, "eventType"),
         word(info, "transactionId"),
@@ -150,7 +154,9 @@ def _follow(station: Station, event: Event) -> None:
         return
     _check_number(station, event)
     station.charging_state = event.charging_state or station.charging_state or "EVConnected"
-    station.authorized = station.authorized or event.authorizes
+    station.has_charged = station.has_charged or station.charging_state in CHARGING_STATUS
+    if event.authorizes is not None:
+        station.authorized = event.authorizes
 
 
 def _begin(station: Station, event: Event) -> bool:
@@ -166,6 +172,7 @@ def _begin(station: Station, event: Event) -> bool:
         charger.ended.add(charger.transaction_id)
     charger.transaction_id = event.transaction_id
     station.charging_state, station.authorized, station.newest_event = "", False, None
+    station.has_charged = False
     if event.kind == "Started":
         _tell(station, "started", event)
     else:
@@ -194,7 +201,8 @@ def _end(station: Station, event: Event) -> None:
     charger.ended.add(charger.transaction_id)
     charger.transaction_id = None
     station.charging_state, station.authorized, station.newest_event = "", False, None
-    station.has_charged = station.connector_status != "Available"
+    if station.connector_status == "Available":
+        station.has_charged = False
     _tell(station, "stopped", event)
 
 

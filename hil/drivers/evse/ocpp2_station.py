@@ -44,7 +44,7 @@ class Station:
     authorized: bool = False
     """Whether the running transaction may charge, as far as the charger has told."""
     has_charged: bool = False
-    """Whether a transaction has ended since the connector was last free."""
+    """Whether a car was charged since the connector was last free and the transaction began."""
     newest_event: tuple[int, str, str] | None = None
     """Number, timestamp and kind of the newest event of the running transaction."""
     elsewhere: set[str] = field(default_factory=set)
@@ -85,8 +85,6 @@ def status_word(connector_status: str, charging_state: str, has_charged: bool) -
         return connector_status
     if charging_state in CHARGING_STATUS:
         return charging_state
-    if charging_state:
-        return "Preparing"
-    if connector_status == "Occupied":
+    if charging_state or connector_status == "Occupied":
         return "Finishing" if has_charged else "Preparing"
     return connector_status

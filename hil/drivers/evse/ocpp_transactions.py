@@ -29,8 +29,8 @@ class Messages(NamedTuple):
     start: Callable[[], Any]
     stop_name: str
     stop: Callable[[TransactionId], Any]
-    begun: Callable[[], bool]
-    """Whether the transaction wanted is there."""
+    running: Callable[[], bool]
+    """Whether there is a transaction that may charge."""
 
 
 class Transactions:
@@ -60,13 +60,13 @@ class Transactions:
         charger, clock, messages = self._charger, self._charger.journal.clock, self._messages
         until_s = clock.now() + _WITHIN_S
         status = "charging starts by plugging in"
-        while self._profile.start == "remote" and not messages.begun():
+        while self._profile.start == "remote" and not messages.running():
             status = (await self._ask(messages.start(), None)).status
             if status == "Accepted" or clock.now() + _START_AGAIN_S > until_s:
                 break
             words = f"{messages.start_name}: {status}; it is repeated"
             charger.findings.finding("remote_start_refused", words, key=status)
-            await charger.until(messages.begun, _START_AGAIN_S)
+            await charger.until(messages.running, _START_AGAIN_S)
         if not await charger.until(self._has_started, max(until_s - clock.now(), 0.0)):
             raise DeviceError(
                 charger.device,
@@ -77,7 +77,7 @@ class Transactions:
             )
 
     def _has_started(self) -> bool:
-        if self._messages.begun():
+        if self._messages.running():
             return True
         return self._profile.start == "plug" and self._charger.status in CHARGING_STATUS
 
@@ -85,12 +85,16 @@ class Transactions:
         """End the transaction, if there is one. Raises DeviceError if it does not end."""
         charger, messages = self._charger, self._messages
         transaction_id = charger.transaction_id
-        if transaction_id is None:
+        if transaction_id is None or not messages.running():
             return
+
+        def is_over() -> bool:
+            return charger.transaction_id != transaction_id or not messages.running()
+
         answer = await self._ask(messages.stop(transaction_id), None)
         # A refusal need not mean that it runs on: it may just have ended by itself.
         within_s = _WITHIN_S if answer.accepted else 0.0
-        if await charger.until(lambda: charger.transaction_id != transaction_id, within_s):
+        if await charger.until(is_over, within_s):
             return
         raise DeviceError(
             charger.device,
@@ -101,7 +105,7 @@ class Transactions:
     async def stop_now(self) -> str:
         """End the transaction without waiting for its end; in words. Raises DeviceError."""
         transaction_id, name = self._charger.transaction_id, self._messages.stop_name
-        if transaction_id is None:
+        if transaction_id is None or not self._messages.running():
             return "no transaction is running"
         within_s = min(self._config.answer_within, SAFE_ANSWER_S)
         stop = await self._ask_now(self._messages.stop(transaction_id), within_s)
