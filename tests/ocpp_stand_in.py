@@ -301,7 +301,7 @@ class RawCharger2(RawCharger):
 
     def __init__(self, socket: ClientConnection) -> None:
         super().__init__(socket)
-        self.answers = {"GetVariables": {"getVariableResult": []}, "SetVariables": accept_variables}
+        self.answers = {"GetVariables": know_nothing, "SetVariables": accept_variables}
 
     async def boot(self) -> None:
         station = {"vendorName": "Raw", "model": "Frames"}
@@ -350,6 +350,14 @@ def accept_variables(payload: dict[str, Any]) -> dict[str, Any]:
         for entry in payload["setVariableData"]
     ]
     return {"setVariableResult": results}
+
+
+def know_nothing(payload: dict[str, Any]) -> dict[str, Any]:
+    """The answer to GetVariables of a charger that has none of them."""
+    results = [
+        {**entry, "attributeStatus": "UnknownVariable"} for entry in payload["getVariableData"]
+    ]
+    return {"getVariableResult": results}
 
 
 TwinScenario = Callable[[Bench, Any, Any], Awaitable[Any]]

@@ -19,7 +19,6 @@ from hil.quantities import EventKind, Phase, Quantity
 _REPLAYED_S = 60.0
 """An event stamped so long before its arrival comes from a queue, or from a wrong clock."""
 
-_MOST_ELSEWHERE = 100
 _AUTHORIZING = ("Authorized", "RemoteStart")
 _DEAUTHORIZING = ("Deauthorized", "RemoteStop", "StopAuthorized")
 
@@ -74,8 +73,8 @@ def take(station: Station, event: Event) -> None:
         charger.findings.finding("transaction_unknown", words, key="")
         return
     if _is_elsewhere(station, event):
-        words = f"a transaction of EVSE {event.evse} is not followed"
-        charger.findings.finding("transaction_elsewhere", words, "note", key=event.evse)
+        words = f"transactions of other EVSEs than {charger.connector} are not followed"
+        charger.findings.finding("transaction_elsewhere", words, "note")
         return
     repeated = _is_repeated(station, event)
     replayed = _why_replayed(station, event)
@@ -87,8 +86,8 @@ def take(station: Station, event: Event) -> None:
         words = "an event came twice; it counts once"
         charger.findings.finding("transaction_event_repeated", words, "note")
     elif replayed:
-        words = f"{event.kind} of a transaction {replayed}: kept, and not followed"
-        charger.findings.finding("transaction_replayed", words, key=(event.kind, replayed))
+        words = f"the charger tells of a transaction {replayed}: kept, and not followed"
+        charger.findings.finding("transaction_replayed", words, key=replayed)
         # What has ended stays so, whenever it is told.
         if event.kind == "Ended" and event.transaction_id == charger.transaction_id:
             _end(station, event)
@@ -100,8 +99,8 @@ def take(station: Station, event: Event) -> None:
 def _is_elsewhere(station: Station, event: Event) -> bool:
     """Whether it is of another EVSE; only the first event of a transaction has to name it."""
     if event.evse is not None and event.evse != station.charger.connector:
-        if len(station.elsewhere) < _MOST_ELSEWHERE:
-            station.elsewhere.add(event.transaction_id)
+        if event.transaction_id not in station.elsewhere:
+            station.elsewhere.append(event.transaction_id)
         return True
     return event.transaction_id in station.elsewhere
 
@@ -162,14 +161,14 @@ def _follow(station: Station, event: Event) -> None:
 def _begin(station: Station, event: Event) -> bool:
     """Take up a transaction; false if it was over before."""
     charger = station.charger
-    if event.transaction_id in charger.ended:
+    if event.transaction_id in station.ended:
         words = "the charger goes on with a transaction that it has ended; it is not followed"
         charger.findings.finding("transaction_after_its_end", words, key=event.transaction_id)
         return False
     if charger.transaction_id is not None:
         words = f"a transaction starts though {charger.transaction_id} was never ended"
         charger.journal.finding(charger.device, "transaction_overlap", words)
-        charger.ended.add(charger.transaction_id)
+        station.ended.append(str(charger.transaction_id))
     charger.transaction_id = event.transaction_id
     station.charging_state, station.authorized, station.newest_event = "", False, None
     station.has_charged = False
@@ -197,8 +196,7 @@ def _check_number(station: Station, event: Event) -> None:
 
 def _end(station: Station, event: Event) -> None:
     charger = station.charger
-    assert charger.transaction_id is not None
-    charger.ended.add(charger.transaction_id)
+    station.ended.append(event.transaction_id)
     charger.transaction_id = None
     station.charging_state, station.authorized, station.newest_event = "", False, None
     if station.connector_status == "Available":

@@ -7,12 +7,16 @@ in TransactionEvent how the charging goes. The bench thinks in the words of 1.6.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
 from hil.drivers.evse.ocpp_charger import Charger
 from hil.drivers.evse.ocpp_transactions import CHARGING_STATUS
 from hil.quantities import EventKind
+
+_MOST_REMEMBERED = 200
+"""Transactions; a charger that makes up more of them fills no memory."""
 
 _MOST_ITEMS = 20_000
 """Entries of one report. Full device models have some 2000 variables."""
@@ -47,7 +51,9 @@ class Station:
     """Whether a car was charged since the connector was last free and the transaction began."""
     newest_event: tuple[int, str, str] | None = None
     """Number, timestamp and kind of the newest event of the running transaction."""
-    elsewhere: set[str] = field(default_factory=set)
+    ended: deque[str] = field(default_factory=lambda: deque(maxlen=_MOST_REMEMBERED))
+    """Transactions that are over."""
+    elsewhere: deque[str] = field(default_factory=lambda: deque(maxlen=_MOST_REMEMBERED))
     """Transactions of other EVSEs."""
     remote_starts: int = 0
     """RequestStartTransaction so far; its count is the remoteStartId."""
