@@ -8,7 +8,6 @@ package does) and knows nothing of the driver on the other side.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import zlib
 from collections.abc import Mapping
 from random import Random
@@ -22,7 +21,7 @@ from hil.config.bench import Rating
 from hil.config.personalities import VirtualEvse
 from hil.j1772 import PilotState
 from hil.virtual.charge_point_calls import Calls
-from hil.virtual.charge_point_link import QUIET, RECONNECT_S, ChargePointLink
+from hil.virtual.charge_point_link import QUIET, ChargePointLink
 from hil.virtual.charging_profiles import (
     Oracle,
     Profile,
@@ -30,9 +29,10 @@ from hil.virtual.charging_profiles import (
     parse_profile,
 )
 from hil.virtual.plant import PilotSignal, Plant
+from hil.virtual.station_boot import StationBoot
 from hil.virtual.station_configuration import Configuration
 from hil.virtual.station_limits import StationLimits
-from hil.virtual.station_meter import Station, sampled_values
+from hil.virtual.station_meter import sampled_now
 from hil.virtual.station_time import StationTime
 from hil.virtual.troubled_line import Socket
 
@@ -70,12 +70,12 @@ class ChargePointTwin:
         self._loop = loop or asyncio.get_running_loop()
         identity = zlib.crc32(charge_point_id.encode())
         self._random = np.random.default_rng([seed, identity])
-        self._booted = False
         self._plugged = plant.pilot().state is not PilotState.A
         self._starting = False
         self._tag: str | None = None
         self.time = StationTime(self._loop, lambda: self.link.alive)
         self.utc_text = self.time.utc_text
+        self.boot = StationBoot(self.boot_request, self.time, self._boot_accepted)
         self.limits = StationLimits(
             connector, personality, rating, plant, self.time, Oracle.OCTT16_2024_04
         )
@@ -84,8 +84,8 @@ class ChargePointTwin:
         self.link = ChargePointLink(
             "ocpp1.6",
             self._calls,
-            self._boot_due,
-            self._boot_answered,
+            self.boot.due,
+            self.boot.answered,
             self._ready,
             Random(f"{seed}/{charge_point_id}/link"),
             None if password is None else (charge_point_id, password),
@@ -115,7 +115,7 @@ class ChargePointTwin:
 
     def reboot(self) -> None:
         """Drop the connection in a second, and boot anew."""
-        self._booted = False
+        self.boot.done = False
         self.time.arm("reboot", 1.0, self.link.cut)
 
     def _power_changed(self, on: bool) -> None:
@@ -128,7 +128,7 @@ class ChargePointTwin:
             return
         self.end_transaction("PowerLoss")
         self.time.disarm_all()
-        self._booted = self._starting = False
+        self.boot.done = self._starting = False
         self._tag = None
         if not self.personality.keeps_profiles:
             self.profiles.clear()
@@ -137,22 +137,9 @@ class ChargePointTwin:
     def _calls(self, socket: Socket, answer_within_s: float) -> Calls:
         return Calls(self, socket, answer_within_s, QUIET)
 
-    def _boot_due(self) -> Any | None:
-        return None if self._booted else self.boot_request()
-
-    def _boot_answered(self, answer: Any) -> float:
-        """Take over the central system's calendar; how long to wait before the next step."""
-        if answer is None:
-            return RECONNECT_S
-        with contextlib.suppress(ProfileError):  # without a time to set it by, it keeps its own
-            self.time.set(answer.current_time)
-        interval_s = max(int(answer.interval), 1)
-        self._booted = answer.status == "Accepted"
-        if not self._booted:
-            return interval_s
+    def _boot_accepted(self, interval_s: int) -> None:
         self.configuration.change("HeartbeatInterval", str(interval_s))
         self.arm_heartbeat()
-        return 0.0
 
     def _ready(self) -> None:
         self.say_status()
@@ -198,38 +185,34 @@ class ChargePointTwin:
 
     def arm_heartbeat(self) -> None:
         """Plan the next heartbeat by the configured interval."""
-        interval_s = self.configuration.seconds("HeartbeatInterval")
-        if interval_s > 0:
-            self.time.arm("heartbeat", interval_s, self._beat)
-
-    def _beat(self) -> None:
-        self.say(call.Heartbeat())
-        self.arm_heartbeat()
+        self.time.repeat(
+            "heartbeat",
+            lambda: self.configuration.seconds("HeartbeatInterval"),
+            lambda: self.say(call.Heartbeat()),
+        )
 
     def arm_meter(self) -> None:
         """Plan the next MeterValues by the configured interval, no faster than the charger can."""
+        self.time.repeat("meter", self._meter_interval_s, self._sample)
+
+    def _meter_interval_s(self) -> float:
         interval_s = self.configuration.seconds("MeterValueSampleInterval")
         if self.transaction is None or interval_s == 0:
-            self.time.disarm("meter")
-        else:
-            least_s = self.personality.meter_interval_least
-            self.time.arm("meter", max(interval_s, least_s), self._sample)
+            return 0.0
+        return max(interval_s, self.personality.meter_interval_least)
 
     def _sample(self) -> None:
         self.say_meter_values("Sample.Periodic")
-        self.arm_meter()
 
     def say_meter_values(self, context: str) -> None:
         """MeterValues of this instant."""
-        now_s = self._loop.time()
-        station = Station(
-            self.plant.limit_a,
-            self.rating.phases,
-            self.rating.voltage,
-            self.personality.meter_gain,
-        )
-        values = sampled_values(
-            self.configuration.measurands, self.plant.measure(now_s, now_s), station, context
+        values = sampled_now(
+            self.configuration.measurands,
+            self.plant,
+            self.personality,
+            self.rating,
+            self._loop.time(),
+            context,
         )
         sample = {"timestamp": self.utc_text(), "sampledValue": values}
         transaction_id = self.transaction.transaction_id if self.transaction else None

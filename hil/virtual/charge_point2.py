@@ -8,7 +8,6 @@ OCPP 1.6 takes (:mod:`hil.virtual.station_limits`).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import zlib
 from random import Random
 from typing import Any
@@ -20,7 +19,7 @@ from hil import __version__
 from hil.config.bench import Rating
 from hil.config.personalities import VirtualEvse
 from hil.j1772 import PilotState
-from hil.virtual.charge_point2_calls import Calls, Calls21
+from hil.virtual.charge_point2_calls import Calls
 from hil.virtual.charge_point2_words import (
     CONNECTOR,
     charging_state,
@@ -28,11 +27,12 @@ from hil.virtual.charge_point2_words import (
     profile_of,
     sampled,
 )
-from hil.virtual.charge_point_link import QUIET, RECONNECT_S, ChargePointLink
+from hil.virtual.charge_point_link import QUIET, ChargePointLink
 from hil.virtual.charging_profiles import Oracle, Profile, ProfileError
 from hil.virtual.plant import PilotSignal, Plant
+from hil.virtual.station_boot import StationBoot
 from hil.virtual.station_limits import StationLimits
-from hil.virtual.station_meter import Station, sampled_values
+from hil.virtual.station_meter import sampled_now
 from hil.virtual.station_time import StationTime
 from hil.virtual.station_variables import (
     CONNECTION_TIMEOUT,
@@ -87,7 +87,6 @@ class ChargePoint2Twin:
         self._loop = loop or asyncio.get_running_loop()
         self._identity = zlib.crc32(charge_point_id.encode())
         self._random = np.random.default_rng([seed, self._identity])
-        self._booted = False
         self._boot_reason = "PowerUp"
         self._plugged = plant.pilot().state is not PilotState.A
         self._starting = False
@@ -95,15 +94,18 @@ class ChargePoint2Twin:
         self._transactions = 0
         self._connector_status = connector_status(plant.status)
         self.time = StationTime(self._loop, lambda: self.link.alive)
+        self.boot = StationBoot(
+            lambda: self.boot_request(self._boot_reason), self.time, self._boot_accepted
+        )
         self.limits = StationLimits(
             connector, personality, rating, plant, self.time, Oracle.OCTT201_ERRATA_2025_04
         )
-        self._end_of_line = Calls21 if version == "ocpp2.1" else Calls
+        self._version = version
         self.link = ChargePointLink(
             version,
             self._calls,
-            self._boot_due,
-            self._boot_answered,
+            self.boot.due,
+            self.boot.answered,
             self.say_status,
             Random(f"{seed}/{charge_point_id}/link"),
             None if password is None else (charge_point_id, password),
@@ -133,7 +135,7 @@ class ChargePoint2Twin:
 
     def reboot(self, reason: str) -> None:
         """Drop the connection in a second, and boot anew."""
-        self._booted, self._boot_reason = False, reason
+        self.boot.done, self._boot_reason = False, reason
         self.time.arm("reboot", 1.0, self.link.cut)
 
     def set_calendar(self, by_s: float) -> None:
@@ -152,31 +154,22 @@ class ChargePoint2Twin:
         self.link.bar(_NO_POWER)  # first, since what it says from now on waits in its queue
         self.end_transaction("PowerLoss", "AbnormalCondition")
         self.time.disarm_all()
-        self._booted = self._starting = False
+        self.boot.done = self._starting = False
         self._boot_reason = "PowerUp"
         self._token = None
         if not self.personality.keeps_profiles:
             self.limits.profiles.clear()
 
     def _calls(self, socket: Socket, answer_within_s: float) -> Calls:
-        return self._end_of_line(self, socket, answer_within_s, QUIET)
+        if self._version == "ocpp2.1":
+            from hil.virtual.charge_point21_calls import Calls21
 
-    def _boot_due(self) -> Any | None:
-        return None if self._booted else self.boot_request(self._boot_reason)
+            return Calls21(self, socket, answer_within_s, QUIET)
+        return Calls(self, socket, answer_within_s, QUIET)
 
-    def _boot_answered(self, answer: Any) -> float:
-        """Take over the central system's calendar; how long to wait before the next step."""
-        if answer is None:
-            return RECONNECT_S
-        with contextlib.suppress(ProfileError):  # without a time to set it by, it keeps its own
-            self.time.set(answer.current_time)
-        interval_s = max(int(answer.interval), 1)
-        self._booted = answer.status == "Accepted"
-        if not self._booted:
-            return interval_s
+    def _boot_accepted(self, interval_s: int) -> None:
         self.variables.put(HEARTBEAT_INTERVAL, str(interval_s))
         self.arm_heartbeat()
-        return 0.0
 
     def boot_request(self, reason: str) -> Any:
         """BootNotification as this station sends it."""
@@ -218,38 +211,35 @@ class ChargePoint2Twin:
 
     def arm_heartbeat(self) -> None:
         """Plan the next heartbeat by the configured interval."""
-        interval_s = self.variables.seconds(HEARTBEAT_INTERVAL)
-        if interval_s > 0:
-            self.time.arm("heartbeat", interval_s, self._beat)
-
-    def _beat(self) -> None:
-        self.say(call.Heartbeat())
-        self.arm_heartbeat()
+        self.time.repeat(
+            "heartbeat",
+            lambda: self.variables.seconds(HEARTBEAT_INTERVAL),
+            lambda: self.say(call.Heartbeat()),
+        )
 
     def arm_meter(self) -> None:
         """Plan the next sample by the configured interval, no faster than the station can."""
+        self.time.repeat("meter", self._meter_interval_s, self._sample)
+
+    def _meter_interval_s(self) -> float:
         interval_s = self.variables.seconds(METER_INTERVAL)
         if self.transaction is None or interval_s == 0:
-            self.time.disarm("meter")
-        else:
-            least_s = self.personality.meter_interval_least
-            self.time.arm("meter", max(interval_s, least_s), self._sample)
+            return 0.0
+        return max(interval_s, self.personality.meter_interval_least)
 
     def _sample(self) -> None:
         self.say_event("Updated", "MeterValuePeriodic", self.sample("Sample.Periodic"))
-        self.arm_meter()
 
     def sample(self, context: str, measurands: tuple[str, ...] = ()) -> list[dict[str, Any]]:
         """The ``meter_value`` of this instant; of what is configured if nothing is named."""
-        now_s = self._loop.time()
-        station = Station(
-            self.plant.limit_a,
-            self.rating.phases,
-            self.rating.voltage,
-            self.personality.meter_gain,
+        values = sampled_now(
+            measurands or self.variables.measurands,
+            self.plant,
+            self.personality,
+            self.rating,
+            self._loop.time(),
+            context,
         )
-        wanted = measurands or self.variables.measurands
-        values = sampled_values(wanted, self.plant.measure(now_s, now_s), station, context)
         return [{"timestamp": self.time.utc_text(), "sampled_value": sampled(values)}]
 
     def say_meter_values(self) -> None:

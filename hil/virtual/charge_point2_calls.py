@@ -10,7 +10,6 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from ocpp import v21
 from ocpp.routing import after, on
 from ocpp.v201 import ChargePoint, call, call_result
 
@@ -38,16 +37,6 @@ class Calls(ChargePoint):  # type: ignore[misc]
     ) -> None:
         super().__init__(twin.charge_point_id, socket, answer_within_s, logger)
         self._twin = twin
-        self.pending = ""
-        """Id of the station's own call that is under way."""
-        self.digested = asyncio.Event()
-        """Set once the answer to it has had its effect."""
-
-    async def route_message(self, raw_msg: str) -> None:
-        """Let an answer have its effect before the next message is read, as a charger does."""
-        await super().route_message(raw_msg)
-        if self.pending and raw_msg.startswith((f'[3,"{self.pending}"', f'[4,"{self.pending}"')):
-            await self.digested.wait()
 
     # --- charging profiles -----------------------------------------------------------------------
 
@@ -288,12 +277,6 @@ class Calls(ChargePoint):  # type: ignore[misc]
     def station_data_transfer(self, **_: Any) -> Any:
         """No vendor is known here."""
         return call_result.DataTransfer(status="UnknownVendorId")
-
-
-class Calls21(Calls):
-    """The same over OCPP 2.1, whose messages are those of 2.0.1 as far as they are used here."""
-
-    _call, _call_result, _ocpp_version = v21.call, v21.call_result, "2.1"
 
 
 def _word(accepted: bool) -> str:

@@ -45,11 +45,6 @@ class _Outgoing(NamedTuple):
 class Calls(Protocol):
     """One connection from the charge point's side: an ``ocpp`` ChargePoint of any version."""
 
-    pending: str
-    """Id of the charge point's own call that is under way."""
-    digested: asyncio.Event
-    """Set once the answer to it has had its effect."""
-
     async def start(self) -> None:
         """Answer the central system until the connection ends."""
         ...
@@ -59,6 +54,34 @@ class Calls(Protocol):
     ) -> Any:
         """Call the central system, and wait for its answer."""
         ...
+
+
+class _Paced:
+    """A socket from which nothing is read while an answer has its effect, as a charger does."""
+
+    def __init__(self, socket: Socket) -> None:
+        self._socket = socket
+        self._is_answer = False
+        self.pending = ""
+        """Id of the charge point's own call that is under way."""
+        self.digested = asyncio.Event()
+        """Set once the answer to it has had its effect."""
+
+    async def recv(self) -> str | bytes:
+        """The next frame."""
+        if self._is_answer:
+            self._is_answer = False
+            await self.digested.wait()
+        frame = await self._socket.recv()
+        answers = (f'[3,"{self.pending}"', f'[4,"{self.pending}"')
+        self._is_answer = (
+            bool(self.pending) and isinstance(frame, str) and frame.startswith(answers)
+        )
+        return frame
+
+    async def send(self, message: str) -> None:
+        """Send a frame."""
+        await self._socket.send(message)
 
 
 class ChargePointLink:
@@ -168,37 +191,38 @@ class ChargePointLink:
             ) as socket:
                 self._socket = socket
                 self._hold(socket)
-                calls = self._calls(TroubledLine(socket, self.trouble), _ANSWER_WITHIN_S)
+                paced = _Paced(TroubledLine(socket, self.trouble))
+                calls = self._calls(paced, _ANSWER_WITHIN_S)
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(calls.start())
-                    tasks.create_task(self._talk(calls))
+                    tasks.create_task(self._talk(calls, paced))
         except* (OSError, InvalidHandshake, ConnectionClosed, TimeoutError):
             pass  # Not there, or gone again: a charger keeps trying, and so does this one.
         self._socket = None
 
-    async def _talk(self, calls: Calls) -> None:
+    async def _talk(self, calls: Calls, paced: _Paced) -> None:
         """Greet, then send what comes up, one call after the other."""
         while (greeting := self._greet()) is not None:
-            pause_s = await self._call(calls, greeting, self._greeted)
+            pause_s = await self._call(calls, paced, greeting, self._greeted)
             await asyncio.sleep(pause_s)
         self._ready()
         while True:
             item = await self._outbox.get()
             try:
-                await self._call(calls, item.request, item.then)
+                await self._call(calls, paced, item.request, item.then)
             except (ConnectionClosed, TimeoutError, asyncio.CancelledError):
                 if item.keep:
                     self._outbox.put_nowait(item)
                 raise
 
-    async def _call(self, calls: Calls, request: Any, then: Then | None) -> Any:
+    async def _call(self, calls: Calls, paced: _Paced, request: Any, then: Then | None) -> Any:
         """Send a call, and let its answer have its effect; what ``then`` makes of it."""
         self._count += 1
-        calls.pending = f"cp-{self._count}"
-        calls.digested.clear()
+        paced.pending = f"cp-{self._count}"
+        paced.digested.clear()
         try:
             answer = await calls.call(
-                request, suppress=False, unique_id=calls.pending, skip_schema_validation=True
+                request, suppress=False, unique_id=paced.pending, skip_schema_validation=True
             )
         except OCPPError:
             answer = None
@@ -209,6 +233,6 @@ class ChargePointLink:
         if task is not None and task.cancelling():
             raise asyncio.CancelledError  # wait_for in call() loses it where the answer is there
         result = None if then is None else then(answer)
-        calls.pending = ""
-        calls.digested.set()
+        paced.pending = ""
+        paced.digested.set()
         return result

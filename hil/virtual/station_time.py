@@ -40,6 +40,19 @@ class StationTime:
         if self._alive():
             self._timers[name] = self._loop.call_later(delay_s, act)
 
+    def repeat(self, name: str, interval_s: Callable[[], float], act: Callable[[], None]) -> None:
+        """Do something again and again; the interval is asked each time, and 0 ends it."""
+        delay_s = interval_s()
+        if delay_s <= 0:
+            self.disarm(name)
+            return
+
+        def once() -> None:
+            act()
+            self.repeat(name, interval_s, act)
+
+        self.arm(name, delay_s, once)
+
     def disarm(self, name: str) -> None:
         """Do it no more."""
         timer = self._timers.pop(name, None)
