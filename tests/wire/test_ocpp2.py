@@ -335,6 +335,35 @@ def test_profiles_of_an_earlier_back_office_are_cleared_whatever_their_purpose()
 PERIOD = {"start_period": 0, "limit": 8.0}
 
 
+def test_after_a_tx_profile_the_default_returns_as_2_x_has_it() -> None:
+    """Over 1.6 only the maximum is left."""
+
+    async def scenario(bench: Bench, evse: Ocpp2, twin: ChargePoint2Twin) -> Any:
+        await plug_in(bench, evse)
+        assert twin.transaction is not None
+        for profile_id, purpose, more in (
+            (1, "TxDefaultProfile", {}),
+            (2, "TxProfile", {"transaction_id": twin.transaction.transaction_id}),
+        ):
+            schedule = {"charging_rate_unit": "A", "start_schedule": "2020-01-01T00:00:00Z"}
+            period = {"start_period": 0, "limit": 8.0 * profile_id}
+            profile = {
+                "id": profile_id,
+                "stack_level": 0,
+                "charging_profile_purpose": purpose,
+                "charging_profile_kind": "Absolute",
+                "charging_schedule": [{**schedule, "charging_schedule_period": [period]}],
+                **more,
+            }
+            if more:
+                profile["charging_schedule"][0]["duration"] = 60
+            assert twin.take_profile(1, profile)
+        return await evse.composite_schedule(300)
+
+    composite, _ = play_twin(scenario, **NEWER)
+    assert [period.limit for period in composite.periods] == [16.0, 8.0]
+
+
 def test_nothing_is_asked_of_the_charger_before_its_boot_is_answered() -> None:
     async def scenario(bench: Bench, evse: Ocpp2, twin: ChargePoint2Twin) -> None: ...
 

@@ -122,6 +122,38 @@ def test_a_start_asked_for_is_followed_by_a_charger_whose_clock_is_wrong() -> No
     assert start["evseId"] == 1
 
 
+def test_a_car_that_comes_after_one_that_was_charged_has_not_been_charged() -> None:
+    async def scenario(bench: Bench, evse: Ocpp2, charger: RawCharger2) -> Any:
+        words = []
+        await charger.status("Occupied")
+        await charger.event("Started", 0, "Charging")
+        await charger.event("Ended", 1)
+        words.append(evse.status)
+        await charger.event("Started", 0, "EVConnected", "T2")
+        words.append(evse.status)
+        await charger.event("Updated", 1, "Charging", "T2")
+        await charger.status("Available")
+        await charger.event("Ended", 2, "", "T2")
+        words.append(evse.status)
+        await charger.status("Occupied")
+        return [*words, evse.status]
+
+    words, _ = play_raw(scenario, **NEWER)
+    assert words == ["Finishing", "Preparing", "Available", "Preparing"]
+
+
+def test_the_connector_is_new_once_it_was_free() -> None:
+    async def scenario(bench: Bench, evse: Ocpp2, charger: RawCharger2) -> Any:
+        await charger.status("Occupied")
+        await charger.event("Started", 0, "Charging")
+        await charger.event("Ended", 1)
+        await charger.status("Available")
+        await charger.status("Occupied")
+        return evse.status
+
+    assert play_raw(scenario, **NEWER)[0] == "Preparing"
+
+
 def test_what_has_ended_while_offline_has_ended() -> None:
     async def scenario(bench: Bench, evse: Ocpp2, charger: RawCharger2) -> Any:
         await charger.event("Started", 0, "Charging")
