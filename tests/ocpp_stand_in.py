@@ -16,12 +16,16 @@ from hil.clock import Clock, ClockKind, run_on
 from hil.config.bench import EvseConfig, SafeState
 from hil.config.personalities import VirtualEvse
 from hil.config.profiles import EvseProfile
+from hil.drivers.evse.ocpp2 import Ocpp2
 from hil.drivers.evse.ocpp16 import Ocpp16
 from hil.j1772 import PilotState
 from hil.quantities import EventKind
 from hil.record.journal import Journal
 from hil.virtual.charge_point import ChargePointTwin
+from hil.virtual.charge_point2 import ChargePoint2Twin
 from hil.virtual.plant import Electrical, PilotSignal
+
+VERSIONS = {"ocpp16": "ocpp1.6", "ocpp201": "ocpp2.0.1", "ocpp21": "ocpp2.1"}
 
 
 class StandInPlant:
@@ -152,9 +156,10 @@ class Bench:
         self.record = OcppRecorder()
         self.journal.subscribe(self.record)
         self.plant = StandInPlant(self.loop)
-        self.twin: ChargePointTwin | None = None
+        self.twin: ChargePointTwin | ChargePoint2Twin | None = None
         self.chargers: list[RawCharger] = []
-        self.evses: list[Ocpp16] = []
+        self.evses: list[Any] = []
+        self.versions: dict[Any, str] = {}
 
     def add_evse(
         self,
@@ -162,40 +167,45 @@ class Bench:
         config: dict[str, Any] | None = None,
         profile: dict[str, Any] | None = None,
         safe_state: dict[str, Any] | None = None,
-    ) -> Ocpp16:
-        evse = Ocpp16(
+    ) -> Any:
+        """A driver of the version that the bench file names; ``Ocpp16`` without a word."""
+        complete = evse_config(**(config or {}))
+        driver = Ocpp16 if complete.driver == "ocpp16" else Ocpp2
+        evse = driver(
             name,
-            evse_config(**(config or {})),
+            complete,
             evse_profile(**(profile or {})),
             SafeState.model_validate({"setpoint": "6 A", "within": "10 s", **(safe_state or {})}),
             self.journal,
         )
         self.evses.append(evse)
+        self.versions[evse] = VERSIONS[complete.driver]
         return evse
 
     async def add_twin(
-        self, evse: Ocpp16, behaviour: dict[str, Any] | None = None, seed: int = 1
-    ) -> ChargePointTwin:
+        self, evse: Any, behaviour: dict[str, Any] | None = None, seed: int = 1
+    ) -> Any:
         url = await evse.listen()
         base, charge_point = url.rsplit("/", 1)
-        self.twin = ChargePointTwin(
-            charge_point,
-            1,
-            personality(**(behaviour or {})),
-            evse_config().rating,
-            self.plant,  # type: ignore[arg-type]
-            seed,
-        )
+        known = (charge_point, 1, personality(**(behaviour or {})), evse_config().rating)
+        if isinstance(evse, Ocpp16):
+            self.twin = ChargePointTwin(*known, self.plant, seed)  # type: ignore[arg-type]
+        else:
+            version = self.versions[evse]
+            self.twin = ChargePoint2Twin(*known, self.plant, seed, version=version)  # type: ignore[arg-type]
         await self.twin.connect(base)
         return self.twin
 
     async def add_charger(
-        self, evse: Ocpp16, path: str | None = None, protocols: tuple[str, ...] = ("ocpp1.6",)
-    ) -> RawCharger:
+        self, evse: Any, path: str | None = None, protocols: tuple[str, ...] | None = None
+    ) -> Any:
+        version = self.versions[evse]
+        offered = (version,) if protocols is None else protocols
         url = await evse.listen()
         if path is not None:
             url = url.rsplit("/", 1)[0] + path
-        charger = RawCharger(await open_socket(url, protocols))
+        kind = RawCharger if version == "ocpp1.6" else RawCharger2
+        charger = kind(await open_socket(url, offered))
         self.chargers.append(charger)
         return charger
 
@@ -219,7 +229,8 @@ class RawCharger:
     """A charger that sends exactly the frames it is told to.
 
     ``answers`` says what it answers to the bench's calls by action: a payload, a whole frame as
-    text (``{id}`` stands for the id), or ``None`` for silence; ``Accepted`` where nothing is said.
+    text (``{id}`` stands for the id), ``None`` for silence, or what makes it of the call's payload;
+    ``Accepted`` where nothing is said.
     """
 
     def __init__(self, socket: ClientConnection) -> None:
@@ -246,6 +257,8 @@ class RawCharger:
 
     async def _answer(self, unique_id: str, action: str) -> None:
         answer = self.answers.get(action, {"status": "Accepted"})
+        if callable(answer):
+            answer = answer(self.calls[-1][1])
         if isinstance(answer, str):
             await self.socket.send(answer.replace("{id}", unique_id))
         elif answer is not None:
@@ -283,7 +296,71 @@ class RawCharger:
         await asyncio.gather(self._reader, return_exceptions=True)
 
 
-TwinScenario = Callable[[Bench, Ocpp16, ChargePointTwin], Awaitable[Any]]
+class RawCharger2(RawCharger):
+    """The same over OCPP 2.x."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        super().__init__(socket)
+        self.answers = {"GetVariables": know_nothing, "SetVariables": accept_variables}
+
+    async def boot(self) -> None:
+        station = {"vendorName": "Raw", "model": "Frames"}
+        await self.call("BootNotification", {"chargingStation": station, "reason": "PowerUp"})
+
+    async def status(self, status: str, connector: int = 1) -> None:
+        payload = {
+            "timestamp": STAMP,
+            "connectorStatus": status,
+            "evseId": connector,
+            "connectorId": 1,
+        }
+        await self.call("StatusNotification", payload)
+
+    async def event(
+        self, kind: str, number: int, state: str = "", transaction: str = "T1", **more: Any
+    ) -> Any:
+        """TransactionEvent; its answer's payload. ``info`` is more of the transaction."""
+        info = {"transactionId": transaction, **more.pop("info", {})}
+        if state:
+            info["chargingState"] = state
+        payload = {
+            "eventType": kind,
+            "timestamp": STAMP,
+            "triggerReason": "ChargingStateChanged",
+            "seqNo": number,
+            "evse": {"id": 1, "connectorId": 1},
+            "transactionInfo": info,
+            **more,
+        }
+        return (await self.call("TransactionEvent", payload))[2]
+
+
+STAMP = "2020-01-01T00:00:05Z"
+"""Five seconds after the beginning of a run under the warp clock."""
+
+
+def accept_variables(payload: dict[str, Any]) -> dict[str, Any]:
+    """The answer to SetVariables of a charger that takes them all."""
+    results = [
+        {
+            "attributeStatus": "Accepted",
+            "component": entry["component"],
+            "variable": entry["variable"],
+        }
+        for entry in payload["setVariableData"]
+    ]
+    return {"setVariableResult": results}
+
+
+def know_nothing(payload: dict[str, Any]) -> dict[str, Any]:
+    """The answer to GetVariables of a charger that has none of them."""
+    results = [
+        {**entry, "attributeStatus": "UnknownVariable"} for entry in payload["getVariableData"]
+    ]
+    return {"getVariableResult": results}
+
+
+TwinScenario = Callable[[Bench, Any, Any], Awaitable[Any]]
 
 
 def play_twin(
@@ -311,13 +388,13 @@ def play_twin(
     return run_on(kind, main)
 
 
-async def plug_in(bench: Bench, evse: Ocpp16) -> None:
+async def plug_in(bench: Bench, evse: Any) -> None:
     bench.plant.show(PilotState.C)
     await evse.start_charging()
     await asyncio.sleep(0.1)  # until the charger has its number
 
 
-RawScenario = Callable[[Bench, Ocpp16, RawCharger], Awaitable[Any]]
+RawScenario = Callable[[Bench, Any, Any], Awaitable[Any]]
 
 
 def run_bench(main: Callable[[Bench], Awaitable[Any]]) -> tuple[Any, Bench]:

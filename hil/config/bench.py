@@ -52,9 +52,9 @@ EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class EvseConfig(Model):
-    """A charger under test that connects to the bench over OCPP 1.6J."""
+    """A charger under test that connects to the bench over OCPP 1.6J, 2.0.1 or 2.1."""
 
-    driver: Literal["ocpp16"]
+    driver: Literal["ocpp16", "ocpp201", "ocpp21"]
     profile: Name
     """An EVSE profile of ``configs/evses``."""
     listen: Annotated[str, address("ws")]
@@ -62,6 +62,7 @@ class EvseConfig(Model):
     charge_point: Name
     """The charge point identity, the last part of the address the charger connects to."""
     connector: Annotated[int, Field(ge=1, le=99)] = 1
+    """Number of the connector or, in OCPP 2.x, of the EVSE."""
     rating: Rating
     id_tag: Annotated[str, Field(min_length=1, max_length=20)] = "HIL"
     """The idTag that starts transactions, at most 20 characters."""

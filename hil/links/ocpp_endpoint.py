@@ -10,7 +10,7 @@ import asyncio
 import errno
 import http
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import unquote, urlsplit
 from weakref import WeakKeyDictionary
@@ -22,6 +22,7 @@ from websockets.typing import Subprotocol
 
 from hil.errors import DeviceError
 from hil.links.ocpp_credentials import CHALLENGE
+from hil.links.ocpp_frames import Version
 
 if TYPE_CHECKING:
     from hil.links.ocpp_server import Listener
@@ -36,7 +37,16 @@ network, strangers, and chargers that open their next connection before the last
 _HANDSHAKE_WITHIN_S = 10.0
 """A charger on a slow mobile link takes 3 s; who takes longer holds a place for nothing."""
 
-_SUBPROTOCOL = Subprotocol("ocpp1.6")
+OLDEST: Version = "ocpp1.6"
+"""What a charger that offers no subprotocol is taken to speak."""
+
+WORDS: Mapping[Version, str] = {
+    "ocpp1.6": "OCPP 1.6J",
+    "ocpp2.0.1": "OCPP 2.0.1",
+    "ocpp2.1": "OCPP 2.1",
+}
+"""The versions as people call them."""
+
 _CLOSE_WITHIN_S = 1.0
 
 # What goes wrong in a handshake is a finding here, never a stack trace on the terminal.
@@ -155,15 +165,16 @@ class Endpoint:
     def _select(
         self, socket: ServerConnection, offered: Sequence[Subprotocol]
     ) -> Subprotocol | None:
-        """OCPP 1.6 however it is spelled, nothing for those who offer nothing."""
-        for name in offered:
-            if name.lower().startswith(_SUBPROTOCOL):
-                return name
-        if offered and socket.request is not None:
-            self.listeners[_identity(socket.request.path).casefold()].unsuitable(
-                offered, peer(socket)
-            )
-            raise NegotiationError("only ocpp1.6 is spoken here")
+        """The preferred version that is offered, however it is spelled; nothing for no offer."""
+        assert socket.request is not None
+        listener = self.listeners[_identity(socket.request.path).casefold()]
+        for version in listener.versions:
+            for name in offered:
+                if spoken_by(name, (version,)):
+                    return name
+        if offered or OLDEST not in listener.versions:
+            listener.unsuitable(offered, peer(socket))
+            raise NegotiationError(f"only {', '.join(listener.versions)} is spoken here")
         return None
 
     async def _handle(self, socket: ServerConnection) -> None:
@@ -185,6 +196,12 @@ def host_and_port(address: str) -> tuple[str, int]:
     """Host and port of a websocket address; an empty host stands for all of this computer's."""
     parts = urlsplit(address)
     return parts.hostname or "", 80 if parts.port is None else parts.port
+
+
+def spoken_by(subprotocol: str | None, versions: Sequence[Version]) -> Version | None:
+    """The version that a subprotocol stands for, however it is spelled."""
+    offered = (subprotocol or "").lower()
+    return next((version for version in versions if offered.startswith(version)), None)
 
 
 def _identity(path: str) -> str:

@@ -1,4 +1,4 @@
-"""OCPP 1.6J frames as chargers really send them: read as far as can be, every fault named.
+"""OCPP frames as chargers really send them: read as far as can be, every fault named.
 
 A frame passes four gates: text, JSON (one attempt at repair), envelope, and the schema of the
 action. A fault at a gate is a :class:`Remark`; only a frame that cannot be read at all is lost.
@@ -11,12 +11,17 @@ import re
 from collections.abc import Hashable, Iterator, Mapping
 from functools import lru_cache
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jsonschema_rs
 
 from hil.json_text import too_deep
 from hil.record.journal import Severity
+
+Version = Literal["ocpp1.6", "ocpp2.0.1", "ocpp2.1"]
+"""A version of OCPP, as its websocket subprotocol is called."""
+
+Validator = jsonschema_rs.Draft4Validator | jsonschema_rs.Draft6Validator
 
 CALL, CALLRESULT, CALLERROR = 2, 3, 4
 
@@ -25,8 +30,8 @@ _PAYLOAD_DEPTH = 2
 """The envelope's array and the payload's object."""
 
 _DEEPEST = 32
-"""Brackets within brackets. The schemas of OCPP 1.6 go to 6; what is deeper is made to break a
-reader."""
+"""Brackets within brackets. The schemas of OCPP 1.6 go to 6, those of 2.x to 13; what is deeper is
+made to break a reader."""
 
 _CALL_ID = re.compile(r'\s*,*\s*\[\s*"?2"?\s*,\s*"([^"\\]{1,64})"')
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -77,7 +82,9 @@ def call_id(text: str) -> str | None:
     return match.group(1) if match else None
 
 
-def read(text: str, asked: Mapping[str, str]) -> tuple[Message | None, list[Remark]]:
+def read(
+    text: str, asked: Mapping[str, str], version: Version = "ocpp1.6"
+) -> tuple[Message | None, list[Remark]]:
     """A frame, and what is wrong with it; ``asked`` is the action of each call by its id.
 
     ``None`` if the frame cannot be used at all; the last remark then says why.
@@ -89,7 +96,7 @@ def read(text: str, asked: Mapping[str, str]) -> tuple[Message | None, list[Rema
     frame, sound = _load(text, remarks)
     message = _envelope(frame, text if sound else None, asked, remarks)
     if message is not None and message.kind != CALLERROR:
-        remarks.extend(_schema_remarks(message))
+        remarks.extend(_schema_remarks(message, version))
     return message, remarks
 
 
@@ -232,10 +239,10 @@ def _error(frame: list[Any]) -> str:
     return ": ".join(words) or "without a code"
 
 
-def _schema_remarks(message: Message) -> Iterator[Remark]:
+def _schema_remarks(message: Message, version: Version) -> Iterator[Remark]:
     """One remark for each place at which the payload breaks the schema of its action."""
     action = message.action
-    validator = _validator(action + ("Response" if message.kind == CALLRESULT else ""))
+    validator = _validator(version, action, message.kind == CALL)
     if validator is None:
         return
     try:
@@ -251,9 +258,7 @@ def _schema_remarks(message: Message) -> Iterator[Remark]:
         yield Remark((action, path, rule), "ocpp_schema", words)
 
 
-def _faults(
-    validator: jsonschema_rs.Draft4Validator, payload: dict[str, Any]
-) -> dict[tuple[str, str], list[str]]:
+def _faults(validator: Validator, payload: dict[str, Any]) -> dict[tuple[str, str], list[str]]:
     """What breaks the schema, by path (list positions left out) and rule."""
     faults: dict[tuple[str, str], list[str]] = {}
     for error in validator.iter_errors(payload):
@@ -264,14 +269,31 @@ def _faults(
     return faults
 
 
+class _Schemas(NamedTuple):
+    """Where the ``ocpp`` package keeps the schemas of a version, and how they are named."""
+
+    package: str
+    request: str
+    validator: type[Validator]
+
+
+_SCHEMAS: Mapping[Version, _Schemas] = {
+    "ocpp1.6": _Schemas("ocpp.v16", "", jsonschema_rs.Draft4Validator),
+    "ocpp2.0.1": _Schemas("ocpp.v201", "Request", jsonschema_rs.Draft6Validator),
+    "ocpp2.1": _Schemas("ocpp.v21", "Request", jsonschema_rs.Draft6Validator),
+}
+
+
 @lru_cache(maxsize=256)
-def _validator(name: str) -> jsonschema_rs.Draft4Validator | None:
+def _validator(version: Version, action: str, is_request: bool) -> Validator | None:
     """The schema that the ``ocpp`` package ships, compiled; ``None`` for an unknown action."""
-    if not name.isalpha():
+    if not (action.isascii() and action.isalnum()):
         return None
-    schema = resources.files("ocpp.v16").joinpath("schemas", f"{name}.json")
+    schemas = _SCHEMAS[version]
+    name = f"{action}{schemas.request if is_request else 'Response'}.json"
+    schema = resources.files(schemas.package).joinpath("schemas", name)
     if not schema.is_file():
         return None
-    return jsonschema_rs.Draft4Validator(
+    return schemas.validator(
         json.loads(schema.read_text(encoding="utf-8-sig")), validate_formats=True
     )

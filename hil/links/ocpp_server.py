@@ -1,4 +1,4 @@
-"""Where chargers connect: a websocket endpoint that speaks the OCPP 1.6J subprotocol.
+"""Where chargers connect: a websocket endpoint that speaks OCPP over JSON, 1.6 to 2.1.
 
 With the modules ``ocpp_endpoint`` and ``ocpp_credentials`` the only live importer of
 ``websockets``. What crosses the wire leaves here for the record, and what is wrong with it as
@@ -24,12 +24,15 @@ from hil.links.inflow import Inflow
 from hil.links.ocpp_credentials import Password
 from hil.links.ocpp_endpoint import (
     LARGEST_MESSAGE_BYTES,
+    OLDEST,
+    WORDS,
     Endpoint,
     endpoints,
     host_and_port,
     peer,
+    spoken_by,
 )
-from hil.links.ocpp_frames import CALL, Message, printable
+from hil.links.ocpp_frames import CALL, Message, Version, printable
 from hil.record.journal import Journal
 
 _ANY_HOST = ("0.0.0.0", "::", "")
@@ -52,7 +55,9 @@ class OcppConnection:
         device: str,
         findings: FirstTimes,
         password: Password | None,
+        version: Version,
     ) -> None:
+        self.version = version
         self._socket, self._journal, self._device = socket, journal, device
         self._findings, self._password = findings, password
         self._inflow = Inflow()
@@ -67,7 +72,7 @@ class OcppConnection:
             text, remarks = ocpp_frames.decode(await self._take_in())
             text = self._conceal(text)
             self._keep("received", text)
-            message, more = ocpp_frames.read(text, self._asked)
+            message, more = ocpp_frames.read(text, self._asked, self.version)
             for remark in [*remarks, *more]:
                 self._findings.finding(remark.code, remark.text, remark.severity, key=remark.key)
             if message is not None:
@@ -121,7 +126,7 @@ class OcppConnection:
 
     def _keep(self, direction: Literal["sent", "received"], text: str) -> None:
         try:
-            self._journal.frame(self._device, direction, "ocpp1.6", text)
+            self._journal.frame(self._device, direction, self.version, text)
         except HilError as fault:
             self.fault = fault
 
@@ -146,7 +151,10 @@ class Listener:
         findings: FirstTimes,
         attend: Callable[[OcppConnection], Awaitable[None]],
         password: str | None,
+        versions: Sequence[Version],
     ) -> None:
+        self.versions = versions
+        """Those that are spoken here, the preferred first."""
         self.charge_point, self.device = charge_point, device
         self._journal, self._findings, self._attend = journal, findings, attend
         self._password = None if password is None else Password(charge_point, password)
@@ -161,7 +169,12 @@ class Listener:
     async def take(self, socket: ServerConnection) -> None:
         """Attend to a new connection until it ends; an older one is closed for it."""
         connection = OcppConnection(
-            socket, self._journal, self.device, self._findings, self._password
+            socket,
+            self._journal,
+            self.device,
+            self._findings,
+            self._password,
+            spoken_by(socket.subprotocol, self.versions) or OLDEST,
         )
         older, self._connection = self._connection, connection
         if older is not None:
@@ -211,8 +224,14 @@ class Listener:
     def unsuitable(self, offered: Sequence[str], peer: str) -> None:
         """The charger speaks another protocol."""
         names = printable(", ".join(offered))
-        words = f"refused a charger (from {peer}) that offers {names} only; set it to OCPP 1.6J"
+        said = f"offers {names} only" if offered else "offers no websocket subprotocol"
+        words = f"refused a charger (from {peer}) that {said}; set it to {self._wanted}"
         self._findings.finding("ocpp_other_subprotocol", words, key=names)
+
+    @property
+    def _wanted(self) -> str:
+        """The versions as a charger's settings call them."""
+        return " or ".join(WORDS[version] for version in self.versions)
 
     def missed(self, within_s: float) -> DeviceError:
         """What to say, and what to do, when nobody has taken the place in time."""
@@ -224,9 +243,9 @@ class Listener:
         return DeviceError(
             self.device,
             what,
-            f"Enter {reachable(self.url)} as the central system (OCPP 1.6J, JSON) in the charger, "
-            "see that its identity is the last part of that address, and that no firewall blocks "
-            "the port",
+            f"Enter {reachable(self.url)} as the central system ({self._wanted}, JSON) in the "
+            "charger, see that its identity is the last part of that address, and that no firewall "
+            "blocks the port",
         )
 
     async def disconnect(self, reason: str) -> None:
@@ -249,15 +268,17 @@ async def listen(
     findings: FirstTimes,
     attend: Callable[[OcppConnection], Awaitable[None]],
     password: str | None = None,
+    versions: Sequence[Version] = (OLDEST,),
 ) -> Listener:
     """Wait for the charge point at ``address`` (``ws://host:port``; port 0 takes any free port).
 
     ``attend`` is called with each connection it makes and returns when that one has ended. With a
-    ``password`` the charger has to show it. Raises DeviceError if the address is in use or is none
-    of this computer's.
+    ``password`` the charger has to show it. ``versions`` are those it may speak, the preferred
+    first; a charger that offers no version at all is taken as OCPP 1.6 if that is among them.
+    Raises DeviceError if the address is in use or is none of this computer's.
     """
     host, port = host_and_port(address)
-    listener = Listener(charge_point, device, journal, findings, attend, password)
+    listener = Listener(charge_point, device, journal, findings, attend, password, versions)
     known = endpoints()
     endpoint = known.get((host, port)) or Endpoint(host, port)
     if port:

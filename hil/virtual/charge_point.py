@@ -8,13 +8,10 @@ package does) and knows nothing of the driver on the other side.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import math
 import zlib
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from random import Random
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from ocpp.v16 import call
@@ -24,25 +21,20 @@ from hil.config.bench import Rating
 from hil.config.personalities import VirtualEvse
 from hil.j1772 import PilotState
 from hil.virtual.charge_point_calls import Calls
-from hil.virtual.charge_point_link import QUIET, RECONNECT_S, ChargePointLink
+from hil.virtual.charge_point_link import QUIET, ChargePointLink
 from hil.virtual.charging_profiles import (
-    MAX,
-    TX,
-    CompositePeriod,
+    Oracle,
     Profile,
     ProfileError,
-    ProfileStore,
-    Supply,
-    instant_s,
     parse_profile,
 )
 from hil.virtual.plant import PilotSignal, Plant
+from hil.virtual.station_boot import StationBoot
 from hil.virtual.station_configuration import Configuration
-from hil.virtual.station_meter import Station, sampled_values
+from hil.virtual.station_limits import StationLimits
+from hil.virtual.station_meter import sampled_now
+from hil.virtual.station_time import StationTime
 from hil.virtual.troubled_line import Socket
-
-_LOOK_AHEAD_S = 8 * 86_400.0
-"""Longer than a week, so that a weekly profile is never out of sight."""
 
 _PLUG_TAG = "PLUGGED-IN"
 _NO_POWER = "no power"
@@ -53,8 +45,6 @@ class Transaction(NamedTuple):
 
     transaction_id: int
     id_tag: str
-    since_s: float
-    """Loop time at which it began."""
 
 
 class ChargePointTwin:
@@ -74,24 +64,28 @@ class ChargePointTwin:
         self.charge_point_id, self.connector = charge_point_id, connector
         self.personality, self.rating, self.plant = personality, rating, plant
         self.configuration = Configuration(personality)
-        self.profiles = ProfileStore(Supply(rating.current, rating.voltage, rating.phases))
         self.transaction: Transaction | None = None
         self.arrivals: list[tuple[float, int]] = []
         """Loop time at which each SetChargingProfile arrived, and its chargingProfileId."""
         self._loop = loop or asyncio.get_running_loop()
         identity = zlib.crc32(charge_point_id.encode())
         self._random = np.random.default_rng([seed, identity])
-        self._utc_offset_s = 0.0
-        self._booted = False
         self._plugged = plant.pilot().state is not PilotState.A
         self._starting = False
         self._tag: str | None = None
-        self._limit_a = rating.current
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self.time = StationTime(self._loop, lambda: self.link.alive)
+        self.utc_text = self.time.utc_text
+        self.boot = StationBoot(self.boot_request, self.time, self._boot_accepted)
+        self.limits = StationLimits(
+            connector, personality, rating, plant, self.time, Oracle.OCTT16_2024_04
+        )
+        self.profiles, self.composite = self.limits.profiles, self.limits.composite
+        self.refresh_limit = self.limits.refresh
         self.link = ChargePointLink(
+            "ocpp1.6",
             self._calls,
-            self._boot_due,
-            self._boot_answered,
+            self.boot.due,
+            self.boot.answered,
             self._ready,
             Random(f"{seed}/{charge_point_id}/link"),
             None if password is None else (charge_point_id, password),
@@ -112,9 +106,7 @@ class ChargePointTwin:
 
     async def stop(self) -> None:
         """Vanish from the network; never raises."""
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        self.time.disarm_all()
         await self.link.stop()
 
     def drop(self) -> None:
@@ -123,8 +115,8 @@ class ChargePointTwin:
 
     def reboot(self) -> None:
         """Drop the connection in a second, and boot anew."""
-        self._booted = False
-        self._arm("reboot", 1.0, self.link.cut)
+        self.boot.done = False
+        self.time.arm("reboot", 1.0, self.link.cut)
 
     def _power_changed(self, on: bool) -> None:
         """The charger lost its supply, or has it again and has started."""
@@ -135,10 +127,8 @@ class ChargePointTwin:
                 self._start(_PLUG_TAG)
             return
         self.end_transaction("PowerLoss")
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
-        self._booted = self._starting = False
+        self.time.disarm_all()
+        self.boot.done = self._starting = False
         self._tag = None
         if not self.personality.keeps_profiles:
             self.profiles.clear()
@@ -147,22 +137,9 @@ class ChargePointTwin:
     def _calls(self, socket: Socket, answer_within_s: float) -> Calls:
         return Calls(self, socket, answer_within_s, QUIET)
 
-    def _boot_due(self) -> Any | None:
-        return None if self._booted else self.boot_request()
-
-    def _boot_answered(self, answer: Any) -> float:
-        """Take over the central system's calendar; how long to wait before the next step."""
-        if answer is None:
-            return RECONNECT_S
-        with contextlib.suppress(ProfileError):  # without a time to set it by, it keeps its own
-            self._utc_offset_s = instant_s(answer.current_time) - self._loop.time()
-        interval_s = max(int(answer.interval), 1)
-        self._booted = answer.status == "Accepted"
-        if not self._booted:
-            return interval_s
+    def _boot_accepted(self, interval_s: int) -> None:
         self.configuration.change("HeartbeatInterval", str(interval_s))
         self.arm_heartbeat()
-        return 0.0
 
     def _ready(self) -> None:
         self.say_status()
@@ -179,34 +156,14 @@ class ChargePointTwin:
 
     # --- time ------------------------------------------------------------------------------------
 
-    def utc_s(self, loop_s: float | None = None) -> float:
-        """The charger's calendar, seconds since 1970, as it was set by the central system."""
-        return self._utc_offset_s + (self._loop.time() if loop_s is None else loop_s)
-
-    def utc_text(self, utc_s: float | None = None) -> str:
-        """An instant of that calendar in ISO 8601, milliseconds; now if not given."""
-        instant = datetime.fromtimestamp(self.utc_s() if utc_s is None else utc_s, UTC)
-        return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
     def acknowledge_delay_s(self) -> float:
         """How long this answer takes: normal, cut off at zero."""
         spread = self.personality.acknowledge_after
         return max(0.0, float(self._random.normal(spread.mean, spread.deviation)))
 
-    def _arm(self, name: str, delay_s: float, act: Callable[[], None]) -> None:
-        """Do something later, in place of what was planned under that name."""
-        self._disarm(name)
-        if self.link.alive:
-            self._timers[name] = self._loop.call_later(delay_s, act)
-
-    def _disarm(self, name: str) -> None:
-        timer = self._timers.pop(name, None)
-        if timer is not None:
-            timer.cancel()
-
     def set_calendar(self, by_s: float) -> None:
         """Let its calendar jump, and with it the time of its charging profiles."""
-        self._utc_offset_s += by_s
+        self.time.jump(by_s)
         self.refresh_limit()
 
     # --- what it says of its own accord ----------------------------------------------------
@@ -228,38 +185,34 @@ class ChargePointTwin:
 
     def arm_heartbeat(self) -> None:
         """Plan the next heartbeat by the configured interval."""
-        interval_s = self.configuration.seconds("HeartbeatInterval")
-        if interval_s > 0:
-            self._arm("heartbeat", interval_s, self._beat)
-
-    def _beat(self) -> None:
-        self.say(call.Heartbeat())
-        self.arm_heartbeat()
+        self.time.repeat(
+            "heartbeat",
+            lambda: self.configuration.seconds("HeartbeatInterval"),
+            lambda: self.say(call.Heartbeat()),
+        )
 
     def arm_meter(self) -> None:
         """Plan the next MeterValues by the configured interval, no faster than the charger can."""
+        self.time.repeat("meter", self._meter_interval_s, self._sample)
+
+    def _meter_interval_s(self) -> float:
         interval_s = self.configuration.seconds("MeterValueSampleInterval")
         if self.transaction is None or interval_s == 0:
-            self._disarm("meter")
-        else:
-            least_s = self.personality.meter_interval_least
-            self._arm("meter", max(interval_s, least_s), self._sample)
+            return 0.0
+        return max(interval_s, self.personality.meter_interval_least)
 
     def _sample(self) -> None:
         self.say_meter_values("Sample.Periodic")
-        self.arm_meter()
 
     def say_meter_values(self, context: str) -> None:
         """MeterValues of this instant."""
-        now_s = self._loop.time()
-        station = Station(
-            self.plant.limit_a,
-            self.rating.phases,
-            self.rating.voltage,
-            self.personality.meter_gain,
-        )
-        values = sampled_values(
-            self.configuration.measurands, self.plant.measure(now_s, now_s), station, context
+        values = sampled_now(
+            self.configuration.measurands,
+            self.plant,
+            self.personality,
+            self.rating,
+            self._loop.time(),
+            context,
         )
         sample = {"timestamp": self.utc_text(), "sampledValue": values}
         transaction_id = self.transaction.transaction_id if self.transaction else None
@@ -295,14 +248,14 @@ class ChargePointTwin:
             self._start(id_tag)
         else:
             self._tag = id_tag
-            self._arm("tag", self.configuration.seconds("ConnectionTimeOut"), self._forget_tag)
+            self.time.arm("tag", self.configuration.seconds("ConnectionTimeOut"), self._forget_tag)
         return True
 
     def _forget_tag(self) -> None:
         self._tag = None
 
     def _start(self, id_tag: str) -> None:
-        self._disarm("tag")
+        self.time.disarm("tag")
         self._tag, self._starting = None, True
 
         def authorized(answer: Any) -> None:
@@ -325,7 +278,8 @@ class ChargePointTwin:
         self.say(call.Authorize(id_tag=id_tag), authorized, keep=True)
 
     def _started(self, transaction_id: int, id_tag: str) -> None:
-        self.transaction = Transaction(transaction_id, id_tag, self._loop.time())
+        self.transaction = Transaction(transaction_id, id_tag)
+        self.limits.begin(transaction_id, self._loop.time())
         if not self._plugged:
             self.end_transaction("EVDisconnected")
             return
@@ -339,9 +293,8 @@ class ChargePointTwin:
         if transaction is None:
             return
         self.plant.allow(False)
-        self._disarm("meter")
-        self.profiles.end_transaction()
-        self.refresh_limit()
+        self.time.disarm("meter")
+        self.limits.end()
         self.say(
             call.StopTransaction(
                 meter_stop=self._meter_wh(),
@@ -362,72 +315,4 @@ class ChargePointTwin:
             profile = parse_profile(connector, data)
         except ProfileError:
             return "Rejected"
-        if not self._takes(profile):
-            return "Rejected"
-        self.profiles.install(profile)
-        self.refresh_limit(accepted=True)
-        return "Accepted"
-
-    def _takes(self, profile: Profile) -> bool:
-        """What this personality takes, and what OCPP 1.6 allows (section 5.16)."""
-        evse = self.personality
-        right_place = profile.connector in (0, self.connector) and (
-            profile.purpose != MAX or profile.connector == 0
-        )
-        right_kind = (
-            profile.unit in evse.units
-            and profile.purpose in evse.purposes
-            and profile.stack_level < evse.stack_levels
-        )
-        return (
-            right_place
-            and right_kind
-            and evse.setpoints != "rejects"
-            and self._is_of_transaction(profile)
-            and self._within(profile)
-        )
-
-    def _is_of_transaction(self, profile: Profile) -> bool:
-        if profile.purpose != TX:
-            return True
-        running = self.transaction
-        return running is not None and profile.transaction_id in (None, running.transaction_id)
-
-    def _within(self, profile: Profile) -> bool:
-        """Whether no limit is too low or too high, where the charger minds."""
-        evse, to_amperes = self.personality, self.profiles.supply.amperes
-        minimum_a = evse.minimum if evse.below_minimum == "reject" else 0.0
-        highest_a = math.inf
-        if evse.ceiling is not None and evse.above_ceiling == "reject":
-            highest_a = evse.ceiling
-        return all(
-            minimum_a - 1e-9
-            <= to_amperes(period.limit, profile.unit, period.number_phases)
-            <= highest_a + 1e-9
-            for period in profile.periods
-        )
-
-    def refresh_limit(self, accepted: bool = False, at_s: float = -math.inf) -> None:
-        """Pass the limit on to the plant if it is another one or was just ``accepted``.
-
-        ``at_s`` is the instant (since 1970) for which a change was planned.
-        """
-        now_s = max(self.utc_s(), at_s)
-        since_s = self._charging_since_s()
-        limit_a = self.profiles.limit(now_s, since_s).current_a
-        if accepted or limit_a != self._limit_a:
-            self._limit_a = limit_a
-            self.plant.command(limit_a)
-        change_s = self.profiles.next_change_s(now_s, now_s + _LOOK_AHEAD_S, since_s)
-        if change_s is None:
-            self._disarm("limit")
-        else:
-            delay_s = change_s - self.utc_s()
-            self._arm("limit", delay_s, lambda: self.refresh_limit(at_s=change_s))
-
-    def _charging_since_s(self) -> float | None:
-        return None if self.transaction is None else self.utc_s(self.transaction.since_s)
-
-    def composite(self, duration_s: float, unit: Literal["A", "W"]) -> list[CompositePeriod]:
-        """The limits from now on."""
-        return self.profiles.composite(self.utc_s(), duration_s, unit, self._charging_since_s())
+        return "Accepted" if self.limits.take(profile) else "Rejected"

@@ -45,16 +45,6 @@ class Calls(ChargePoint):  # type: ignore[misc]
     ) -> None:
         super().__init__(twin.charge_point_id, socket, answer_within_s, logger)
         self._twin = twin
-        self.pending = ""
-        """Id of the charge point's own call that is under way."""
-        self.digested = asyncio.Event()
-        """Set once the answer to it has had its effect."""
-
-    async def route_message(self, raw_msg: str) -> None:
-        """Let an answer have its effect before the next message is read, as a charger does."""
-        await super().route_message(raw_msg)
-        if self.pending and raw_msg.startswith((f'[3,"{self.pending}"', f'[4,"{self.pending}"')):
-            await self.digested.wait()
 
     @_on("SetChargingProfile")
     async def station_set_charging_profile(

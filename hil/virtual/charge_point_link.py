@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import ocpp.messages
 from ocpp.exceptions import OCPPError
@@ -15,7 +15,6 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.headers import build_authorization_basic
 from websockets.typing import Subprotocol
 
-from hil.virtual.charge_point_calls import Calls
 from hil.virtual.troubled_line import Socket, Trouble, TroubledLine
 
 ocpp.messages.ASYNC_VALIDATION = False  # a worker thread would hold up the warp clock
@@ -43,8 +42,50 @@ class _Outgoing(NamedTuple):
     """Whether it is sent again after a lost connection."""
 
 
+class Calls(Protocol):
+    """One connection from the charge point's side: an ``ocpp`` ChargePoint of any version."""
+
+    async def start(self) -> None:
+        """Answer the central system until the connection ends."""
+        ...
+
+    async def call(
+        self, payload: Any, suppress: bool, unique_id: str, skip_schema_validation: bool
+    ) -> Any:
+        """Call the central system, and wait for its answer."""
+        ...
+
+
+class _Paced:
+    """A socket from which nothing is read while an answer has its effect, as a charger does."""
+
+    def __init__(self, socket: Socket) -> None:
+        self._socket = socket
+        self._is_answer = False
+        self.pending = ""
+        """Id of the charge point's own call that is under way."""
+        self.digested = asyncio.Event()
+        """Set once the answer to it has had its effect."""
+
+    async def recv(self) -> str | bytes:
+        """The next frame."""
+        if self._is_answer:
+            self._is_answer = False
+            await self.digested.wait()
+        frame = await self._socket.recv()
+        answers = (f'[3,"{self.pending}"', f'[4,"{self.pending}"')
+        self._is_answer = (
+            bool(self.pending) and isinstance(frame, str) and frame.startswith(answers)
+        )
+        return frame
+
+    async def send(self, message: str) -> None:
+        """Send a frame."""
+        await self._socket.send(message)
+
+
 class ChargePointLink:
-    """Keeps a connection to the central system.
+    """Keeps a connection to the central system, over the ``subprotocol`` of one version of OCPP.
 
     ``calls`` makes the end of a new connection that answers the central system; ``greet`` is the
     request each new connection begins with (``None`` for none) and is repeated until ``greeted``
@@ -54,6 +95,7 @@ class ChargePointLink:
 
     def __init__(
         self,
+        subprotocol: str,
         calls: Callable[[Socket, float], Calls],
         greet: Callable[[], Any | None],
         greeted: Callable[[Any], float],
@@ -62,6 +104,7 @@ class ChargePointLink:
         credentials: tuple[str, str] | None,
     ) -> None:
         self.trouble = Trouble(random)
+        self._subprotocol = Subprotocol(subprotocol)
         self._calls, self._greet, self._greeted, self._ready = calls, greet, greeted, ready
         self._headers: dict[str, str] = {}
         if credentials is not None:
@@ -75,6 +118,11 @@ class ChargePointLink:
     def alive(self) -> bool:
         """Whether it has been started and not stopped."""
         return self._life is not None
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection, as far as the charger knows."""
+        return self._socket is not None
 
     def start(self, url: str) -> None:
         """Connect in the background, and keep trying."""
@@ -133,7 +181,7 @@ class ChargePointLink:
         try:
             async with connect(
                 url,
-                subprotocols=[Subprotocol("ocpp1.6")],
+                subprotocols=[self._subprotocol],
                 additional_headers=self._headers,
                 compression=None,
                 proxy=None,
@@ -143,37 +191,38 @@ class ChargePointLink:
             ) as socket:
                 self._socket = socket
                 self._hold(socket)
-                calls = self._calls(TroubledLine(socket, self.trouble), _ANSWER_WITHIN_S)
+                paced = _Paced(TroubledLine(socket, self.trouble))
+                calls = self._calls(paced, _ANSWER_WITHIN_S)
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(calls.start())
-                    tasks.create_task(self._talk(calls))
+                    tasks.create_task(self._talk(calls, paced))
         except* (OSError, InvalidHandshake, ConnectionClosed, TimeoutError):
             pass  # Not there, or gone again: a charger keeps trying, and so does this one.
         self._socket = None
 
-    async def _talk(self, calls: Calls) -> None:
+    async def _talk(self, calls: Calls, paced: _Paced) -> None:
         """Greet, then send what comes up, one call after the other."""
         while (greeting := self._greet()) is not None:
-            pause_s = await self._call(calls, greeting, self._greeted)
+            pause_s = await self._call(calls, paced, greeting, self._greeted)
             await asyncio.sleep(pause_s)
         self._ready()
         while True:
             item = await self._outbox.get()
             try:
-                await self._call(calls, item.request, item.then)
+                await self._call(calls, paced, item.request, item.then)
             except (ConnectionClosed, TimeoutError, asyncio.CancelledError):
                 if item.keep:
                     self._outbox.put_nowait(item)
                 raise
 
-    async def _call(self, calls: Calls, request: Any, then: Then | None) -> Any:
+    async def _call(self, calls: Calls, paced: _Paced, request: Any, then: Then | None) -> Any:
         """Send a call, and let its answer have its effect; what ``then`` makes of it."""
         self._count += 1
-        calls.pending = f"cp-{self._count}"
-        calls.digested.clear()
+        paced.pending = f"cp-{self._count}"
+        paced.digested.clear()
         try:
             answer = await calls.call(
-                request, suppress=False, unique_id=calls.pending, skip_schema_validation=True
+                request, suppress=False, unique_id=paced.pending, skip_schema_validation=True
             )
         except OCPPError:
             answer = None
@@ -184,6 +233,6 @@ class ChargePointLink:
         if task is not None and task.cancelling():
             raise asyncio.CancelledError  # wait_for in call() loses it where the answer is there
         result = None if then is None else then(answer)
-        calls.pending = ""
-        calls.digested.set()
+        paced.pending = ""
+        paced.digested.set()
         return result

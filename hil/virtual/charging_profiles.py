@@ -1,4 +1,4 @@
-"""A charger's store of OCPP 1.6 charging profiles, and the limit that they make together. Pure.
+"""A charger's store of OCPP charging profiles, and the limit that they make together. Pure.
 
 Inside a purpose the highest stack level that is active wins; a TxProfile stands in for the
 TxDefaultProfile; the result never exceeds the ChargePointMaxProfile nor the charger's own rating.
@@ -75,7 +75,7 @@ class Profile:
     valid_from_s: float = -math.inf
     valid_to_s: float = math.inf
     recurrence_s: float | None = None
-    transaction_id: int | None = None
+    transaction_id: int | str | None = None
 
     def period_at(self, at_s: float, since_s: float) -> Period | None:
         """The period in force, if any; ``since_s`` is when charging began."""
@@ -143,6 +143,9 @@ class ProfileStore:
 
     def __len__(self) -> int:
         return len(self._profiles)
+
+    def __iter__(self) -> Iterator[Profile]:
+        return iter(self._profiles)
 
     def install(self, profile: Profile) -> None:
         """Keep a profile; it replaces one of the same id, or of the same place in the stack."""
@@ -253,7 +256,7 @@ def _place(profile: Profile) -> tuple[int, str, int]:
 
 
 def parse_profile(connector: int, data: Mapping[str, Any]) -> Profile:
-    """A profile out of ``csChargingProfiles`` (keys in snake case).
+    """A profile out of ``csChargingProfiles`` of OCPP 1.6 (keys in snake case).
 
     Raises ProfileError with the reason, KeyError or TypeError where a field is missing or no
     number.

@@ -6,17 +6,21 @@ import asyncio
 import socket
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from hil.config.bench import BenchConfig
 from hil.config.load import Bench
 from hil.config.secrets import secret_from
 from hil.errors import ConfigError
-from hil.virtual.charge_point import ChargePointTwin
 from hil.virtual.meter import MeterTwin
 from hil.virtual.pilot_emulator import PilotEmulatorTwin
 from hil.virtual.plant import Plant
+
+if TYPE_CHECKING:
+    from hil.virtual.charge_point import ChargePointTwin
+    from hil.virtual.charge_point2 import ChargePoint2Twin
 
 TruthWriter = Callable[[float, str, str, Mapping[str, Any]], None]
 """Loop time, EVSE, what happened, its numbers."""
@@ -30,7 +34,7 @@ class VirtualLab:
             raise ConfigError(f"the bench '{bench.config.bench}' has no virtual devices to serve")
         self._bench, self._seed = bench, seed
         self.plants: dict[str, Plant] = {}
-        self.charge_points: dict[str, ChargePointTwin] = {}
+        self.charge_points: dict[str, ChargePointTwin | ChargePoint2Twin] = {}
         self.meters: dict[str, MeterTwin] = {}
         self.pilots: dict[str, PilotEmulatorTwin] = {}
 
@@ -70,7 +74,7 @@ class VirtualLab:
         """Let every virtual charge point connect to its bench, and keep trying until it does."""
         for name, plant in self.plants.items():
             evse = config.evses[name]
-            twin = ChargePointTwin(
+            twin = _charge_point(evse.driver)(
                 charge_point_id=evse.charge_point,
                 connector=evse.connector,
                 personality=self._bench.virtual_evses[name],
@@ -127,6 +131,18 @@ class VirtualLab:
                 "give it another port, or 0 for any free one"
             ) from error
         return _with_port(address, actual)
+
+
+def _charge_point(driver: str) -> Callable[..., ChargePointTwin | ChargePoint2Twin]:
+    """The charger that stands opposite a driver; each version is slow to import."""
+    if driver == "ocpp16":
+        from hil.virtual.charge_point import ChargePointTwin
+
+        return ChargePointTwin
+    from hil.virtual.charge_point2 import ChargePoint2Twin
+
+    version = {"ocpp201": "ocpp2.0.1", "ocpp21": "ocpp2.1"}[driver]
+    return partial(ChargePoint2Twin, version=version)
 
 
 def _patched(devices: Mapping[str, Any], key: str, values: Mapping[str, str]) -> dict[str, Any]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from hil.virtual.plant import Electrical
+from hil.config.bench import Rating
+from hil.config.personalities import VirtualEvse
+from hil.virtual.plant import Electrical, Plant
 
 MEASURANDS = (
     "Current.Import",
@@ -29,6 +31,19 @@ class Station(NamedTuple):
     """Nominal, line to neutral."""
     gain: float
     """What its meter makes of one watt, one ampere, one watt-hour."""
+
+
+def sampled_now(
+    measurands: Sequence[str],
+    plant: Plant,
+    personality: VirtualEvse,
+    rating: Rating,
+    now_s: float,
+    context: str,
+) -> list[dict[str, Any]]:
+    """The sample of this instant."""
+    station = Station(plant.limit_a, rating.phases, rating.voltage, personality.meter_gain)
+    return sampled_values(measurands, plant.measure(now_s, now_s), station, context)
 
 
 def sampled_values(

@@ -28,7 +28,11 @@ SEED = 1
 LIVE_A = 0.5
 """More than this at the end, by the plant, is a live output."""
 
-VERSIONS: Mapping[str, tuple[tuple[str, str], ...]] = {"ocpp1.6": ()}
+VERSIONS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "ocpp1.6": (),
+    "ocpp2.0.1": (("driver: ocpp16", "driver: ocpp201"),),
+    "ocpp2.1": (("driver: ocpp16", "driver: ocpp21"),),
+}
 """Protocols that the bench speaks, and what must be changed in the shipped bench for each."""
 
 SCENARIO = """\

@@ -12,6 +12,7 @@ from ocpp_stand_in import Bench, RawCharger, open_socket, play_raw, run_bench
 from websockets.exceptions import InvalidStatus
 
 from hil.drivers.evse.ocpp16 import Ocpp16
+from hil.drivers.evse.ocpp16_session import Session
 from hil.drivers.protocols import Acknowledgement
 from hil.errors import DeviceError
 from hil.links.ocpp_server import reachable
@@ -279,8 +280,9 @@ def test_a_wildcard_address_is_shown_as_what_to_enter() -> None:
 
 def test_a_charger_that_reads_no_more_cannot_hold_up_the_bench() -> None:
     async def scenario(bench: Bench, evse: Ocpp16, charger: RawCharger) -> Any:
-        assert evse._session is not None
-        socket = evse._session._connection._socket
+        session = evse._visits.session
+        assert isinstance(session, Session)
+        socket = session._connection._socket
 
         async def stuck(text: str) -> None:
             await asyncio.Event().wait()

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from hil.config.bench import Rating
 from hil.config.profiles import EvseProfile
+from hil.drivers.evse.ocpp_charger import TransactionId
 from hil.quantities import Setpoint
 
 PURPOSES = ("ChargePointMaxProfile", "TxDefaultProfile", "TxProfile")
@@ -81,7 +82,7 @@ def charging_profile(
     profile: EvseProfile,
     purpose: str,
     connector: int,
-    transaction_id: int | None,
+    transaction_id: TransactionId | None,
     now_utc: datetime,
     lease: Lease | None = None,
 ) -> dict[str, Any]:

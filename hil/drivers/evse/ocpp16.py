@@ -5,16 +5,15 @@ What the charger answers is a claim; what becomes of each setpoint is recorded, 
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from ocpp.v16 import call
 
 from hil.config.bench import EvseConfig, SafeState
 from hil.config.profiles import EvseProfile
-from hil.config.secrets import secret_from
+from hil.drivers.evse.charging_profile import connector_for
 from hil.drivers.evse.ocpp16_answers import (
     IDENTITY_KEYS,
     CompositeSchedule,
@@ -23,37 +22,18 @@ from hil.drivers.evse.ocpp16_answers import (
     identity,
     misfits,
 )
-from hil.drivers.evse.ocpp16_charger import Answer, Charger
 from hil.drivers.evse.ocpp16_session import Session
-from hil.drivers.evse.ocpp16_setpoints import SAFE_ANSWER_S, Setpoints
+from hil.drivers.evse.ocpp_charger import Charger, TransactionId
+from hil.drivers.evse.ocpp_transactions import Messages, Transactions
+from hil.drivers.evse.ocpp_visits import Visits
+from hil.drivers.evse.setpoints import Setpoints
 from hil.drivers.protocols import Acknowledgement, HeldLease, Identity
-from hil.errors import DeviceError, HilError
 from hil.links.first_times import FirstTimes
-from hil.links.ocpp_frames import printable
-from hil.links.ocpp_server import LinkLostError, Listener, OcppConnection, listen
-from hil.quantities import EventKind, Setpoint
+from hil.links.ocpp_server import OcppConnection
+from hil.quantities import Setpoint
 from hil.record.journal import Journal, Severity
 
-_BOOT_PATIENCE_S = 5.0
-"""A charger that has not sent a BootNotification by then is asked for one."""
-
-_SETTLE_S = 1.0
-"""Pause after the boot before the first call: some chargers start all over if one comes at once."""
-
 _STATUS_PATIENCE_S = 5.0
-_TRANSACTION_WITHIN_S = 60.0
-"""From an accepted remote start or stop to the transaction's start or stop."""
-
-_START_AGAIN_S = 3.0
-"""Pause before a refused remote start is repeated: some chargers refuse until they see the car."""
-
-INSECURE = (
-    "the bench file says 'insecure: true': the charger shows no password, and whoever reaches the "
-    "bench over the network can pose as it. Name its password with 'password_env' or "
-    "'password_file'"
-)
-
-_CHARGING_STATUS = ("Charging", "SuspendedEV", "SuspendedEVSE")
 
 
 class Ocpp16:
@@ -71,14 +51,26 @@ class Ocpp16:
         self._config, self._profile, self._journal = config, profile, journal
         self._findings = FirstTimes(journal, name)
         self._charger = Charger(name, config.connector, journal, self._findings)
-        self._setpoints = Setpoints(
-            config, profile, safe_state, self._charger, self._ask, self._ask_now
-        )
-        self._listener: Listener | None = None
-        self._session: Session | None = None
-        self._sessions = 0
-        self._closing = False
         self._details: dict[str, str] = {}
+        self._visits = Visits(config, self._charger, ("ocpp1.6",), self._meet)
+        ask, ask_now = self._visits.ask, self._visits.ask_now
+        self._ask = ask
+        self._setpoints = Setpoints(
+            config, profile, safe_state, self._charger, self._limit_request, ask, ask_now
+        )
+        messages = Messages(
+            start_name="RemoteStartTransaction",
+            start=self._start_request,
+            stop_name="RemoteStopTransaction",
+            stop=call.RemoteStopTransaction,
+            running=lambda: self.transaction_id is not None,
+        )
+        self._transactions = Transactions(
+            config, profile, self._charger, messages, lambda: self.connected, ask, ask_now
+        )
+
+    def _meet(self, connection: OcppConnection) -> Session:
+        return Session(connection, self._charger, self._config.answer_within)
 
     @property
     def status(self) -> str:
@@ -86,14 +78,14 @@ class Ocpp16:
         return self._charger.status
 
     @property
-    def transaction_id(self) -> int | None:
+    def transaction_id(self) -> TransactionId | None:
         """The running transaction."""
         return self._charger.transaction_id
 
     @property
     def connected(self) -> bool:
         """Whether the charger has a connection to the bench."""
-        return self._session is not None
+        return self._visits.connected
 
     # --- opening and closing -------------------------------------------------------------------
 
@@ -103,79 +95,25 @@ class Ocpp16:
         Raises DeviceError if the address cannot be had, ConfigError if the password cannot.
         :meth:`open` does this if it is not done.
         """
-        if self._listener is None:
-            if self._config.insecure:
-                self._finding("evse_insecure", INSECURE)
-            self._listener = await listen(
-                self._config.listen,
-                self._config.charge_point,
-                self.name,
-                self._journal,
-                self._findings,
-                self._attend,
-                secret_from(self._config.password_env, self._config.password_file, self.name),
-            )
-        return self._listener.url
+        return await self._visits.listen()
 
     async def open(self) -> Identity:
         """Wait for the charger, let it boot, prepare it. Raises DeviceError if it never comes."""
-        self._closing = False
-        await self.listen()
-        await self._await_connection()
-        await self._await_boot()
-        await self._set_up()
-        if not self.connected:  # some chargers reboot over a changed configuration, once
-            boots = self._charger.boots
-            await self._await_connection()
-            await self._has_booted(boots)
-            await self._set_up()
+        await self._visits.receive(
+            lambda: self.trigger("BootNotification"),
+            (
+                self._clear,
+                self._setpoints.prepare,
+                self._configure,
+                self._learn_keys,
+                self._learn_status,
+            ),
+        )
         return identity(self._config.charge_point, self._charger.boot, self._details)
 
     async def close(self) -> None:
         """Let go of the charger; never raises."""
-        self._closing = True
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            await listener.close()
-        self._findings.sum_up()
-
-    async def _await_connection(self) -> None:
-        within_s = self._config.connect_within
-        if not await self._charger.until(lambda: self.connected, within_s):
-            assert self._listener is not None
-            missed = self._listener.missed(within_s)
-            await self.close()
-            raise missed
-
-    async def _await_boot(self) -> None:
-        """A charger that only re-connects may not boot by itself: ask, then go on without."""
-        if await self._has_booted(0):
-            return
-        status = await self.trigger("BootNotification")
-        if not await self._has_booted(0):
-            words = f"the charger sent no BootNotification, asked for one it says: {status}"
-            self._finding("ocpp_no_boot", words)
-
-    async def _has_booted(self, boots: int) -> bool:
-        """Whether it boots in good time, beyond the ``boots`` so far; then let it settle."""
-        charger = self._charger
-        booted = await charger.until(lambda: charger.boots > boots, _BOOT_PATIENCE_S)
-        if booted:
-            await asyncio.sleep(_SETTLE_S)
-        return booted
-
-    async def _set_up(self) -> None:
-        """Clear what an earlier back office left, set meter values, learn what it can do."""
-        steps = (
-            self._clear,
-            self._setpoints.prepare,
-            self._configure,
-            self._learn_keys,
-            self._learn_status,
-        )
-        for step in steps:
-            if self.connected:
-                await step()
+        await self._visits.end()
 
     async def _clear(self) -> None:
         if self._profile.clear_first:
@@ -205,37 +143,6 @@ class Ocpp16:
             words = f"the charger does not report its connector's status; asked it says: {status}"
             self._finding("ocpp_no_status", words)
 
-    async def _attend(self, connection: OcppConnection) -> None:
-        """Attend to one connection of the charger until it ends."""
-        session = Session(connection, self._charger, self._config.answer_within)
-        self._session = session
-        self._sessions += 1
-        self._charger.changed()
-        try:
-            if self._sessions > 1:
-                self._tell("back", "charger_back", f"the charger is back (from {connection.peer})")
-            why = await self._run(session)
-            if self._session is session and not self._closing:
-                self._tell("lost", "charger_lost", f"the charger's connection ended: {why}")
-        except HilError as fault:
-            self._charger.fault = fault
-        if self._session is session:
-            self._session = None
-            self._charger.changed()
-
-    async def _run(self, session: Session) -> str:
-        """Attend to a session; why it ended."""
-        try:
-            await session.run()  # for as long as the connection lasts
-        except LinkLostError as lost:
-            return str(lost)
-        except Exception as error:
-            return f"the bench could not go on: {printable(repr(error))}"
-
-    def _tell(self, state: str, code: str, words: str) -> None:
-        self._journal.event(EventKind.DEVICE, self.name, state=state)
-        self._finding(code, words)
-
     def _finding(self, code: str, words: str, severity: Severity = "warning") -> None:
         self._journal.finding(self.name, code, words, severity)
 
@@ -249,6 +156,13 @@ class Ocpp16:
         A refusal, a CALLERROR, a timeout or a lost connection is an answer, not an exception.
         """
         return await self._setpoints.apply(setpoint, setpoint_number, deadline_s)
+
+    def _limit_request(self, profile: dict[str, Any]) -> Any:
+        purpose = profile["chargingProfilePurpose"]
+        return call.SetChargingProfile(
+            connector_id=connector_for(purpose, self._config.connector),
+            cs_charging_profiles=profile,
+        )
 
     @property
     def lease(self) -> HeldLease | None:
@@ -265,24 +179,7 @@ class Ocpp16:
 
     async def stop_now(self) -> str:
         """End the transaction without waiting for its end; in words. Raises DeviceError."""
-        transaction_id = self.transaction_id
-        if transaction_id is None and self.connected:
-            return "no transaction is running"
-        if transaction_id is None:
-            raise DeviceError(
-                self.name,
-                "is not connected, so nobody knows whether it charges",
-                "Unplug the car or switch the charger off",
-            )
-        within_s = min(self._config.answer_within, SAFE_ANSWER_S)
-        stop = await self._ask_now(call.RemoteStopTransaction(transaction_id), within_s)
-        if stop.accepted:
-            return f"RemoteStopTransaction of {transaction_id}: {stop.status}"
-        raise DeviceError(
-            self.name,
-            f"transaction {transaction_id} was not stopped (RemoteStopTransaction: {stop.status})",
-            "Unplug the car or switch the charger off",
-        )
+        return await self._transactions.stop_now()
 
     # --- transactions --------------------------------------------------------------------------
 
@@ -291,51 +188,16 @@ class Ocpp16:
 
         Raises DeviceError if none has begun within a minute.
         """
-        clock = self._journal.clock
-        until_s = clock.now() + _TRANSACTION_WITHIN_S
-        status = "charging starts by plugging in"
-        while self._profile.start == "remote" and self.transaction_id is None:
-            status = (await self._remote_start()).status
-            if status == "Accepted" or clock.now() + _START_AGAIN_S > until_s:
-                break
-            words = f"RemoteStartTransaction: {status}; it is repeated"
-            self._findings.finding("remote_start_refused", words, key=status)
-            await self._charger.until(lambda: self.transaction_id is not None, _START_AGAIN_S)
-        if not await self._charger.until(self._has_started, max(until_s - clock.now(), 0.0)):
-            raise DeviceError(
-                self.name,
-                f"no transaction began within {_TRANSACTION_WITHIN_S:g} s (RemoteStartTransaction: "
-                f"{status}; connector status: {self.status or 'unknown'})",
-                "See that the car is plugged in, and that the charger takes remote starts or the "
-                "EVSE profile says 'start: plug'",
-            )
+        await self._transactions.start()
 
-    async def _remote_start(self) -> Answer:
-        request = call.RemoteStartTransaction(
+    def _start_request(self) -> Any:
+        return call.RemoteStartTransaction(
             id_tag=self._config.id_tag, connector_id=self._config.connector
         )
-        return await self._ask(request)
-
-    def _has_started(self) -> bool:
-        if self.transaction_id is not None:
-            return True
-        return self._profile.start == "plug" and self.status in _CHARGING_STATUS
 
     async def stop_charging(self) -> None:
         """End the transaction, if there is one. Raises DeviceError if it does not end."""
-        transaction_id = self.transaction_id
-        if transaction_id is None:
-            return
-        answer = await self._ask(call.RemoteStopTransaction(transaction_id))
-        # A refusal need not mean that it runs on: it may just have ended by itself.
-        within_s = _TRANSACTION_WITHIN_S if answer.accepted else 0.0
-        if await self._charger.until(lambda: self.transaction_id != transaction_id, within_s):
-            return
-        raise DeviceError(
-            self.name,
-            f"transaction {transaction_id} did not end (RemoteStopTransaction: {answer.status})",
-            "Unplug the car or switch the charger off",
-        )
+        await self._transactions.stop()
 
     # --- the rest of what a charger can be asked -----------------------------------------------
 
@@ -371,25 +233,3 @@ class Ocpp16:
             charging_rate_unit=unit or self._profile.unit,
         )
         return composite_schedule(await self._ask(request))
-
-    async def _ask(
-        self,
-        request: Any,
-        within_s: float | None = None,
-        on_sent: Callable[[float], None] | None = None,
-    ) -> Answer:
-        """Send a call; first say, once, what has gone wrong on the bench's own side meanwhile."""
-        fault, self._charger.fault = self._charger.fault, None
-        if fault is not None:
-            raise fault
-        return await self._ask_now(request, within_s, on_sent)
-
-    async def _ask_now(
-        self,
-        request: Any,
-        within_s: float | None = None,
-        on_sent: Callable[[float], None] | None = None,
-    ) -> Answer:
-        if self._session is None:
-            return Answer(None, "the charger is not connected")
-        return await self._session.ask(request, within_s, on_sent)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from hil.config.profiles import EvseProfile
-from hil.drivers.evse.ocpp16_charger import Answer, whole
+from hil.drivers.evse.ocpp_charger import Answer, whole
 from hil.drivers.protocols import Identity
 from hil.links.ocpp_frames import printable
 
@@ -112,6 +112,6 @@ def identity(charge_point: str, boot: Mapping[str, str], details: Mapping[str, s
     known = {name: boot[key] for key, name in _BOOT_NAMES.items() if key in boot}
     words = " ".join(known[name] for name in ("vendor", "model") if name in known)
     return Identity(
-        words or "OCPP 1.6 charger that does not say what it is",
+        words or "OCPP charger that does not say what it is",
         {"charge_point": charge_point, **known, **details},
     )

@@ -8,7 +8,6 @@ counts the time after a late answer on the computer's own clock.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import asdict
@@ -16,23 +15,21 @@ from typing import Any, NoReturn, TypeVar
 
 import ocpp.messages
 from ocpp.charge_point import remove_nones, snake_to_camel_case
-from ocpp.messages import Call
 from ocpp.routing import on
 from ocpp.v16 import ChargePoint, call_result
 
-from hil.drivers.evse import meter_values
+from hil.drivers.evse import claimed
 from hil.drivers.evse.charging_profile import utc_text
-from hil.drivers.evse.ocpp16_charger import Answer, Charger, whole
+from hil.drivers.evse.ocpp_charger import Answer, Charger, TransactionId, whole
+from hil.drivers.evse.ocpp_talk import Talk
 from hil.errors import HilError
-from hil.links.ocpp_frames import CALL, CALLERROR, Message, printable
-from hil.links.ocpp_server import LinkLostError, OcppConnection
-from hil.quantities import EventKind, Quality, Reading
+from hil.links.ocpp_frames import Message, printable
+from hil.links.ocpp_server import OcppConnection
+from hil.quantities import EventKind
 
 ocpp.messages.ASYNC_VALIDATION = False  # a worker thread would hold up the warp clock
 
 HEARTBEAT_INTERVAL_S = 60
-_STALE_S = 60.0
-_UNANSWERED_AT_MOST = 2
 
 # The package logs each frame it does not like with a stack trace; findings say it better.
 _QUIET = logging.getLogger("hil.drivers.ocpp16")
@@ -72,55 +69,17 @@ class Session(ChargePoint):  # type: ignore[misc]
     ) -> None:
         super().__init__(charger.device, connection, answer_within_s, _QUIET)
         self.charger = charger
-        self._connection: OcppConnection = connection
-        self._answer_within_s = answer_within_s
-        self._one_at_a_time = asyncio.Lock()
-        self._waiting: dict[str, asyncio.Future[Answer]] = {}
-        self._unanswered = 0
+        self._talk = Talk(connection, charger, answer_within_s, self._take_call)
 
     async def run(self) -> NoReturn:
-        """Attend to the charger until the connection ends. Raises LinkLostError.
+        """Attend to the charger until the connection ends. Raises LinkLostError."""
+        await self._talk.run()
 
-        What goes wrong on the bench's own side, such as a full disk, is left in ``charger.fault``
-        and does not end the connection: the safe setpoint will need it.
-        """
-        try:
-            while True:
-                try:
-                    await self._attend(await self._connection.receive())
-                except HilError as fault:
-                    self.charger.fault = fault
-                self.charger.fault = self.charger.fault or self._connection.fault
-                self._connection.fault = None
-        finally:
-            for waiting in self._waiting.values():
-                if not waiting.done():
-                    waiting.set_result(Answer(None, "connection lost before the answer"))
-
-    async def _attend(self, message: Message) -> None:
-        if message.kind == CALL:
-            await self.route_message(message.text)
-        else:
-            self._settle(message)
+    async def _take_call(self, message: Message) -> None:
+        await self.route_message(message.text)
 
     async def _send(self, message: str) -> None:
-        """Send an answer; one that refuses the charger's call is noted."""
-        if message.startswith(f"[{CALLERROR},"):
-            words = f"the charger's call was answered with an error: {printable(message)}"
-            key = message.split(",", 2)[2]
-            self.charger.findings.finding("ocpp_call_refused", words, key=key)
-        await self._connection.send(message)
-
-    def _settle(self, message: Message) -> None:
-        """Hand an answer to the call that waits for it."""
-        waiting = self._waiting.get(message.unique_id)
-        if waiting is None or waiting.done():
-            words = f"an answer nobody waits for any more: id {printable(message.unique_id)}"
-            self.charger.findings.finding("ocpp_late_answer", words)
-        elif message.kind == CALLERROR:
-            waiting.set_result(Answer(None, f"CALLERROR {message.error}", True))
-        else:
-            waiting.set_result(Answer(message.payload))
+        await self._talk.reply(message)
 
     async def ask(
         self,
@@ -128,47 +87,9 @@ class Session(ChargePoint):  # type: ignore[misc]
         within_s: float | None = None,
         on_sent: Callable[[float], None] | None = None,
     ) -> Answer:
-        """Send a call (a dataclass of ``ocpp.v16.call``) and wait for what becomes of it.
-
-        One call at a time, as OCPP wants it. ``on_sent`` is told the instant of the run at which
-        the frame was written. Never raises for what the charger does or fails to do.
-        """
-        action = type(request).__name__
+        """Send a call (a dataclass of ``ocpp.v16.call``); see :meth:`Talk.ask`."""
         payload = snake_to_camel_case(remove_nones(asdict(request)))
-        limit_s = self._answer_within_s if within_s is None else within_s
-        async with self._one_at_a_time:
-            self.charger.calls += 1
-            unique_id = f"hil-{self.charger.calls}"
-            waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-            self._waiting[unique_id] = waiting
-            try:
-                text = Call(unique_id, action, payload).to_json()
-                async with asyncio.timeout(limit_s):  # wait_for would lose a cancellation
-                    t = await self._connection.send_call(unique_id, action, text)
-                    if on_sent is not None:
-                        on_sent(t)
-                    answer = await waiting
-                self._unanswered = 0
-                return answer
-            except LinkLostError as lost:
-                return Answer(None, f"connection lost before the call was sent: {lost}")
-            except TimeoutError:
-                await self._count_unanswered(action)
-                return Answer(None, f"no answer within {limit_s:g} s")
-            finally:
-                del self._waiting[unique_id]
-
-    async def _count_unanswered(self, action: str) -> None:
-        """Two calls without an answer: the link is dead, whatever the socket says."""
-        self._unanswered += 1
-        if self._unanswered >= _UNANSWERED_AT_MOST:
-            self.charger.journal.finding(
-                self.charger.device,
-                "ocpp_silent",
-                f"{self._unanswered} calls in a row without an answer, the last one {action}; "
-                "the connection was closed so that the charger opens a new one",
-            )
-            await self._connection.close("no answer to calls")
+        return await self._talk.ask(type(request).__name__, payload, within_s, on_sent)
 
     # --- the charger's own calls ---------------------------------------------------------------
 
@@ -242,7 +163,7 @@ class Session(ChargePoint):  # type: ignore[misc]
             self._tell_transaction("started", charger.transaction_id, payload.get("meter_start"))
         return self._transaction_begun(charger.transaction_id)
 
-    def _transaction_begun(self, transaction_id: int | None) -> Any:
+    def _transaction_begun(self, transaction_id: TransactionId | None) -> Any:
         return call_result.StartTransaction(
             transaction_id=transaction_id, id_tag_info={"status": "Accepted"}
         )
@@ -281,31 +202,9 @@ class Session(ChargePoint):  # type: ignore[misc]
             words = f"MeterValues of connector {connector} are not recorded"
             charger.findings.finding("meter_values_elsewhere", words, "note", key=connector)
             return call_result.MeterValues()
-        samples, doubts = meter_values.read(payload.get("meter_value"))
-        for doubt in doubts:
-            words = printable(doubt.text)
-            charger.findings.finding("meter_values_doubtful", words, key=doubt.key)
-        readings = [reading for sample in samples for reading in self._readings(sample)]
-        if readings:
-            charger.journal.readings(readings)
+        claimed.record(charger, payload.get("meter_value"))
         self._adopt(whole(payload.get("transaction_id")))
         return call_result.MeterValues()
-
-    def _readings(self, sample: meter_values.Sample) -> list[Reading]:
-        charger, clock = self.charger, self.charger.journal.clock
-        t, quality = clock.now(), Quality.CLAIMED
-        age_s = meter_values.age_s(sample.timestamp, clock.utc(t))
-        if age_s is not None and abs(age_s) > _STALE_S:
-            quality = Quality.SUSPECT
-            words = (
-                f"MeterValues stamped {printable(sample.timestamp)} are {age_s:.0f} s old on "
-                "arrival: an old queue or a wrong clock"
-            )
-            charger.findings.finding("meter_values_stale", words)
-        return [
-            Reading(t, None, t, charger.device, claim.quantity, claim.phase, claim.value, quality)
-            for claim in sample.claims
-        ]
 
     def _adopt(self, transaction_id: int | None) -> None:
         """Learn of a transaction that was running before the bench came."""

@@ -1,4 +1,4 @@
-"""Setpoints to an OCPP 1.6 charger: each is a lease that the charger itself lets lapse.
+"""Setpoints to an OCPP charger: each is a lease that the charger itself lets lapse.
 
 A bench that was killed, is frozen or has lost its cable renews nothing, and the charger goes to the
 safe setpoint by the clock in its own profile. A setpoint at or below the safe one needs no lease.
@@ -10,19 +10,16 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ocpp.v16 import call
-
 from hil.config.bench import EvseConfig, SafeState
 from hil.config.profiles import EvseProfile
 from hil.drivers.evse.charging_profile import (
     Lease,
     Limit,
     charging_profile,
-    connector_for,
     limit_for,
     safe_profile,
 )
-from hil.drivers.evse.ocpp16_charger import Answer, Charger
+from hil.drivers.evse.ocpp_charger import Answer, Charger
 from hil.drivers.protocols import Acknowledgement, HeldLease
 from hil.errors import DeviceError
 from hil.quantities import EventKind, Setpoint
@@ -36,6 +33,7 @@ Ask = Callable[[Any, float | None, Callable[[float], None] | None], Awaitable[An
 class Setpoints:
     """The setpoints of one charger, and the lease of the newest.
 
+    ``request`` makes a SetChargingProfile out of ``csChargingProfiles`` as OCPP 1.6 writes it.
     ``ask`` sends a call after whatever went wrong on the bench's side was raised, ``ask_now`` at
     once.
     """
@@ -46,11 +44,13 @@ class Setpoints:
         profile: EvseProfile,
         safe_state: SafeState,
         charger: Charger,
+        request: Callable[[dict[str, Any]], Any],
         ask: Ask,
         ask_now: Ask,
     ) -> None:
         self._config, self._profile, self._safe_state = config, profile, safe_state
-        self._charger, self._ask, self._ask_now = charger, ask, ask_now
+        self._charger, self._request = charger, request
+        self._ask, self._ask_now = ask, ask_now
         self._journal, self._device = charger.journal, charger.device
         self._safe = limit_for(safe_state.setpoint, profile, config.rating)
         self._can_lapse = profile.lease_by == "second-period"
@@ -77,7 +77,7 @@ class Setpoints:
                 self._safe, self._profile, self._config.connector, self._journal.clock.utc()
             )
             boot = self._charger.boots
-            answer = await self._ask(self._request(safe, self._profile.purpose), None, None)
+            answer = await self._ask(self._request(safe), None, None)
             self._can_lapse = answer.accepted
             self._beneath_since_boot = boot if answer.answered else None
             if not answer.accepted:
@@ -90,7 +90,7 @@ class Setpoints:
     async def apply(
         self, setpoint: Setpoint, setpoint_number: int, deadline_s: float
     ) -> Acknowledgement:
-        """Command a setpoint; see :meth:`hil.drivers.evse.ocpp16.Ocpp16.apply`."""
+        """Command a setpoint; see :meth:`hil.drivers.protocols.Evse.apply`."""
         async with self._turn:
             await self._put_beneath_again()
             return await self._apply(setpoint, setpoint_number, deadline_s)
@@ -251,13 +251,7 @@ class Setpoints:
             self._journal.clock.utc(),
             lease,
         )
-        return self._request(profile, purpose)
-
-    def _request(self, profile: dict[str, Any], purpose: str) -> Any:
-        return call.SetChargingProfile(
-            connector_id=connector_for(purpose, self._config.connector),
-            cs_charging_profiles=profile,
-        )
+        return self._request(profile)
 
 
 _FOR_EVER = "a bench that dies leaves its last setpoint behind for ever"

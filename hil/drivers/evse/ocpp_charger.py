@@ -1,4 +1,4 @@
-"""What a charger has said of itself over OCPP 1.6, and what became of a call to it."""
+"""What a charger has said of itself over OCPP, and what became of a call to it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from hil.errors import HilError
 from hil.links.first_times import FirstTimes
 from hil.links.ocpp_frames import printable
 from hil.record.journal import Journal
+
+TransactionId = int | str
+"""A number in OCPP 1.6, a text of the charger's own in 2.x."""
 
 
 class Answer(NamedTuple):
@@ -59,11 +62,11 @@ class Charger:
     boots: int = 0
     boot: dict[str, str] = field(default_factory=dict)
     """Vendor, model, serial numbers and firmware of the last BootNotification."""
-    transaction_id: int | None = None
+    transaction_id: TransactionId | None = None
     last_transaction_id: int = 0
     start_request: tuple[str, ...] = ()
     """What the running transaction was started with, to know a repeated start by."""
-    ended: set[int] = field(default_factory=set)
+    ended: set[TransactionId] = field(default_factory=set)
     calls: int = 0
     fault: HilError | None = None
     """What went wrong on the bench's own side while the charger was attended to."""

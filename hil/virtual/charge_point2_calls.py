@@ -1,0 +1,301 @@
+"""What the virtual charging station does when the management system calls, over OCPP 2.x.
+
+Incoming calls are validated by the ``ocpp`` package against the schemas: a wrong one gets a
+CALLERROR, as from a strict charger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from ocpp.routing import after, on
+from ocpp.v201 import ChargePoint, call, call_result
+
+from hil.virtual.charge_point2_words import profile_of, purpose_of
+from hil.virtual.charging_profiles import TX, ProfileError
+from hil.virtual.station_variables import HEARTBEAT_INTERVAL, METER_INTERVAL, Variable
+from hil.virtual.troubled_line import Socket
+
+if TYPE_CHECKING:
+    from hil.virtual.charge_point2 import ChargePoint2Twin
+
+_ENTRIES_A_REPORT = 5
+"""A report of the device model comes in parts of so many."""
+
+
+class Calls(ChargePoint):  # type: ignore[misc]
+    """One connection of the charging station, from its side."""
+
+    def __init__(
+        self,
+        twin: ChargePoint2Twin,
+        socket: Socket,
+        answer_within_s: float,
+        logger: logging.Logger,
+    ) -> None:
+        super().__init__(twin.charge_point_id, socket, answer_within_s, logger)
+        self._twin = twin
+
+    # --- charging profiles -----------------------------------------------------------------------
+
+    @on("SetChargingProfile")  # type: ignore[untyped-decorator]
+    async def station_set_charging_profile(
+        self, evse_id: int, charging_profile: dict[str, Any], **_: Any
+    ) -> Any:
+        """The plant learns of it on arrival, the management system after the station's delay."""
+        taken = self._twin.take_profile(evse_id, charging_profile)
+        await asyncio.sleep(self._twin.acknowledge_delay_s())
+        return call_result.SetChargingProfile(status=_word(taken))
+
+    @on("ClearChargingProfile")  # type: ignore[untyped-decorator]
+    def station_clear_charging_profile(
+        self,
+        charging_profile_id: int | None = None,
+        charging_profile_criteria: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> Any:
+        """Remove what matches."""
+        criteria, limits = charging_profile_criteria or {}, self._twin.limits
+        removed = limits.profiles.clear(
+            charging_profile_id,
+            criteria.get("evse_id"),
+            purpose_of(criteria.get("charging_profile_purpose")),
+            criteria.get("stack_level"),
+        )
+        if removed:
+            limits.refresh()
+        return call_result.ClearChargingProfile(status="Accepted" if removed else "Unknown")
+
+    def _matching(
+        self, criterion: dict[str, Any], evse_id: int | None
+    ) -> list[tuple[int, dict[str, Any]]]:
+        """EVSE and profile of those asked for."""
+        sources = criterion.get("charging_limit_source") or ["CSO"]
+        ids = criterion.get("charging_profile_id")
+        return [
+            (evse, profile)
+            for evse, profile in self._twin.kept_profiles()
+            if "CSO" in sources
+            and evse_id in (None, evse)
+            and (not ids or profile["id"] in ids)
+            and criterion.get("stack_level") in (None, profile["stack_level"])
+            and criterion.get("charging_profile_purpose")
+            in (None, profile["charging_profile_purpose"])
+        ]
+
+    @on("GetChargingProfiles")  # type: ignore[untyped-decorator]
+    def station_get_charging_profiles(
+        self, charging_profile: dict[str, Any], evse_id: int | None = None, **_: Any
+    ) -> Any:
+        """Whether there are any; they follow in messages of their own."""
+        found = self._matching(charging_profile, evse_id)
+        return call_result.GetChargingProfiles(status="Accepted" if found else "NoProfiles")
+
+    @after("GetChargingProfiles")  # type: ignore[untyped-decorator]
+    def station_after_get_charging_profiles(
+        self,
+        request_id: int,
+        charging_profile: dict[str, Any],
+        evse_id: int | None = None,
+        **_: Any,
+    ) -> None:
+        """A message a profile."""
+        found = self._matching(charging_profile, evse_id)
+        for left, (evse, profile) in enumerate(found, 1 - len(found)):
+            self._twin.say(
+                call.ReportChargingProfiles(
+                    request_id=request_id,
+                    charging_limit_source="CSO",
+                    charging_profile=[profile],
+                    evse_id=evse,
+                    tbc=left < 0,
+                )
+            )
+
+    @on("GetCompositeSchedule")  # type: ignore[untyped-decorator]
+    def station_get_composite_schedule(
+        self, duration: int, evse_id: int, charging_rate_unit: str | None = None, **_: Any
+    ) -> Any:
+        """What the profiles make together from now on."""
+        twin = self._twin
+        unit = charging_rate_unit or twin.personality.units[0]
+        if evse_id not in (0, twin.evse) or unit not in twin.personality.units:
+            return call_result.GetCompositeSchedule(status="Rejected")
+        periods = [
+            {
+                "start_period": round(period.start_s),
+                "limit": round(period.limit, 1),
+                **({"number_phases": period.number_phases} if period.number_phases else {}),
+            }
+            for period in twin.limits.composite(duration, unit)
+        ]
+        schedule = {
+            "evse_id": evse_id,
+            "duration": duration,
+            "schedule_start": twin.time.utc_text(),
+            "charging_rate_unit": unit,
+            "charging_schedule_period": periods,
+        }
+        return call_result.GetCompositeSchedule(status="Accepted", schedule=schedule)
+
+    # --- transactions ----------------------------------------------------------------------------
+
+    @on("RequestStartTransaction")  # type: ignore[untyped-decorator]
+    def station_request_start_transaction(
+        self,
+        id_token: dict[str, Any],
+        remote_start_id: int,
+        evse_id: int | None = None,
+        charging_profile: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> Any:
+        """Begin, or wait for a car."""
+        twin, profile = self._twin, None
+        accepted = evse_id in (None, twin.evse)
+        if charging_profile is not None:
+            try:
+                # It belongs to the transaction that it comes with, which has no id yet.
+                profile = profile_of(twin.evse, {**charging_profile, "transaction_id": None})
+            except ProfileError:
+                accepted = False
+            accepted = accepted and profile is not None and profile.purpose == TX
+        accepted = accepted and twin.start_remotely(id_token, remote_start_id, profile)
+        return call_result.RequestStartTransaction(status=_word(accepted))
+
+    @on("RequestStopTransaction")  # type: ignore[untyped-decorator]
+    def station_request_stop_transaction(self, transaction_id: str, **_: Any) -> Any:
+        """End the transaction if it is this one."""
+        return call_result.RequestStopTransaction(status=_word(self._is_running(transaction_id)))
+
+    @after("RequestStopTransaction")  # type: ignore[untyped-decorator]
+    def station_after_request_stop(self, transaction_id: str, **_: Any) -> None:
+        """The answer goes first, then what it brings about."""
+        if self._is_running(transaction_id) and not self._twin.personality.ignores_stop:
+            self._twin.end_transaction("Remote", "RemoteStop")
+
+    def _is_running(self, transaction_id: str) -> bool:
+        running = self._twin.transaction
+        return running is not None and running.transaction_id == transaction_id
+
+    # --- the device model ------------------------------------------------------------------------
+
+    @on("GetVariables")  # type: ignore[untyped-decorator]
+    def station_get_variables(self, get_variable_data: list[dict[str, Any]], **_: Any) -> Any:
+        """Each with its value, or why there is none."""
+        results = []
+        for entry in get_variable_data:
+            status, value = self._twin.variables.get(*_names(entry))
+            told = {"attribute_value": value} if status == "Accepted" else {}
+            results.append({**_place(entry), "attribute_status": status, **told})
+        return call_result.GetVariables(get_variable_result=results)
+
+    @on("SetVariables")  # type: ignore[untyped-decorator]
+    def station_set_variables(self, set_variable_data: list[dict[str, Any]], **_: Any) -> Any:
+        """Intervals take effect at once."""
+        twin, results = self._twin, []
+        for entry in set_variable_data:
+            names = _names(entry)
+            status = twin.variables.set(*names, entry["attribute_value"])
+            results.append({**_place(entry), "attribute_status": status})
+            if status == "Accepted" and ".".join(names) == HEARTBEAT_INTERVAL:
+                twin.arm_heartbeat()
+            if status == "Accepted" and ".".join(names) == METER_INTERVAL:
+                twin.arm_meter()
+        return call_result.SetVariables(set_variable_result=results)
+
+    @on("GetBaseReport")  # type: ignore[untyped-decorator]
+    def station_get_base_report(self, **_: Any) -> Any:
+        """Always willing; the report follows in messages of its own."""
+        return call_result.GetBaseReport(status="Accepted")
+
+    @after("GetBaseReport")  # type: ignore[untyped-decorator]
+    def station_after_get_base_report(self, request_id: int, **_: Any) -> None:
+        """The device model, in parts."""
+        entries = [_reported(variable) for variable in self._twin.variables]
+        starts = range(0, len(entries), _ENTRIES_A_REPORT)
+        for number, start in enumerate(starts):
+            self._twin.say(
+                call.NotifyReport(
+                    request_id=request_id,
+                    generated_at=self._twin.time.utc_text(),
+                    seq_no=number,
+                    tbc=start != starts[-1],
+                    report_data=entries[start : start + _ENTRIES_A_REPORT],
+                )
+            )
+
+    # --- the rest --------------------------------------------------------------------------------
+
+    def _can_say(self, message: str, evse: dict[str, Any] | None) -> str:
+        if evse is not None and evse["id"] not in (0, self._twin.evse):
+            return "Rejected"
+        if message == "TransactionEvent":
+            return _word(self._twin.transaction is not None)
+        known = ("BootNotification", "Heartbeat", "MeterValues", "StatusNotification")
+        return "Accepted" if message in known else "NotImplemented"
+
+    @on("TriggerMessage")  # type: ignore[untyped-decorator]
+    def station_trigger_message(
+        self, requested_message: str, evse: dict[str, Any] | None = None, **_: Any
+    ) -> Any:
+        """Say what can be said."""
+        return call_result.TriggerMessage(status=self._can_say(requested_message, evse))
+
+    @after("TriggerMessage")  # type: ignore[untyped-decorator]
+    def station_after_trigger_message(
+        self, requested_message: str, evse: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        """The message itself."""
+        twin = self._twin
+        if self._can_say(requested_message, evse) != "Accepted":
+            return
+        if requested_message == "BootNotification":
+            twin.say(twin.boot_request("Triggered"))
+        elif requested_message == "Heartbeat":
+            twin.say(call.Heartbeat())
+        elif requested_message == "MeterValues":
+            twin.say_meter_values()
+        elif requested_message == "TransactionEvent":
+            twin.say_event("Updated", "Trigger", twin.sample("Trigger"))
+        else:
+            twin.say_status()
+
+    @on("Reset")  # type: ignore[untyped-decorator]
+    def station_reset(self, **_: Any) -> Any:
+        """Always willing."""
+        return call_result.Reset(status="Accepted")
+
+    @after("Reset")  # type: ignore[untyped-decorator]
+    def station_after_reset(self, **_: Any) -> None:
+        """End the transaction, then start anew."""
+        self._twin.end_transaction("ImmediateReset", "ResetCommand")
+        self._twin.reboot("RemoteReset")
+
+    @on("DataTransfer")  # type: ignore[untyped-decorator]
+    def station_data_transfer(self, **_: Any) -> Any:
+        """No vendor is known here."""
+        return call_result.DataTransfer(status="UnknownVendorId")
+
+
+def _word(accepted: bool) -> str:
+    return "Accepted" if accepted else "Rejected"
+
+
+def _names(entry: dict[str, Any]) -> tuple[str, str]:
+    return entry["component"]["name"], entry["variable"]["name"]
+
+
+def _place(entry: dict[str, Any]) -> dict[str, Any]:
+    return {"component": entry["component"], "variable": entry["variable"]}
+
+
+def _reported(variable: Variable) -> dict[str, Any]:
+    component, name = variable.name.split(".", 1)
+    attribute = {"type": "Actual", "value": variable.value, "mutability": variable.mutability}
+    return {
+        "component": {"name": component},
+        "variable": {"name": name},
+        "variable_attribute": [attribute],
+    }

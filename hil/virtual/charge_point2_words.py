@@ -1,0 +1,63 @@
+"""How the virtual charging station words in OCPP 2.x what plant and profiles have in 1.6. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hil.virtual.charging_profiles import MAX, Profile, ProfileError, parse_profile
+
+CONNECTOR = 1
+"""The only connector of its EVSE."""
+
+_PURPOSES = {"ChargingStationMaxProfile": MAX}
+_CHARGING = ("Charging", "SuspendedEV", "SuspendedEVSE")
+
+
+def connector_status(status: str) -> str:
+    """The connector's status, of the plant's."""
+    return status if status in ("Available", "Faulted", "Unavailable") else "Occupied"
+
+
+def charging_state(status: str) -> str:
+    """The state of a transaction, of the plant's status."""
+    if status in _CHARGING:
+        return status
+    return {"Available": "Idle", "Faulted": "SuspendedEVSE"}.get(status, "EVConnected")
+
+
+def sampled(values: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Sampled values: numbers are numbers here, and the unit stands in an object."""
+    return [
+        {
+            **{key: value for key, value in entry.items() if key != "unit"},
+            "value": float(entry["value"]),
+            "unit_of_measure": {"unit": entry["unit"]},
+        }
+        for entry in values
+    ]
+
+
+def profile_of(evse: int, data: Mapping[str, Any]) -> Profile:
+    """A profile out of a ``chargingProfile`` (keys in snake case); its first schedule counts.
+
+    Raises ProfileError with the reason.
+    """
+    kind, schedule = data["charging_profile_kind"], data["charging_schedule"][0]
+    if (kind == "Relative") == ("start_schedule" in schedule):
+        raise ProfileError(f"a {kind} profile with a startSchedule, or one without")  # K01.FR.40
+    purpose = data["charging_profile_purpose"]
+    if purpose == "TxProfile" and "transaction_id" not in data:
+        raise ProfileError("a TxProfile names its transaction")  # K01.FR.03
+    as_in_16 = {
+        **data,
+        "charging_profile_id": data["id"],
+        "charging_profile_purpose": _PURPOSES.get(purpose, purpose),
+        "charging_schedule": schedule,
+    }
+    return parse_profile(evse, as_in_16)
+
+
+def purpose_of(purpose: str | None) -> str | None:
+    """A purpose as the profile store has it."""
+    return None if purpose is None else _PURPOSES.get(purpose, purpose)

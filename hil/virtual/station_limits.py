@@ -1,0 +1,133 @@
+"""Which charging profiles a virtual charger takes, and the limit that it passes on to the plant."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+from hil.config.bench import Rating
+from hil.config.personalities import VirtualEvse
+from hil.virtual.charging_profiles import (
+    MAX,
+    TX,
+    CompositePeriod,
+    Oracle,
+    Profile,
+    ProfileStore,
+    Supply,
+)
+from hil.virtual.plant import Plant
+from hil.virtual.station_time import StationTime
+
+_LOOK_AHEAD_S = 8 * 86_400.0
+"""Longer than a week, so that a weekly profile is never out of sight."""
+
+
+class Running(NamedTuple):
+    """The transaction that profiles can belong to."""
+
+    transaction_id: int | str
+    since_s: float
+    """Loop time at which it began."""
+
+
+class StationLimits:
+    """The profiles of a charger with one connector, numbered ``connector``."""
+
+    def __init__(
+        self,
+        connector: int,
+        personality: VirtualEvse,
+        rating: Rating,
+        plant: Plant,
+        time: StationTime,
+        oracle: Oracle,
+    ) -> None:
+        self.profiles = ProfileStore(Supply(rating.current, rating.voltage, rating.phases), oracle)
+        self.running: Running | None = None
+        self._connector, self._personality = connector, personality
+        self._plant, self._time = plant, time
+        self._limit_a = rating.current
+
+    def take(self, profile: Profile) -> bool:
+        """Install a profile and pass its limit on to the plant; false if it is refused."""
+        if not self._takes(profile):
+            return False
+        self.profiles.install(profile)
+        self.refresh(accepted=True)
+        return True
+
+    def _takes(self, profile: Profile) -> bool:
+        """What this personality takes, and what OCPP allows (1.6: section 5.16; 2.0.1: K01)."""
+        evse = self._personality
+        right_place = profile.connector in (0, self._connector) and (
+            profile.purpose != MAX or profile.connector == 0
+        )
+        right_kind = (
+            profile.unit in evse.units
+            and profile.purpose in evse.purposes
+            and profile.stack_level < evse.stack_levels
+        )
+        return (
+            right_place
+            and right_kind
+            and evse.setpoints != "rejects"
+            and self._is_of_transaction(profile)
+            and self._within(profile)
+        )
+
+    def _is_of_transaction(self, profile: Profile) -> bool:
+        if profile.purpose != TX:
+            return True
+        running = self.running
+        return running is not None and profile.transaction_id in (None, running.transaction_id)
+
+    def _within(self, profile: Profile) -> bool:
+        """Whether no limit is too low or too high, where the charger minds."""
+        evse, to_amperes = self._personality, self.profiles.supply.amperes
+        minimum_a = evse.minimum if evse.below_minimum == "reject" else 0.0
+        highest_a = math.inf
+        if evse.ceiling is not None and evse.above_ceiling == "reject":
+            highest_a = evse.ceiling
+        return all(
+            minimum_a - 1e-9
+            <= to_amperes(period.limit, profile.unit, period.number_phases)
+            <= highest_a + 1e-9
+            for period in profile.periods
+        )
+
+    def refresh(self, accepted: bool = False, at_s: float = -math.inf) -> None:
+        """Pass the limit on to the plant if it is another one or was just ``accepted``.
+
+        ``at_s`` is the instant (since 1970) for which a change was planned.
+        """
+        now_s = max(self._time.utc_s(), at_s)
+        since_s = self._charging_since_s()
+        limit_a = self.profiles.limit(now_s, since_s).current_a
+        if accepted or limit_a != self._limit_a:
+            self._limit_a = limit_a
+            self._plant.command(limit_a)
+        change_s = self.profiles.next_change_s(now_s, now_s + _LOOK_AHEAD_S, since_s)
+        if change_s is None:
+            self._time.disarm("limit")
+        else:
+            delay_s = change_s - self._time.utc_s()
+            self._time.arm("limit", delay_s, lambda: self.refresh(at_s=change_s))
+
+    def _charging_since_s(self) -> float | None:
+        return None if self.running is None else self._time.utc_s(self.running.since_s)
+
+    def composite(self, duration_s: float, unit: Literal["A", "W"]) -> list[CompositePeriod]:
+        """The limits from now on."""
+        since_s = self._charging_since_s()
+        return self.profiles.composite(self._time.utc_s(), duration_s, unit, since_s)
+
+    def begin(self, transaction_id: int | str, since_s: float) -> None:
+        """A transaction has begun, at an instant of the loop."""
+        self.running = Running(transaction_id, since_s)
+
+    def end(self) -> None:
+        """The transaction is over, and with it its profiles."""
+        self.running = None
+        self.profiles.end_transaction()
+        self.refresh()
