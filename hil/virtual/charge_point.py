@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import ssl
 import zlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -70,6 +71,7 @@ class ChargePointTwin:
         seed: int,
         loop: asyncio.AbstractEventLoop | None = None,
         password: str | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.charge_point_id, self.connector = charge_point_id, connector
         self.personality, self.rating, self.plant = personality, rating, plant
@@ -95,6 +97,7 @@ class ChargePointTwin:
             self._ready,
             Random(f"{seed}/{charge_point_id}/link"),
             None if password is None else (charge_point_id, password),
+            tls,
         )
         self.say = self.link.say
         plant.on_status(self._status_changed)

@@ -48,9 +48,9 @@ _START_AGAIN_S = 3.0
 """Pause before a refused remote start is repeated: some chargers refuse until they see the car."""
 
 INSECURE = (
-    "the bench file says 'insecure: true': the charger shows no password, and whoever reaches the "
-    "bench over the network can pose as it. Name its password with 'password_env' or "
-    "'password_file'"
+    "the bench file says 'insecure: true': the charger shows neither password nor certificate, and "
+    "whoever reaches the bench over the network can pose as it. Name its password with "
+    "'password_env' or 'password_file'"
 )
 
 _CHARGING_STATUS = ("Charging", "SuspendedEV", "SuspendedEVSE")
@@ -100,7 +100,8 @@ class Ocpp16:
     async def listen(self) -> str:
         """Wait for the charger at the address of the bench file; the address to enter in it.
 
-        Raises DeviceError if the address cannot be had, ConfigError if the password cannot.
+        Raises DeviceError if the address cannot be had, ConfigError if the password or a
+        certificate cannot.
         :meth:`open` does this if it is not done.
         """
         if self._listener is None:
@@ -114,6 +115,7 @@ class Ocpp16:
                 self._findings,
                 self._attend,
                 secret_from(self._config.password_env, self._config.password_file, self.name),
+                self._config.tls,
             )
         return self._listener.url
 
@@ -129,7 +131,15 @@ class Ocpp16:
             await self._await_connection()
             await self._has_booted(boots)
             await self._set_up()
-        return identity(self._config.charge_point, self._charger.boot, self._details)
+        details = {**self._security(), **self._details}
+        return identity(self._config.charge_point, self._charger.boot, details)
+
+    def _security(self) -> dict[str, str]:
+        """How the charger was let in: the security profile of OCPP, and how it is encrypted."""
+        known = {"security_profile": str(self._config.security_profile)}
+        if self._listener is not None and self._listener.encryption:
+            known["encryption"] = self._listener.encryption
+        return known
 
     async def close(self) -> None:
         """Let go of the charger; never raises."""
