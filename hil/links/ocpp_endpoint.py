@@ -27,8 +27,10 @@ from hil.config.tls import EvseTlsConfig
 from hil.errors import DeviceError
 from hil.links.ocpp_credentials import CHALLENGE
 from hil.links.ocpp_tls import (
+    CLIENT_HELLO,
     HandshakeError,
     after_handshake,
+    at_plain_door,
     common_names,
     encrypt,
     server_context,
@@ -91,6 +93,11 @@ class _Counted(ServerConnection):
         secured.transport.set_protocol(self)
         self._begin(secured.transport)
         secured.early.hand_over(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self.request is None and data.startswith(CLIENT_HELLO):
+            self._endpoint.not_encrypted(at_plain_door(), peer(self))
+        super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._endpoint.connections.discard(self)

@@ -46,6 +46,17 @@ _REASONS = {
     "SSLV3_ALERT_HANDSHAKE_FAILURE": "it found nothing in common with the bench",
 }
 
+CLIENT_HELLO = b"\x16\x03"
+"""How every TLS handshake begins, and no HTTP request."""
+
+_VERIFY_WORDS = {
+    9: "it is not valid yet; see what time this computer's clock tells",
+    10: "it has expired",
+    **dict.fromkeys((18, 19, 20, 21), "its authority is not the one of 'client_ca_file'"),
+    26: "it is not meant for clients",
+}
+"""By OpenSSL's number of what is wrong with a certificate (X509_V_ERR)."""
+
 _GONE = (
     "it ended the connection in the middle of it; most chargers do so without a word if they do "
     "not trust the bench's certificate"
@@ -120,8 +131,9 @@ async def encrypt(
             transport, early, context, server_side=True, ssl_handshake_timeout=within_s
         )
     except ssl.SSLCertVerificationError as error:
-        words = f"its certificate is not accepted: {printable(error.verify_message)}"
-        raise HandshakeError(f"verify {error.verify_code}", words) from error
+        why = _VERIFY_WORDS.get(error.verify_code) or printable(error.verify_message)
+        words = f"its certificate is not accepted: {why}"
+        raise HandshakeError(words, words) from error
     except ssl.SSLEOFError as error:
         raise HandshakeError("gone", _GONE) from error
     except ssl.SSLError as error:
@@ -143,6 +155,15 @@ def after_handshake(error: Exception | None) -> HandshakeError:
         return HandshakeError(error.reason, _REASONS[error.reason])
     words = "it left right after it, without a request; see that it trusts the bench's certificate"
     return HandshakeError("left", words)
+
+
+def at_plain_door() -> HandshakeError:
+    """A charger begins a TLS handshake where none is expected."""
+    words = (
+        "it speaks wss:// at a ws:// address; enter ws:// in the charger, or give the EVSE a "
+        "wss:// address with 'tls'"
+    )
+    return HandshakeError("plain door", words)
 
 
 def common_names(transport: asyncio.BaseTransport) -> list[str] | None:
