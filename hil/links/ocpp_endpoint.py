@@ -67,9 +67,11 @@ class _Counted(ServerConnection):
         super().__init__(*arguments, **options)
         self._endpoint = endpoint
         self._encrypted = False
+        self._where = "unknown"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        room = self._endpoint.has_room(self, peer_of(transport))
+        self._where = peer_of(transport)  # a lost transport tells no more
+        room = self._endpoint.has_room(self, self._where)
         if self._endpoint.tls is None or not room:
             self._begin(transport)
         else:
@@ -82,27 +84,29 @@ class _Counted(ServerConnection):
 
     async def encrypted(self, transport: asyncio.Transport, context: ssl.SSLContext) -> None:
         """Become a websocket once the charger has shaken hands; say so if it does not."""
-        where = peer_of(transport)
+        secured = None
         try:
             secured = await encrypt(transport, context, _HANDSHAKE_WITHIN_S)
         except HandshakeError as failure:
-            self._endpoint.connections.discard(self)
-            self._endpoint.not_encrypted(failure, where)
-            return
-        self._encrypted = True
-        secured.transport.set_protocol(self)
-        self._begin(secured.transport)
-        secured.early.hand_over(self)
+            self._endpoint.not_encrypted(failure, self._where)
+        finally:
+            if secured is None:
+                self._endpoint.connections.discard(self)
+        if secured is not None:
+            self._encrypted = True
+            secured.transport.set_protocol(self)
+            self._begin(secured.transport)
+            secured.early.hand_over(self)
 
     def data_received(self, data: bytes) -> None:
         if self.request is None and data.startswith(CLIENT_HELLO):
-            self._endpoint.not_encrypted(at_plain_door(), peer(self))
+            self._endpoint.not_encrypted(at_plain_door(), self._where)
         super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._endpoint.connections.discard(self)
         if self._encrypted and self.request is None:
-            self._endpoint.not_encrypted(after_handshake(exc), peer(self))
+            self._endpoint.not_encrypted(after_handshake(exc), self._where)
         super().connection_lost(exc)
 
 

@@ -153,7 +153,7 @@ def after_handshake(error: Exception | None) -> HandshakeError:
     """Why a charger left right after the handshake, without a request."""
     if isinstance(error, ssl.SSLError) and error.reason in _REASONS:
         return HandshakeError(error.reason, _REASONS[error.reason])
-    words = "it left right after it, without a request; see that it trusts the bench's certificate"
+    words = "it sent no request after it; see that it trusts the bench's certificate"
     return HandshakeError("left", words)
 
 

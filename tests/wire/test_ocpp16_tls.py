@@ -338,7 +338,8 @@ def test_a_charger_that_leaves_after_the_handshake_is_told_too(lab: Lab) -> None
         await asyncio.sleep(0.1)
 
     _, bench = run_bench(main)
-    assert "it left right after it, without a request" in bench.record.finding("ocpp_tls_failed")
+    words = bench.record.finding("ocpp_tls_failed")
+    assert "a TLS handshake failed (from 127.0.0.1): it sent no request after it" in words
 
 
 def test_connections_that_never_shake_hands_take_no_place_for_long(lab: Lab) -> None:
@@ -369,9 +370,10 @@ def test_a_bench_that_closes_does_not_wait_for_a_handshake(lab: Lab) -> None:
     async def main(bench: Bench) -> None:
         evse = bench.add_evse(config=lab.server())
         address = urlsplit(await evse.listen())
-        _, writer = await asyncio.open_connection(address.hostname, address.port)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
         await asyncio.sleep(0.1)
         await evse.close()
+        assert await reader.read(1) == b""
         assert bench.clock.now() == pytest.approx(0.1)
         writer.transport.abort()
 

@@ -58,6 +58,7 @@ def test_a_run_over_each_profile_gives_the_same_bytes_twice(
     page = (first.path / "report.html").read_text("utf-8")
     assert re.search(rf"security profile\s*</\w+>\s*<\w+[^>]*>\s*{profile}\s*<", page)
     assert set(findings(first.path)) <= {"ocpp_password_form"}
+    assert not any(b"PRIVATE KEY" in path.read_bytes() for path in first.path.rglob("*.*"))
     for name in ("samples.parquet", "frames.jsonl", "truth.jsonl", "events.jsonl", "result.json"):
         assert (first.path / name).read_bytes() == (second.path / name).read_bytes(), name
 
