@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from hil import cli_evidence
+from hil import cli_certs, cli_evidence
 from hil.cli_evidence import RunArgument
 from hil.clock import ClockKind
 from hil.errors import ConfigError, ExitStatus, HilError
@@ -226,6 +226,7 @@ def report(
 
 
 for command in (
+    cli_certs.certs,
     cli_evidence.keygen,
     cli_evidence.sign,
     cli_evidence.timestamp,

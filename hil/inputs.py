@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from hil.clock import ClockKind
@@ -84,6 +85,7 @@ def prepare(
             attempt(
                 functools.partial(secret_from, evse.password_env, evse.password_file, evse_name)
             )
+            attempt(functools.partial(_check_tls, evse_name, config))
         clock = clock or (ClockKind.REAL if real_devices(config) else ClockKind.WARP)
         problems += _clock_problems(config, clock)
         if plan is not None and asked_for is not None:
@@ -134,6 +136,20 @@ def _check_telemetry(telemetry: TelemetryConfig) -> None:
     from hil.drivers.telemetry import broker_of
 
     broker_of(telemetry)
+
+
+def _check_tls(name: str, config: BenchConfig) -> None:
+    """Raises ConfigError if a certificate cannot be used, be it the bench's or a twin's."""
+    tls = config.evses[name].tls
+    if tls is not None:
+        from hil.links.ocpp_tls import server_context
+
+        server_context(tls, name, datetime.now(UTC))
+    shown = config.virtual.tls.get(name) if config.virtual else None
+    if shown is not None:
+        from hil.virtual.charge_point_tls import client_context
+
+        client_context(shown, name)
 
 
 def load_limits(name: str | None) -> LimitsConfig | None:

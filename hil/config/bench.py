@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from hil.config.base import Model, Name, address, on_loopback
 from hil.config.interlocks import Interlocks
+from hil.config.tls import ChargerTlsConfig, EvseTlsConfig, way_in_problem
 from hil.config.units import (
     Hertz,
     PositiveAmperes,
@@ -57,8 +58,10 @@ class EvseConfig(Model):
     driver: Literal["ocpp16", "ocpp201", "ocpp21"]
     profile: Name
     """An EVSE profile of ``configs/evses``."""
-    listen: Annotated[str, address("ws")]
+    listen: Annotated[str, address("ws", "wss")]
     """Where the bench waits for the charger; port 0 takes any free port."""
+    tls: EvseTlsConfig | None = None
+    """Certificates, where that address is ``wss://``."""
     charge_point: Name
     """The charge point identity, the last part of the address the charger connects to."""
     connector: Annotated[int, Field(ge=1, le=99)] = 1
@@ -71,16 +74,18 @@ class EvseConfig(Model):
     answer_within: PositiveSeconds = 10.0
     """How long the bench waits for the answer to one call."""
     password_env: EnvironmentName | None = None
-    """Name of the environment variable that holds the charger's password (HTTP Basic, security
-    profile 1 of OCPP); its user name is the charge point identity."""
+    """Name of the environment variable that holds the charger's password (HTTP Basic; security
+    profile 1 of OCPP, over TLS profile 2); its user name is the charge point identity."""
     password_file: str | None = None
     """File that holds it; readable by its owner alone."""
     insecure: bool = False
-    """Let it in from the network without a password: on a network of the bench's own, if at all."""
+    """Let it in from the network though it shows neither password nor certificate: on a network of
+    the bench's own, if at all."""
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:
-        problem = ""
+        password = bool(self.password_env or self.password_file)
+        problem = way_in_problem(self.encrypted, self.tls, password, self.insecure)
         if self.password_env and self.password_file:
             problem = "give either 'password_env' or 'password_file'"
         if self.insecure and (self.password_env or self.password_file):
@@ -90,9 +95,23 @@ class EvseConfig(Model):
         return self
 
     @property
+    def encrypted(self) -> bool:
+        """Whether the charger connects over TLS."""
+        return urlsplit(self.listen).scheme == "wss"
+
+    @property
+    def security_profile(self) -> int:
+        """The security profile of OCPP that is in force, 1 to 3; 0 if the charger shows nothing."""
+        if self.tls is not None and self.tls.client_ca_file is not None:
+            return 3
+        if self.password_env or self.password_file:
+            return 2 if self.encrypted else 1
+        return 0
+
+    @property
     def open_to_all(self) -> bool:
         """Whether anybody on the network could pose as the charger, and nobody has said so."""
-        guarded = self.password_env or self.password_file or self.insecure
+        guarded = self.security_profile > 0 or self.insecure
         return not guarded and not on_loopback(self.listen)
 
 
@@ -220,6 +239,8 @@ class VirtualConfig(Model):
     """Meter -> personality."""
     pilots: list[Name] = Field(default_factory=list)
     """Pilot emulators that are twins."""
+    tls: dict[Name, ChargerTlsConfig] = Field(default_factory=dict)
+    """EVSE -> the certificates of its twin, where it connects over TLS."""
     grid: GridConfig = GridConfig()
 
 

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from hil.config.base import NAME_PATTERN, Model
 from hil.config.bench import BenchConfig
 from hil.config.calibration import Calibration
+from hil.config.endpoints import endpoint_problems
 from hil.config.library import Kind, find, names, nearest
 from hil.config.limits import LimitsConfig
 from hil.config.personalities import Personality, VirtualEvse, VirtualMeter, VirtualVehicle
@@ -297,7 +298,8 @@ def _references(config: BenchConfig) -> Iterator[tuple[Location, str, list[str],
             yield ("groups", group, index), member, evses, "EVSE"
     if config.virtual is None:
         return
-    for part, devices in (("evses", evses), ("vehicles", evses), ("meters", list(config.meters))):
+    parts = {"evses": evses, "vehicles": evses, "tls": evses, "meters": list(config.meters)}
+    for part, devices in parts.items():
         for name in getattr(config.virtual, part):
             yield ("virtual", part, name), name, devices, "device"
     for index, name in enumerate(config.virtual.pilots):
@@ -333,16 +335,7 @@ def _address_problems(config: BenchConfig, source: Source) -> list[str]:
         for location, name, link in links
         if name not in virtual and urlsplit(link).port == 0
     ]
-    return problems + [
-        source.problem(
-            ("evses", name, "listen"),
-            f"{evse.listen} can be reached from the network, and nothing tells the charger from "
-            "anybody else: name its password with 'password_env' or 'password_file', or say "
-            "'insecure: true' if the network is the bench's own",
-        )
-        for name, evse in config.evses.items()
-        if evse.open_to_all
-    ]
+    return problems + endpoint_problems(config, source)
 
 
 def _shared_names(config: BenchConfig, source: Source) -> list[str]:

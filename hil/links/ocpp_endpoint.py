@@ -10,8 +10,10 @@ import asyncio
 import errno
 import http
 import logging
+import ssl
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 from urllib.parse import unquote, urlsplit
 from weakref import WeakKeyDictionary
 
@@ -20,9 +22,20 @@ from websockets.exceptions import NegotiationError
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+from hil.clock import end_tasks
+from hil.config.tls import EvseTlsConfig
 from hil.errors import DeviceError
 from hil.links.ocpp_credentials import CHALLENGE
 from hil.links.ocpp_frames import Version
+from hil.links.ocpp_tls import (
+    CLIENT_HELLO,
+    HandshakeError,
+    after_handshake,
+    at_plain_door,
+    common_names,
+    encrypt,
+    server_context,
+)
 
 if TYPE_CHECKING:
     from hil.links.ocpp_server import Listener
@@ -63,31 +76,77 @@ class _Counted(ServerConnection):
     def __init__(self, endpoint: Endpoint, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._endpoint = endpoint
+        self._encrypted = False
+        self._where = "unknown"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        if not self._endpoint.has_room(self):
+        self._where = peer_of(transport)  # a lost transport tells no more
+        room = self._endpoint.has_room(self, self._where)
+        if self._endpoint.tls is None or not room:
+            self._begin(transport)
+        else:
+            self._endpoint.shake_hands(self, cast(asyncio.Transport, transport))
+        if not room:
             self.transport.abort()
+
+    def _begin(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+
+    async def encrypted(self, transport: asyncio.Transport, context: ssl.SSLContext) -> None:
+        """Become a websocket once the charger has shaken hands; say so if it does not."""
+        secured = None
+        try:
+            secured = await encrypt(transport, context, _HANDSHAKE_WITHIN_S)
+        except HandshakeError as failure:
+            self._endpoint.not_encrypted(failure, self._where)
+        finally:
+            if secured is None:
+                self._endpoint.connections.discard(self)
+        if secured is not None:
+            self._encrypted = True
+            secured.transport.set_protocol(self)
+            self._begin(secured.transport)
+            secured.early.hand_over(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self.request is None and data.startswith(CLIENT_HELLO):
+            self._endpoint.not_encrypted(at_plain_door(), self._where)
+        super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._endpoint.connections.discard(self)
+        if self._encrypted and self.request is None:
+            self._endpoint.not_encrypted(after_handshake(exc), self._where)
         super().connection_lost(exc)
 
 
 class Endpoint:
     """A listening socket and the EVSEs that are expected at it."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self.host, self.port = host, port
+    def __init__(self, host: str, port: int, tls: EvseTlsConfig | None) -> None:
+        self.host, self.port, self._tls_config = host, port, tls
+        self.tls: ssl.SSLContext | None = None
+        """How connections are encrypted; ``None`` for plain ones."""
+        self._handshakes: set[asyncio.Task[None]] = set()
         self.listeners: dict[str, Listener] = {}
         self.server: Server | None = None
         self.connections: set[ServerConnection] = set()
         """All there are, those included that have not said who they are."""
         self._lock = asyncio.Lock()
 
-    async def join(self, listener: Listener) -> None:
-        """Expect this EVSE too; raises DeviceError if the address cannot be had."""
+    async def join(self, listener: Listener, tls: EvseTlsConfig | None, at: datetime) -> None:
+        """Expect this EVSE too; raises DeviceError if the address cannot be had.
+
+        ``at`` is the computer's calendar, by which certificates must be valid. Raises ConfigError
+        if they cannot be used.
+        """
         async with self._lock:
+            if tls != self._tls_config:
+                raise DeviceError(
+                    listener.device,
+                    "another EVSE is expected at the same address with other TLS settings",
+                    "Make 'listen' and 'tls' the same, or give one of them another port",
+                )
             identity = listener.charge_point.casefold()
             if identity in self.listeners:
                 other = self.listeners[identity].device
@@ -98,10 +157,16 @@ class Endpoint:
                     "Give one of them another 'charge_point' or another 'listen' address",
                 )
             if self.server is None:
+                if tls is not None:
+                    self.tls = server_context(tls, listener.device, at)
                 await self._start(listener.device)
             self.listeners[identity] = listener
             shown = f"[{self.host}]" if ":" in self.host else self.host
-            listener.url = f"ws://{shown}:{self.port}/{listener.charge_point}"
+            listener.url = f"{self._scheme}://{shown}:{self.port}/{listener.charge_point}"
+
+    @property
+    def _scheme(self) -> str:
+        return "ws" if self._tls_config is None else "wss"
 
     async def _start(self, device: str) -> None:
         try:
@@ -123,7 +188,7 @@ class Endpoint:
                 logger=_QUIET,
             )
         except OSError as error:
-            _raise_no_address(device, f"ws://{self.host}:{self.port}", error)
+            _raise_no_address(device, f"{self._scheme}://{self.host}:{self.port}", error)
         self.port = next(iter(self.server.sockets)).getsockname()[1]
 
     async def leave(self, listener: Listener) -> None:
@@ -132,6 +197,7 @@ class Endpoint:
             self.listeners.pop(listener.charge_point.casefold(), None)
             if not self.listeners and self.server is not None:
                 self.server.close()
+                await end_tasks(self._handshakes)
                 await self.server.wait_closed()
                 self.server = None
                 endpoints().pop((self.host, self.port), None)
@@ -139,15 +205,27 @@ class Endpoint:
     def _counted(self, *arguments: Any, **options: Any) -> ServerConnection:
         return _Counted(self, *arguments, **options)
 
-    def has_room(self, connection: ServerConnection) -> bool:
+    def has_room(self, connection: ServerConnection, where: str) -> bool:
         """Count a new connection; false, and a finding, if there are too many already."""
         most = 2 * len(self.listeners) + SPARE_CONNECTIONS
         if len(self.connections) >= most:
             for listener in self.listeners.values():
-                listener.crowded(most, peer(connection))
+                listener.crowded(most, where)
             return False
         self.connections.add(connection)
         return True
+
+    def shake_hands(self, connection: _Counted, transport: asyncio.Transport) -> None:
+        """Encrypt a new connection, in the background."""
+        assert self.tls is not None
+        task = asyncio.get_running_loop().create_task(connection.encrypted(transport, self.tls))
+        self._handshakes.add(task)
+        task.add_done_callback(self._handshakes.discard)
+
+    def not_encrypted(self, failure: HandshakeError, where: str) -> None:
+        """A finding for everybody who is expected here: nobody knows who that was."""
+        for listener in self.listeners.values():
+            listener.not_encrypted(failure.kind, str(failure), where)
 
     def _admit(self, socket: ServerConnection, request: Request) -> Response | None:
         identity = _identity(request.path)
@@ -156,6 +234,8 @@ class Endpoint:
             for listener in self.listeners.values():
                 listener.refused(identity, peer(socket))
             return socket.respond(http.HTTPStatus.NOT_FOUND, "This charge point is not expected.\n")
+        if not expected.is_named(common_names(socket.transport), peer(socket)):
+            return socket.respond(http.HTTPStatus.FORBIDDEN, "This is another's certificate.\n")
         if expected.recognises(request.headers, peer(socket)):
             return None
         response = socket.respond(http.HTTPStatus.UNAUTHORIZED, "Who is there?\n")
@@ -195,7 +275,8 @@ def endpoints() -> dict[tuple[str, int], Endpoint]:
 def host_and_port(address: str) -> tuple[str, int]:
     """Host and port of a websocket address; an empty host stands for all of this computer's."""
     parts = urlsplit(address)
-    return parts.hostname or "", 80 if parts.port is None else parts.port
+    usual = 443 if parts.scheme == "wss" else 80
+    return parts.hostname or "", usual if parts.port is None else parts.port
 
 
 def spoken_by(subprotocol: str | None, versions: Sequence[Version]) -> Version | None:
@@ -212,7 +293,12 @@ def _identity(path: str) -> str:
 
 def peer(socket: ServerConnection) -> str:
     """The address at the other end."""
-    address = socket.remote_address
+    return peer_of(socket.transport)
+
+
+def peer_of(transport: asyncio.BaseTransport) -> str:
+    """The address at the other end."""
+    address = transport.get_extra_info("peername")
     return str(address[0]) if address else "unknown"
 
 

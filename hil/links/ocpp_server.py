@@ -17,6 +17,7 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
+from hil.config.tls import EvseTlsConfig
 from hil.errors import DeviceError, HilError
 from hil.links import ocpp_frames
 from hil.links.first_times import FirstTimes
@@ -33,6 +34,7 @@ from hil.links.ocpp_endpoint import (
     spoken_by,
 )
 from hil.links.ocpp_frames import CALL, Message, Version, printable
+from hil.links.ocpp_tls import in_words
 from hil.record.journal import Journal
 
 _ANY_HOST = ("0.0.0.0", "::", "")
@@ -63,6 +65,8 @@ class OcppConnection:
         self._inflow = Inflow()
         self._asked: dict[str, str] = {}
         self.peer = peer(socket)
+        self.encryption = in_words(socket.transport)
+        """TLS version and cipher suite; empty if it is plain."""
         self.fault: HilError | None = None
         """Why a frame could not be recorded; it was sent or received all the same."""
 
@@ -159,6 +163,7 @@ class Listener:
         self._journal, self._findings, self._attend = journal, findings, attend
         self._password = None if password is None else Password(charge_point, password)
         self._unrecognised = 0
+        self._unencrypted = ""
         self._connection: OcppConnection | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self.strangers: list[str] = []
@@ -206,6 +211,31 @@ class Listener:
             self._findings.finding("ocpp_unauthorized", words, key=(shown.words, peer))
         return shown.accepted
 
+    def is_named(self, common_names: list[str] | None, peer: str) -> bool:
+        """Whether the certificate that the charger has shown, if it had to, is its own."""
+        expected = [self.charge_point.casefold()]
+        if common_names is None or [name.casefold() for name in common_names] == expected:
+            return True
+        names = printable(", ".join(common_names)) or "nobody"
+        words = (
+            f"refused a charger (from {peer}) whose certificate is of '{names}': its common name "
+            f"must be the charge point identity, '{self.charge_point}'"
+        )
+        self._unrecognised += 1
+        self._findings.finding("ocpp_certificate_name", words, key=names)
+        return False
+
+    def not_encrypted(self, kind: str, words: str, peer: str) -> None:
+        """Somebody's TLS handshake failed, before it could be known who that is."""
+        self._unencrypted = words
+        text = f"a TLS handshake failed (from {peer}): {words}"
+        self._findings.finding("ocpp_tls_failed", text, key=kind)
+
+    @property
+    def encryption(self) -> str:
+        """TLS version and cipher suite of the connection there is; empty if it is plain."""
+        return "" if self._connection is None else self._connection.encryption
+
     def crowded(self, most: int, peer: str) -> None:
         """Too many connections at once."""
         words = f"refused a connection (from {peer}): there are {most} already"
@@ -239,7 +269,10 @@ class Listener:
         if self.strangers:
             what += f"; refused were {printable(', '.join(self.strangers))}"
         if self._unrecognised:
-            what += f"; {self._unrecognised} connections with its name lacked the right password"
+            needed = "certificate" if self._password is None else "password"
+            what += f"; {self._unrecognised} connections with its name lacked the right {needed}"
+        if self._unencrypted:
+            what += f"; a TLS handshake failed: {self._unencrypted}"
         return DeviceError(
             self.device,
             what,
@@ -269,23 +302,25 @@ async def listen(
     attend: Callable[[OcppConnection], Awaitable[None]],
     password: str | None = None,
     versions: Sequence[Version] = (OLDEST,),
+    tls: EvseTlsConfig | None = None,
 ) -> Listener:
     """Wait for the charge point at ``address`` (``ws://host:port``; port 0 takes any free port).
 
     ``attend`` is called with each connection it makes and returns when that one has ended. With a
-    ``password`` the charger has to show it. ``versions`` are those it may speak, the preferred
-    first; a charger that offers no version at all is taken as OCPP 1.6 if that is among them.
-    Raises DeviceError if the address is in use or is none of this computer's.
+    ``password`` the charger has to show it; with ``tls``, for ``wss://``, the certificates that it
+    names are used. ``versions`` are those it may speak, the preferred first; a charger that offers
+    no version at all is taken as OCPP 1.6 if that is among them. Raises DeviceError if the address
+    is in use or is none of this computer's, and ConfigError if a certificate cannot be used.
     """
     host, port = host_and_port(address)
     listener = Listener(charge_point, device, journal, findings, attend, password, versions)
     known = endpoints()
-    endpoint = known.get((host, port)) or Endpoint(host, port)
+    endpoint = known.get((host, port)) or Endpoint(host, port, tls)
     if port:
         known[host, port] = endpoint
     try:
-        await endpoint.join(listener)
-    except DeviceError:
+        await endpoint.join(listener, tls, journal.clock.started_utc)
+    except HilError:
         if endpoint.server is None:
             known.pop((host, port), None)
         raise

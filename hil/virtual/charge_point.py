@@ -8,6 +8,7 @@ package does) and knows nothing of the driver on the other side.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import zlib
 from collections.abc import Mapping
 from random import Random
@@ -60,6 +61,7 @@ class ChargePointTwin:
         seed: int,
         loop: asyncio.AbstractEventLoop | None = None,
         password: str | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.charge_point_id, self.connector = charge_point_id, connector
         self.personality, self.rating, self.plant = personality, rating, plant
@@ -89,6 +91,7 @@ class ChargePointTwin:
             self._ready,
             Random(f"{seed}/{charge_point_id}/link"),
             None if password is None else (charge_point_id, password),
+            tls,
         )
         self.say = self.link.say
         plant.on_status(self._status_changed)

@@ -8,6 +8,7 @@ OCPP 1.6 takes (:mod:`hil.virtual.station_limits`).
 from __future__ import annotations
 
 import asyncio
+import ssl
 import zlib
 from random import Random
 from typing import Any
@@ -74,6 +75,7 @@ class ChargePoint2Twin:
         seed: int,
         loop: asyncio.AbstractEventLoop | None = None,
         password: str | None = None,
+        tls: ssl.SSLContext | None = None,
         version: str = "ocpp2.0.1",
     ) -> None:
         self.charge_point_id, self.evse = charge_point_id, connector
@@ -109,6 +111,7 @@ class ChargePoint2Twin:
             self.say_status,
             Random(f"{seed}/{charge_point_id}/link"),
             None if password is None else (charge_point_id, password),
+            tls,
         )
         self.say = self.link.say
         plant.on_status(self._status_changed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable
 from random import Random
 from typing import Any, NamedTuple, Protocol
@@ -90,7 +91,7 @@ class ChargePointLink:
     ``calls`` makes the end of a new connection that answers the central system; ``greet`` is the
     request each new connection begins with (``None`` for none) and is repeated until ``greeted``
     takes its answer; ``ready`` is called after it. ``credentials`` are user name and password for
-    the handshake.
+    the handshake, ``tls`` is for encrypted addresses.
     """
 
     def __init__(
@@ -102,7 +103,9 @@ class ChargePointLink:
         ready: Callable[[], None],
         random: Random,
         credentials: tuple[str, str] | None,
+        tls: ssl.SSLContext | None,
     ) -> None:
+        self._tls = tls
         self.trouble = Trouble(random)
         self._subprotocol = Subprotocol(subprotocol)
         self._calls, self._greet, self._greeted, self._ready = calls, greet, greeted, ready
@@ -183,6 +186,7 @@ class ChargePointLink:
                 url,
                 subprotocols=[self._subprotocol],
                 additional_headers=self._headers,
+                ssl=self._tls,
                 compression=None,
                 proxy=None,
                 ping_interval=None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -14,6 +15,7 @@ from hil.config.bench import BenchConfig
 from hil.config.load import Bench
 from hil.config.secrets import secret_from
 from hil.errors import ConfigError
+from hil.virtual.charge_point_tls import client_context
 from hil.virtual.meter import MeterTwin
 from hil.virtual.pilot_emulator import PilotEmulatorTwin
 from hil.virtual.plant import Plant
@@ -82,9 +84,15 @@ class VirtualLab:
                 plant=plant,
                 seed=self._seed_of(name),
                 password=secret_from(evse.password_env, evse.password_file, name),
+                tls=self._certificates(name),
             )
             self.charge_points[name] = twin
             await twin.connect(evse.listen)
+
+    def _certificates(self, name: str) -> ssl.SSLContext | None:
+        config = self._bench.config.virtual
+        shown = config.tls.get(name) if config else None
+        return None if shown is None else client_context(shown, name)
 
     def plant_of(self, pilot: str) -> Plant:
         """The plant that a pilot emulator is plugged into."""

@@ -92,7 +92,8 @@ class Ocpp16:
     async def listen(self) -> str:
         """Wait for the charger at the address of the bench file; the address to enter in it.
 
-        Raises DeviceError if the address cannot be had, ConfigError if the password cannot.
+        Raises DeviceError if the address cannot be had, ConfigError if the password or a
+        certificate cannot.
         :meth:`open` does this if it is not done.
         """
         return await self._visits.listen()
@@ -109,7 +110,8 @@ class Ocpp16:
                 self._learn_status,
             ),
         )
-        return identity(self._config.charge_point, self._charger.boot, self._details)
+        details = {**self._visits.security(), **self._details}
+        return identity(self._config.charge_point, self._charger.boot, details)
 
     async def close(self) -> None:
         """Let go of the charger; never raises."""

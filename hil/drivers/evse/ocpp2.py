@@ -124,7 +124,8 @@ class Ocpp2:
                 self._learn_status,
             ),
         )
-        return identity(self._config.charge_point, self._charger.boot, self._details)
+        details = {**self._visits.security(), **self._details}
+        return identity(self._config.charge_point, self._charger.boot, details)
 
     async def close(self) -> None:
         """Let go of the charger; never raises."""

@@ -24,9 +24,9 @@ _SETTLE_S = 1.0
 """Pause after the boot before the first call: some chargers start all over if one comes at once."""
 
 INSECURE = (
-    "the bench file says 'insecure: true': the charger shows no password, and whoever reaches the "
-    "bench over the network can pose as it. Name its password with 'password_env' or "
-    "'password_file'"
+    "the bench file says 'insecure: true': the charger shows neither password nor certificate, and "
+    "whoever reaches the bench over the network can pose as it. Name its password with "
+    "'password_env' or 'password_file'"
 )
 
 
@@ -72,7 +72,8 @@ class Visits:
     async def listen(self) -> str:
         """Wait for the charger at the address of the bench file; the address to enter in it.
 
-        Raises DeviceError if the address cannot be had, ConfigError if the password cannot.
+        Raises DeviceError if the address cannot be had, ConfigError if the password or a
+        certificate cannot.
         """
         if self._listener is None:
             if self._config.insecure:
@@ -86,8 +87,16 @@ class Visits:
                 self._attend,
                 secret_from(self._config.password_env, self._config.password_file, self._device),
                 self._versions,
+                self._config.tls,
             )
         return self._listener.url
+
+    def security(self) -> dict[str, str]:
+        """How the charger was let in: the security profile of OCPP, and how it is encrypted."""
+        known = {"security_profile": str(self._config.security_profile)}
+        if self._listener is not None and self._listener.encryption:
+            known["encryption"] = self._listener.encryption
+        return known
 
     async def receive(
         self, ask_to_boot: Callable[[], Awaitable[str]], steps: Sequence[Callable[[], Any]]

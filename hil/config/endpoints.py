@@ -1,0 +1,61 @@
+"""What a bench file says about the addresses where chargers connect, and that cannot be."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from hil.config.bench import BenchConfig, EvseConfig
+from hil.config.source import Source
+
+
+def endpoint_problems(config: BenchConfig, source: Source) -> list[str]:
+    """Doors that anybody can come through, that are two things at once, or that a twin cannot."""
+    problems = [
+        source.problem(
+            ("evses", name, "listen"),
+            f"{evse.listen} can be reached from the network, and nothing tells the charger from "
+            "anybody else: name its password with 'password_env' or 'password_file' (over TLS: or "
+            "'client_ca_file'), or say 'insecure: true' if the network is the bench's own",
+        )
+        for name, evse in config.evses.items()
+        if evse.open_to_all
+    ]
+    return problems + _disagreements(config, source) + _twins_without_trust(config, source)
+
+
+def _disagreements(config: BenchConfig, source: Source) -> list[str]:
+    """One address is encrypted or not, and shows one certificate, whoever connects."""
+    problems = []
+    first: dict[tuple[str, int], tuple[str, EvseConfig]] = {}
+    for name, evse in config.evses.items():
+        parts = urlsplit(evse.listen)
+        if parts.port == 0:
+            continue
+        place = parts.hostname or "", parts.port or (443 if evse.encrypted else 80)
+        other_name, other = first.setdefault(place, (name, evse))
+        if (other.encrypted, other.tls) != (evse.encrypted, evse.tls):
+            words = (
+                f"'{other_name}' is expected at the same address with other TLS settings; one "
+                "address shows one certificate: make 'listen' and 'tls' the same, or give one of "
+                "them another port"
+            )
+            problems.append(source.problem(("evses", name, "listen"), words))
+    return problems
+
+
+def _twins_without_trust(config: BenchConfig, source: Source) -> list[str]:
+    """A virtual charger on wss has to know whom to trust; without TLS it has no use for it."""
+    if config.virtual is None:
+        return []
+    problems = []
+    for name in config.virtual.evses:
+        evse = config.evses.get(name)
+        if evse is not None and evse.encrypted and name not in config.virtual.tls:
+            words = "its twin connects over TLS, and needs a 'ca_file' under 'virtual: tls:'"
+            problems.append(source.problem(("virtual", "evses", name), words, at_key=True))
+    for name in config.virtual.tls:
+        evse = config.evses.get(name)
+        if evse is not None and not (evse.encrypted and name in config.virtual.evses):
+            words = "only a virtual EVSE that connects over TLS (wss://) needs certificates"
+            problems.append(source.problem(("virtual", "tls", name), words, at_key=True))
+    return problems
