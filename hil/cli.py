@@ -6,7 +6,7 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -60,6 +60,8 @@ class Listable(StrEnum):
     personalities = "personalities"
     calibrations = "calibrations"
     services = "services"
+    conformance = "conformance"
+    pics = "pics"
     faults = "faults"
 
 
@@ -116,15 +118,20 @@ def _play(
         print_result(finished.result)
     typer.echo(f"safe state: {finished.safe_state}")
     typer.echo(f"report: {finished.path / 'report.html'}")
-    if finished.detail:
-        typer.echo(f"hil: {finished.detail}", err=True)
-    if finished.status is ExitStatus.UNSAFE:
+    _end(finished.status, finished.detail, finished.safe_state)
+
+
+def _end(status: ExitStatus, detail: str, safe_state: str) -> NoReturn:
+    """Say what went wrong, above all if the safe state is not confirmed, and exit."""
+    if detail:
+        typer.echo(f"hil: {detail}", err=True)
+    if status is ExitStatus.UNSAFE:
         typer.echo(
-            f"hil: SAFE STATE NOT CONFIRMED: {finished.safe_state}. "
+            f"hil: SAFE STATE NOT CONFIRMED: {safe_state}. "
             "SWITCH THE SUPPLY OFF BY HAND, then look for the cause",
             err=True,
         )
-    raise typer.Exit(finished.status)
+    raise typer.Exit(status)
 
 
 @app.command()
@@ -163,6 +170,46 @@ def probe(bench: BenchArgument) -> None:
 
     for line in probe_bench(bench):
         typer.echo(line)
+
+
+@app.command()
+def conformance(
+    bench: BenchArgument,
+    case: Annotated[
+        list[str] | None,
+        typer.Option("--case", metavar="ID", help="A case, by name or file; may be repeated."),
+    ] = None,
+    pics: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="What the station can do, by its maker: a PICS file."),
+    ] = None,
+    evse: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The EVSE, where the bench has several.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the outcomes as JSON.")
+    ] = None,
+    clock: ClockOption = None,
+    seed: SeedOption = 1,
+    out: OutOption = Path("runs"),
+) -> None:
+    """Play smart-charging cases of OCPP: a pre-check of a charger, no certification."""
+    from hil.conformance.pack import DISCLAIMER
+    from hil.conformance.progress import CaseProgress
+    from hil.inputs import prepare_conformance
+    from hil.record.run_folder import write_whole
+    from hil.report.conformance import print_outcomes
+    from hil.run import conform
+
+    inputs, pack = prepare_conformance(bench, case or (), pics, evse, clock, seed)
+    checked = conform(inputs, pack, out, [CaseProgress()])
+    print_outcomes(checked.outcomes)
+    typer.echo(DISCLAIMER)
+    typer.echo(f"safe state: {checked.safe_state}")
+    typer.echo(f"record: {checked.path}")
+    if json_file is not None:
+        write_whole(json_file, pack.text())
+    _end(checked.status, checked.detail, checked.safe_state)
 
 
 @app.command()
@@ -253,6 +300,8 @@ def list_names(what: Annotated[Listable, typer.Argument(metavar="KIND")]) -> Non
         Listable.personalities: Kind.PERSONALITY,
         Listable.calibrations: Kind.CALIBRATION,
         Listable.services: Kind.SERVICES,
+        Listable.conformance: Kind.CONFORMANCE,
+        Listable.pics: Kind.PICS,
     }
     for name in names(kinds[what]):
         typer.echo(name)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hil.bench.bench import open_devices
 from hil.bench.lock import Hold, held
@@ -20,6 +21,9 @@ from hil.inputs import Inputs, real_devices
 from hil.interrupt import interruptible, unhurried
 from hil.live import LiveRun
 from hil.record.journal import Journal, Observer
+
+if TYPE_CHECKING:
+    from hil.conformance.pack import Pack
 
 
 @dataclass
@@ -72,6 +76,38 @@ def execute(inputs: Inputs, out: Path, watchers: Sequence[Observer] = ()) -> Fin
         detail = detail or f"{ours}{error}"
     status = exit_status(result, ending)
     return Finished(path, result, status, detail, ending.safe_state_detail)
+
+
+@dataclass
+class Checked:
+    """What a pack of conformance cases came to."""
+
+    path: Path
+    outcomes: list[dict[str, Any]]
+    status: ExitStatus
+    detail: str
+    safe_state: str
+
+
+def conform(inputs: Inputs, pack: Pack, out: Path, watchers: Sequence[Observer] = ()) -> Checked:
+    """Play conformance cases, seal and report. Raises ConfigError if ``out`` cannot be written.
+
+    Raises BenchInUseError, and leaves no folder behind, if another run has the bench.
+    """
+    path = new_run_folder(out, inputs)
+    with held(inputs.bench.config, f"hil {pack.name}", path) as hold:
+        live = partial(LiveRun, inputs, path, watchers, hold, performance=pack)
+        ending = run_on(inputs.clock, lambda: live().live())
+    try:
+        with unhurried():
+            conclude(path)
+    except HilError as error:
+        ending = replace(ending, state="failed", detail=ending.detail or str(error))
+    outcomes = pack.facts()
+    found = {outcome["verdict"] for outcome in outcomes}
+    worst = next((v for v in ("ERROR", "FAIL", "INCONCLUSIVE") if v in found), "PASS")
+    status = exit_status({"verdict": worst}, ending)
+    return Checked(path, outcomes, status, ending.detail, ending.safe_state_detail)
 
 
 def probe(bench: str) -> list[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from hil.bench.bench import BenchError, Devices, open_devices
 from hil.bench.interlocks import Supervisor
@@ -25,6 +26,22 @@ from hil.record.manifest import Ending, State
 from hil.record.run_folder import RunFolder
 
 
+class Performance(Protocol):
+    """What is done on an open bench instead of a plan, such as a pack of conformance cases."""
+
+    name: str
+    """Stands in the manifest in the place of the scenario's."""
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """Text of what it is made from, by the name that it has in the run folder."""
+        ...
+
+    async def perform(self, session: Session) -> None:
+        """Do it. What it raises ends the run as an error of the player would."""
+        ...
+
+
 @dataclass(frozen=True)
 class Session:
     """What is needed for one: the bench and its devices, the plan, and who watches."""
@@ -36,6 +53,8 @@ class Session:
     folder: RunFolder
     observed: Observed
     supervisor: Supervisor
+    performance: Performance | None = None
+    """Instead of the plan."""
 
     async def live(
         self, interrupted: Interruptible, guards: Sequence[asyncio.Task[None]]
@@ -51,9 +70,14 @@ class Session:
             live = True
             samplers = self._start_samplers()
             self._say("playing")
-            player = self._player()
-            watches += self._start_watches(player)
-            await interrupted(player.play(), [*samplers, *guards, *watches])
+            if self.performance is not None:
+                watches.append(asyncio.ensure_future(self.supervisor.watch()))
+                playing = self.performance.perform(self)
+            else:
+                player = self._player()
+                watches += self._start_watches(player)
+                playing = player.play()
+            await interrupted(playing, [*samplers, *guards, *watches])
         except RunAborted as error:
             state, detail = "aborted", str(error)
         except HilError as error:

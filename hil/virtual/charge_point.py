@@ -26,6 +26,7 @@ from hil.j1772 import PilotState
 from hil.virtual.charge_point_calls import Calls
 from hil.virtual.charge_point_link import QUIET, RECONNECT_S, ChargePointLink
 from hil.virtual.charging_profiles import (
+    DEFAULT,
     MAX,
     TX,
     CompositePeriod,
@@ -74,7 +75,11 @@ class ChargePointTwin:
         self.charge_point_id, self.connector = charge_point_id, connector
         self.personality, self.rating, self.plant = personality, rating, plant
         self.configuration = Configuration(personality)
-        self.profiles = ProfileStore(Supply(rating.current, rating.voltage, rating.phases))
+        self.profiles = ProfileStore(
+            Supply(rating.current, rating.voltage, rating.phases), flaws=personality.profile_flaws
+        )
+        self._postponed: list[Profile] = []
+        """Defaults that wait for the next transaction, where the charger has that flaw."""
         self.transaction: Transaction | None = None
         self.arrivals: list[tuple[float, int]] = []
         """Loop time at which each SetChargingProfile arrived, and its chargingProfileId."""
@@ -289,7 +294,7 @@ class ChargePointTwin:
         """RemoteStartTransaction: begin now or, within ConnectionTimeOut, when a car comes."""
         if self.transaction is not None or self._starting:
             return False
-        if profile is not None:
+        if profile is not None and "ignores_start_profile" not in self.personality.profile_flaws:
             self.profiles.install(profile)
         if self._plugged:
             self._start(id_tag)
@@ -341,6 +346,8 @@ class ChargePointTwin:
         self.plant.allow(False)
         self._disarm("meter")
         self.profiles.end_transaction()
+        while self._postponed:
+            self.profiles.install(self._postponed.pop(0))
         self.refresh_limit()
         self.say(
             call.StopTransaction(
@@ -364,6 +371,10 @@ class ChargePointTwin:
             return "Rejected"
         if not self._takes(profile):
             return "Rejected"
+        waits = "default_waits_for_next_transaction" in self.personality.profile_flaws
+        if waits and profile.purpose == DEFAULT and self.transaction is not None:
+            self._postponed.append(profile)
+            return "Accepted"
         self.profiles.install(profile)
         self.refresh_limit(accepted=True)
         return "Accepted"
@@ -377,6 +388,7 @@ class ChargePointTwin:
         right_kind = (
             profile.unit in evse.units
             and profile.purpose in evse.purposes
+            and profile.kind in evse.kinds
             and profile.stack_level < evse.stack_levels
         )
         return (
@@ -388,7 +400,7 @@ class ChargePointTwin:
         )
 
     def _is_of_transaction(self, profile: Profile) -> bool:
-        if profile.purpose != TX:
+        if profile.purpose != TX or ("takes_foreign_tx_profiles" in self.personality.profile_flaws):
             return True
         running = self.transaction
         return running is not None and profile.transaction_id in (None, running.transaction_id)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+from ocpp.charge_point import camel_to_snake_case
 from ocpp.v16 import call
 
 from hil.config.bench import EvseConfig, SafeState
@@ -26,8 +27,8 @@ from hil.drivers.evse.ocpp16_answers import (
 from hil.drivers.evse.ocpp16_charger import Answer, Charger
 from hil.drivers.evse.ocpp16_session import Session
 from hil.drivers.evse.ocpp16_setpoints import SAFE_ANSWER_S, Setpoints
-from hil.drivers.protocols import Acknowledgement, HeldLease, Identity
-from hil.errors import DeviceError, HilError
+from hil.drivers.protocols import Acknowledgement, HeldLease, Identity, OcppReply
+from hil.errors import ConfigError, DeviceError, HilError
 from hil.links.first_times import FirstTimes
 from hil.links.ocpp_frames import printable
 from hil.links.ocpp_server import LinkLostError, Listener, OcppConnection, listen
@@ -58,6 +59,8 @@ _CHARGING_STATUS = ("Charging", "SuspendedEV", "SuspendedEVSE")
 
 class Ocpp16:
     """A charger under test that connects to the bench over OCPP 1.6J."""
+
+    ocpp_version = "1.6"
 
     def __init__(
         self,
@@ -365,6 +368,22 @@ class Ocpp16:
             charging_rate_unit=unit or self._profile.unit,
         )
         return composite_schedule(await self._ask(request))
+
+    async def call(self, action: str, payload: Mapping[str, Any]) -> OcppReply:
+        """Make a call of OCPP 1.6 with a payload in its own spelling; what became of it.
+
+        Raises ConfigError for a call that there is not.
+        """
+        message = getattr(call, action, None)
+        if message is None:
+            raise ConfigError(f"OCPP 1.6 has no call '{action}'")
+        fields = camel_to_snake_case(dict.fromkeys(payload))
+        request = message(**dict(zip(fields, payload.values(), strict=True)))
+        answer = await self._ask(request)
+        word = answer.status
+        if answer.refused:  # CALLERROR Code: what the charger says besides
+            word = word.removeprefix("CALLERROR ").split(":")[0]
+        return OcppReply(word, answer.payload or {}, answer.answered)
 
     async def _ask(
         self,

@@ -1,0 +1,163 @@
+"""The calls of a case as OCPP 1.6 writes them, and its answers as it reads them. Pure.
+
+A later version of OCPP joins with a module that has the same functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple
+
+from hil.config.conformance import CaseProfile, ClearFilter
+from hil.conformance.oracle import MAX
+
+
+class Call(NamedTuple):
+    """A call by its name, with its payload as it goes over the wire."""
+
+    action: str
+    payload: dict[str, Any]
+
+
+class Terms(NamedTuple):
+    """What turns a profile of a case into one for this station and this instant."""
+
+    connector: int
+    unit: Literal["A", "W"]
+    per_ampere: float
+    """What one ampere of the case is in that unit."""
+    start: datetime
+    transaction_id: int | None
+    number_phases: int | None
+
+    def limit(self, limit_a: float) -> float:
+        """A limit of the case in the station's unit, with the one decimal that OCPP 1.6 has."""
+        return round(limit_a * self.per_ampere, 1)
+
+    def limit_on_the_wire(self, limit_a: float) -> int | float:
+        """The same without a decimal that is 0, which some stations do not read."""
+        limit = self.limit(limit_a)
+        return int(limit) if limit.is_integer() else limit
+
+
+class Reported(NamedTuple):
+    """A composite schedule as the station tells it."""
+
+    connector: object
+    unit: object
+    duration: object
+    start_s: float | None
+    """Seconds since 1970; ``None`` if it cannot be read."""
+    steps: list[tuple[float, float]]
+    """Seconds after the start, limit."""
+    damage: str
+    """What of it could not be read; empty if all could."""
+
+
+def set_profile(profile: CaseProfile, terms: Terms) -> Call:
+    """SetChargingProfile."""
+    connector = 0 if profile.purpose == MAX else terms.connector
+    return Call(
+        "SetChargingProfile",
+        {"connectorId": connector, "csChargingProfiles": _profile(profile, terms)},
+    )
+
+
+def clear(wanted: ClearFilter, profiles: Mapping[str, CaseProfile]) -> Call:
+    """ClearChargingProfile; with an id nothing else is named."""
+    if wanted.profile is not None:
+        return Call("ClearChargingProfile", {"id": profiles[wanted.profile].id})
+    payload: dict[str, Any] = {}
+    if wanted.purpose is not None:
+        payload["chargingProfilePurpose"] = wanted.purpose
+    if wanted.stack_level is not None:
+        payload["stackLevel"] = wanted.stack_level
+    return Call("ClearChargingProfile", payload)
+
+
+def remote_start(profile: CaseProfile, terms: Terms, id_tag: str) -> Call:
+    """RemoteStartTransaction with a profile."""
+    return Call(
+        "RemoteStartTransaction",
+        {
+            "connectorId": terms.connector,
+            "idTag": id_tag,
+            "chargingProfile": _profile(profile, terms),
+        },
+    )
+
+
+def composite(connector: int, duration_s: float, unit: str) -> Call:
+    """GetCompositeSchedule."""
+    return Call(
+        "GetCompositeSchedule",
+        {"connectorId": connector, "duration": round(duration_s), "chargingRateUnit": unit},
+    )
+
+
+def _profile(profile: CaseProfile, terms: Terms) -> dict[str, Any]:
+    number_phases = terms.number_phases
+    result: dict[str, Any] = {
+        "chargingProfileId": profile.id,
+        "stackLevel": profile.stack_level,
+        "chargingProfilePurpose": profile.purpose,
+        "chargingProfileKind": "Absolute",
+        "chargingSchedule": {
+            "startSchedule": terms.start.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "duration": round(profile.duration),
+            "chargingRateUnit": terms.unit,
+            "chargingSchedulePeriod": [
+                {
+                    "startPeriod": round(period.at),
+                    "limit": terms.limit_on_the_wire(period.limit),
+                    **({} if number_phases is None else {"numberPhases": number_phases}),
+                }
+                for period in profile.periods
+            ],
+        },
+    }
+    if profile.transaction != "none" and terms.transaction_id is not None:
+        foreign = 7919 if profile.transaction == "foreign" else 0
+        result["transactionId"] = terms.transaction_id + foreign
+    return result
+
+
+def read_composite(payload: Mapping[str, Any]) -> Reported:
+    """What can be read of an answer to GetCompositeSchedule."""
+    schedule = payload.get("chargingSchedule")
+    schedule = schedule if isinstance(schedule, dict) else {}
+    periods = schedule.get("chargingSchedulePeriod")
+    steps: list[tuple[float, float]] = []
+    damage = "" if isinstance(periods, list) and periods else "it has no periods"
+    for period in periods if isinstance(periods, list) else []:
+        at, limit = (_number(period, key) for key in ("startPeriod", "limit"))
+        if at is None or limit is None:
+            damage = damage or "a period without startPeriod or limit"
+        else:
+            steps.append((at, limit))
+    return Reported(
+        payload.get("connectorId"),
+        schedule.get("chargingRateUnit"),
+        schedule.get("duration"),
+        _instant_s(payload.get("scheduleStart") or schedule.get("startSchedule")),
+        steps,
+        damage,
+    )
+
+
+def _number(period: object, key: str) -> float | None:
+    value = period.get(key) if isinstance(period, dict) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value)
+
+
+def _instant_s(text: object) -> float | None:
+    try:
+        instant = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    if instant is None:
+        return None
+    return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()
