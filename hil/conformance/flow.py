@@ -83,18 +83,21 @@ class Stretch(NamedTuple):
 
 
 def follows(
-    steps: Sequence[Step], until_s: float, seen: Seen, tolerance: Tolerance, started_s: float
+    steps: Sequence[Step],
+    until_s: float,
+    seen: Seen,
+    tolerance: Tolerance,
+    before_a: float | None,
 ) -> list[Stretch]:
     """Hold what was seen against each step of a course, in amperes.
 
-    ``started_s``: before that nothing is judged, since the limit before the first step is another.
+    ``before_a``: the highest limit that the first step may still come from; ``None`` where nobody
+    knows it, and then an overshoot at its beginning is not looked for.
     """
     ends_s = [step.from_s for step in steps[1:]] + [until_s]
     found: list[Stretch] = []
-    before_a: float | None = None
     for step, end_s in zip(steps, ends_s, strict=True):
-        first = step.from_s <= started_s
-        found.append(_stretch(step, end_s, seen, tolerance, None if first else before_a))
+        found.append(_stretch(step, end_s, seen, tolerance, before_a))
         before_a = step.limit
     return found
 

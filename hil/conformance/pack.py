@@ -14,7 +14,8 @@ from hil.bench.safety import reach_safe_state
 from hil.config.conformance import ConformanceCase, Pics
 from hil.config.load import Bench, Loaded
 from hil.conformance.applies import KEYS, too_much, why_not
-from hil.conformance.play import Playing, Scene
+from hil.conformance.play import Playing
+from hil.conformance.scene import Scene
 from hil.conformance.verdicts import Outcome
 from hil.conformance.wire import Wire, tolerance_for
 from hil.drivers.protocols import Evse, OcppStation

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from hil.config.bench import EvseConfig
 from hil.config.conformance import (
     CaseProfile,
     CaseStep,
@@ -21,20 +20,17 @@ from hil.config.conformance import (
     TransactionStep,
     WatchStep,
 )
-from hil.config.profiles import EvseProfile
 from hil.conformance import calls16, compare
 from hil.conformance.calls16 import Call, Terms
 from hil.conformance.compare import TIME_DEVIATION_S, Asked
-from hil.conformance.flow import Seen, Tolerance, follows, unchanged
-from hil.conformance.oracle import ORACLES, TX, Installed, Step, composite, within
+from hil.conformance.flow import SETTLE_S, Seen, follows, unchanged
+from hil.conformance.oracle import ORACLES, TX, Course, Installed, Step, composite, limit_at, within
+from hil.conformance.scene import Scene
 from hil.conformance.verdicts import Outcome
-from hil.conformance.wire import Wire
-from hil.drivers.protocols import Evse, OcppReply, OcppStation, Pilot
+from hil.drivers.protocols import OcppReply
 from hil.errors import DeviceError
 from hil.j1772 import PilotState
-from hil.play.observed import Observed
 from hil.quantities import EventKind
-from hil.record.journal import Journal
 
 _PLUG_TO_READY_S = 1.0
 _UNPLUGGED_S = 2.0
@@ -51,38 +47,6 @@ class CaseOver(Exception):  # noqa: N818 - no error: what follows has no basis
 
 
 @dataclass
-class Scene:
-    """The devices of one EVSE, and what is known of them."""
-
-    name: str
-    evse: Evse
-    station: OcppStation
-    pilots: Sequence[Pilot]
-    config: EvseConfig
-    profile: EvseProfile
-    journal: Journal
-    observed: Observed
-    wire: Wire
-    tolerance: Tolerance
-
-    def utc_s(self, t: float) -> float:
-        """Seconds since 1970 of an instant of the run."""
-        return self.journal.clock.utc(t).timestamp()
-
-    def per_ampere(self, case: ConformanceCase) -> float:
-        """What one ampere of a case is in the station's unit."""
-        phases = self.profile.number_phases or self.config.rating.phases
-        return ORACLES[case.oracle].watts_per_ampere(phases) if self.profile.unit == "W" else 1.0
-
-    def amperes(self, limit: float) -> float:
-        """A limit in the station's unit, per phase; watts at the rated voltage and phases."""
-        if self.profile.unit == "A":
-            return limit
-        phases = self.profile.number_phases or self.config.rating.phases
-        return limit / (self.config.rating.voltage * phases)
-
-
-@dataclass
 class Playing:
     """One case being played."""
 
@@ -90,6 +54,8 @@ class Playing:
     scene: Scene
     outcome: Outcome
     installed: list[Installed] = field(default_factory=list)
+    history: list[tuple[float, Course]] = field(default_factory=list)
+    """From which instant of the run on which course was in force."""
     before: Seen | None = None
 
     # --- the start condition -----------------------------------------------------------------
@@ -110,27 +76,34 @@ class Playing:
         if self.case.begin != "idle":
             await self._show(PilotState.B)
             await asyncio.sleep(_PLUG_TO_READY_S)
+        self._now_holds([])
         if self.case.begin == "charging":
             await self._start()
+            await self._draw()
 
     async def _start(self) -> None:
         await self.scene.evse.start_charging()
-        await self._charge()
-
-    async def _charge(self) -> None:
-        """Let the car ask for power, and wait for the current."""
         await self._show(PilotState.C)
-        scene = self.scene
-        deadline_s = scene.journal.clock.now() + _CHARGING_WITHIN_S
+
+    async def _draw(self) -> None:
+        """Wait for the current. Raises DeviceError if none flows."""
+        if not await self._draws_within(_CHARGING_WITHIN_S):
+            scene = self.scene
+            raise DeviceError(
+                scene.name,
+                f"no current flows {_CHARGING_WITHIN_S:g} s after the car asked for power "
+                f"(it reports {scene.evse.status or 'no status'})",
+                "Look at the car, the cable and the charger's own limits",
+            )
+
+    async def _draws_within(self, within_s: float) -> bool:
+        clock = self.scene.journal.clock
+        deadline_s = clock.now() + within_s
         while not self._charges():
-            if scene.journal.clock.now() >= deadline_s:
-                raise DeviceError(
-                    scene.name,
-                    f"no current flows {_CHARGING_WITHIN_S:g} s after the car asked for power "
-                    f"(it reports {scene.evse.status or 'no status'})",
-                    "Look at the car, the cable and the charger's own limits",
-                )
+            if clock.now() >= deadline_s:
+                return False
             await asyncio.sleep(_LOOK_EVERY_S)
+        return True
 
     def _charges(self) -> bool:
         scene = self.scene
@@ -181,13 +154,14 @@ class Playing:
         if "Accepted" not in step.expect:
             return
         named = None if wanted.profile is None else self.case.profiles[wanted.profile].id
-        self.installed = [
+        kept = [
             p
             for p in self.installed
             if (named is not None and p.profile_id != named)
             or (wanted.purpose is not None and p.purpose != wanted.purpose)
             or (wanted.stack_level is not None and p.stack_level != wanted.stack_level)
         ]
+        self._now_holds(kept)
 
     async def _remote_start(self, step: RemoteStartStep) -> None:
         profile, scene = self.case.profiles[step.remote_start], self.scene
@@ -207,7 +181,8 @@ class Playing:
             raise CaseOver
         if accepted:
             self._install(profile, terms)
-            await self._charge()
+            await self._show(PilotState.C)
+            await self._draws_within(_CHARGING_WITHIN_S)  # if not, it is a matter of the watch
 
     async def _transaction_within(self, within_s: float) -> bool:
         station, clock = self.scene.station, self.scene.journal.clock
@@ -223,9 +198,10 @@ class Playing:
             await self._show(PilotState.B)
             await asyncio.sleep(_PLUG_TO_READY_S)
             await self._start()
+            await self._draws_within(_CHARGING_WITHIN_S)  # if not, it is a matter of the watch
             return
         await self.scene.evse.stop_charging()
-        self.installed = [profile for profile in self.installed if profile.purpose != TX]
+        self._now_holds([profile for profile in self.installed if profile.purpose != TX])
         await self._show(PilotState.A)
         await asyncio.sleep(_UNPLUGGED_S)
 
@@ -275,7 +251,23 @@ class Playing:
             profile.duration,
             periods,
         )
-        self.installed = [p for p in self.installed if p.profile_id != new.profile_id] + [new]
+        self._now_holds([p for p in self.installed if p.profile_id != new.profile_id] + [new])
+
+    def _now_holds(self, installed: list[Installed]) -> None:
+        self.installed = installed
+        course = composite(installed, self.case.oracle)
+        self.history.append((self.scene.journal.clock.now(), course))
+
+    def _highest_lately(self, at_s: float) -> float | None:
+        """The highest limit that may still be settling; ``None`` if the station's own may be."""
+        since_s = [t for t, _ in self.history[1:]] + [math.inf]
+        limits = [
+            limit_at(course, self.scene.utc_s(max(t, at_s - SETTLE_S)))
+            for (t, course), ends_s in zip(self.history, since_s, strict=True)
+            if ends_s > at_s - SETTLE_S
+        ]
+        known = [limit for limit in limits if limit is not None]
+        return max(known) if known and len(known) == len(limits) else None
 
     async def _composite(self, duration_s: float) -> None:
         scene = self.scene
@@ -338,6 +330,8 @@ class Playing:
             Step(step.from_s - zero_s, None if step.limit is None else scene.amperes(step.limit))
             for step in within(course, from_s + zero_s, until_s + zero_s)
         ]
-        for stretch in follows(steps, until_s, seen, scene.tolerance, from_s):
+        lately = self._highest_lately(from_s)
+        before_a = None if lately is None else scene.amperes(lately)
+        for stretch in follows(steps, until_s, seen, scene.tolerance, before_a):
             facts = {k: v for k, v in stretch._asdict().items() if k not in ("verdict", "reason")}
             self.outcome.current.add(stretch.verdict, stretch.reason, **facts)
