@@ -164,12 +164,28 @@ def check(
 
 
 @app.command()
-def probe(bench: BenchArgument) -> None:
+def probe(
+    bench: BenchArgument,
+    capabilities: Annotated[
+        bool,
+        typer.Option(
+            "--capabilities", help="Try what each charger takes, at or below the safe setpoint."
+        ),
+    ] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write it all as JSON.")
+    ] = None,
+) -> None:
     """Open every device of a bench, and say who answers and what it is."""
+    from hil.record.run_folder import write_whole
     from hil.run import probe as probe_bench
 
-    for line in probe_bench(bench):
+    probed = probe_bench(bench, capabilities)
+    for line in probed.lines():
         typer.echo(line)
+    if json_file is not None:
+        write_whole(json_file, probed.text())
+    raise typer.Exit(probed.status)
 
 
 @app.command()

@@ -12,6 +12,9 @@ from typing import Any, Literal, NamedTuple
 from hil.config.conformance import CaseProfile, ClearFilter
 from hil.conformance.oracle import MAX
 
+_MOST_PERIODS = 1000
+"""A composite schedule that has more is none that anybody follows."""
+
 
 class Call(NamedTuple):
     """A call by its name, with its payload as it goes over the wire."""
@@ -130,6 +133,8 @@ def read_composite(payload: Mapping[str, Any]) -> Reported:
     periods = schedule.get("chargingSchedulePeriod")
     steps: list[tuple[float, float]] = []
     damage = "" if isinstance(periods, list) and periods else "it has no periods"
+    if isinstance(periods, list) and len(periods) > _MOST_PERIODS:
+        damage, periods = f"it has {len(periods)} periods", periods[:_MOST_PERIODS]
     for period in periods if isinstance(periods, list) else []:
         at, limit = (_number(period, key) for key in ("startPeriod", "limit"))
         if at is None or limit is None:
@@ -137,9 +142,9 @@ def read_composite(payload: Mapping[str, Any]) -> Reported:
         else:
             steps.append((at, limit))
     return Reported(
-        payload.get("connectorId"),
-        schedule.get("chargingRateUnit"),
-        schedule.get("duration"),
+        _short(payload.get("connectorId")),
+        _short(schedule.get("chargingRateUnit")),
+        _short(schedule.get("duration")),
         _instant_s(payload.get("scheduleStart") or schedule.get("startSchedule")),
         steps,
         damage,
@@ -148,9 +153,16 @@ def read_composite(payload: Mapping[str, Any]) -> Reported:
 
 def _number(period: object, key: str) -> float | None:
     value = period.get(key) if isinstance(period, dict) else None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e9:
         return None
     return float(value)
+
+
+def _short(value: object) -> object:
+    """A value for a message; what a station made up is bounded and cannot steer a terminal."""
+    if value is None or (isinstance(value, int) and abs(value) < 1e9):
+        return value
+    return "".join(letter if letter.isprintable() else "?" for letter in str(value)[:40])
 
 
 def _instant_s(text: object) -> float | None:

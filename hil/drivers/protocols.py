@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from hil.drivers.capabilities import Capabilities
 from hil.j1772 import PilotState
 from hil.quantities import Setpoint
 
@@ -121,6 +122,15 @@ class OcppStation(Protocol):
 
     async def call(self, action: str, payload: Mapping[str, Any]) -> OcppReply:
         """Make a call with a payload in OCPP's own spelling; what became of it."""
+        ...
+
+
+@runtime_checkable
+class Capable(Protocol):
+    """A charger that can be tried for what it takes of smart charging."""
+
+    async def capabilities(self) -> Capabilities:
+        """Try it, at or below the safe setpoint, and clear what was tried; not while measuring."""
         ...
 
 

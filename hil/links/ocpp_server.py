@@ -58,6 +58,8 @@ class OcppConnection:
         self._inflow = Inflow()
         self._asked: dict[str, str] = {}
         self.peer = peer(socket)
+        self.subprotocol = socket.subprotocol or ""
+        """As it was agreed on; empty if the charger offered none."""
         self.fault: HilError | None = None
         """Why a frame could not be recorded; it was sent or received all the same."""
 

@@ -87,6 +87,9 @@ def test_a_schedule_is_right_however_it_is_cut_and_up_to_3_s_off() -> None:
         (answer(periods((0, -1), (40, 8))), "at 0 s it says -1 A, not 6 A"),
         (answer([]), "it has no periods"),
         (answer("none"), "it has no periods"),
+        (answer([{"startPeriod": 0, "limit": 10**400}]), "a period without startPeriod or limit"),
+        (answer(periods(*[(i, 6) for i in range(5000)])), "it has 5000 periods"),
+        (answer(periods((0, 6)), connectorId="\x1b[2J" * 99), "it is of connector ?[2J?[2J?[2J"),
         (answer([{"startPeriod": 0, "limit": "6"}]), "a period without startPeriod or limit"),
         (answer(periods((5, 6), (40, 8))), "its first period begins at 5 s"),
         (answer(periods((0, 6), (40, 8)), connectorId=2), "it is of connector 2, asked for 1"),
@@ -104,7 +107,7 @@ def test_a_schedule_is_right_however_it_is_cut_and_up_to_3_s_off() -> None:
 def test_a_schedule_that_is_not_what_was_asked_for_is_told(
     reported: calls16.Reported, words: str
 ) -> None:
-    assert words in differences(reported, COURSE, ASKED)
+    assert any(problem.startswith(words) for problem in differences(reported, COURSE, ASKED))
 
 
 def test_no_profile_wants_a_positive_number_whatever_it_is() -> None:

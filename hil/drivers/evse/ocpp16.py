@@ -16,6 +16,7 @@ from ocpp.v16 import call
 from hil.config.bench import EvseConfig, SafeState
 from hil.config.profiles import EvseProfile
 from hil.config.secrets import secret_from
+from hil.drivers.capabilities import Capabilities
 from hil.drivers.evse.ocpp16_answers import (
     IDENTITY_KEYS,
     CompositeSchedule,
@@ -24,6 +25,7 @@ from hil.drivers.evse.ocpp16_answers import (
     identity,
     misfits,
 )
+from hil.drivers.evse.ocpp16_capabilities import Trials
 from hil.drivers.evse.ocpp16_charger import Answer, Charger
 from hil.drivers.evse.ocpp16_session import Session
 from hil.drivers.evse.ocpp16_setpoints import SAFE_ANSWER_S, Setpoints
@@ -72,6 +74,7 @@ class Ocpp16:
     ) -> None:
         self.name = name
         self._config, self._profile, self._journal = config, profile, journal
+        self._safe_state = safe_state
         self._findings = FirstTimes(journal, name)
         self._charger = Charger(name, config.connector, journal, self._findings)
         self._setpoints = Setpoints(
@@ -368,6 +371,23 @@ class Ocpp16:
             charging_rate_unit=unit or self._profile.unit,
         )
         return composite_schedule(await self._ask(request))
+
+    async def capabilities(self) -> Capabilities:
+        """Try what it takes of smart charging, at or below the safe setpoint; seconds to minutes.
+
+        Not while anything is measured. Profiles of its own are cleared again.
+        """
+        subprotocol = self._session.subprotocol if self._session else ""
+        found = Capabilities(self.ocpp_version, subprotocol)
+        trials = Trials(
+            self.name, self, self._config, self._profile, self._safe_state, self._journal, found
+        )
+        await trials.learn()
+        if found.left_behind:
+            words = f"profiles of the trials were not cleared: {'; '.join(found.left_behind)}"
+            self._finding("capability_left_behind", words)
+        await self._setpoints.prepare()  # a trial may have taken the place of what lies beneath
+        return found
 
     async def call(self, action: str, payload: Mapping[str, Any]) -> OcppReply:
         """Make a call of OCPP 1.6 with a payload in its own spelling; what became of it.

@@ -78,6 +78,11 @@ class Session(ChargePoint):  # type: ignore[misc]
         self._waiting: dict[str, asyncio.Future[Answer]] = {}
         self._unanswered = 0
 
+    @property
+    def subprotocol(self) -> str:
+        """As it was agreed on; empty if the charger offered none."""
+        return self._connection.subprotocol
+
     async def run(self) -> NoReturn:
         """Attend to the charger until the connection ends. Raises LinkLostError.
 
