@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -92,9 +93,13 @@ def run(
     limits: LimitsOption = None,
     out: OutOption = Path("runs"),
     fault: FaultOption = None,
+    capabilities: Annotated[
+        bool,
+        typer.Option("--capabilities", help="First try what each charger takes; kept in the run."),
+    ] = False,
 ) -> None:
     """Play a scenario on a bench, and judge what was measured."""
-    _play(bench, scenario, clock, seed, limits, out, fault)
+    _play(bench, scenario, clock, seed, limits, out, fault, capabilities)
 
 
 def _play(
@@ -105,6 +110,7 @@ def _play(
     limits: str | None,
     out: Path,
     faults: list[str] | None,
+    capabilities: bool = False,
 ) -> None:
     from hil.inputs import prepare
     from hil.play.progress import Progress
@@ -112,6 +118,7 @@ def _play(
     from hil.run import execute
 
     inputs = prepare(bench, scenario, clock=clock, seed=seed, limits=limits, faults=faults or ())
+    inputs = replace(inputs, capabilities=capabilities)
     measures = {name: meter.measures for name, meter in inputs.bench.config.meters.items()}
     finished = execute(inputs, out, [Progress(inputs.plan, measures)])
     if finished.result is not None:
@@ -177,9 +184,11 @@ def probe(
     ] = None,
 ) -> None:
     """Open every device of a bench, and say who answers and what it is."""
+    from hil.inputs import check_place
     from hil.record.run_folder import write_whole
     from hil.run import probe as probe_bench
 
+    check_place(json_file)
     probed = probe_bench(bench, capabilities)
     for line in probed.lines():
         typer.echo(line)
@@ -212,11 +221,12 @@ def conformance(
     """Play smart-charging cases of OCPP: a pre-check of a charger, no certification."""
     from hil.conformance.pack import DISCLAIMER
     from hil.conformance.progress import CaseProgress
-    from hil.inputs import prepare_conformance
+    from hil.inputs import check_place, prepare_conformance
     from hil.record.run_folder import write_whole
     from hil.report.conformance import print_outcomes
     from hil.run import conform
 
+    check_place(json_file)
     inputs, pack = prepare_conformance(bench, case or (), pics, evse, clock, seed)
     checked = conform(inputs, pack, out, [CaseProgress()])
     print_outcomes(checked.outcomes)

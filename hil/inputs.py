@@ -44,6 +44,8 @@ class Inputs:
     """Those of the scenario, then those of the command line."""
     faults_text: str = ""
     """YAML of those of the command line."""
+    capabilities: bool = False
+    """Whether each charger is tried for what it takes before the plan begins."""
 
 
 def prepare(
@@ -164,6 +166,15 @@ def _evse(config: BenchConfig, wanted: str | None) -> str:
             "plugged in and out. Add one under 'pilots'"
         )
     return name
+
+
+def check_place(path: Path | None) -> None:
+    """Whether a file can stand there at all, asked before the bench is used for it.
+
+    Raises ConfigError if it cannot.
+    """
+    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        raise ConfigError(f"{path}: no file can be written there; name one in a folder that exists")
 
 
 def _prepare_pack(bench: str, name: str, text: str, clock: ClockKind | None, seed: int) -> Inputs:

@@ -107,7 +107,7 @@ class LiveRun:
 
     def _manifest(self, run: str, ending: Ending, files: dict[str, str]) -> dict[str, Any]:
         inputs = self.inputs
-        return build_manifest(
+        manifest = build_manifest(
             run,
             inputs.bench,
             inputs.scenario.model.scenario,
@@ -118,6 +118,8 @@ class LiveRun:
             ending,
             files,
         )
+        tried = self.devices.capabilities
+        return {**manifest, "capabilities": tried} if inputs.capabilities else manifest
 
     def _inject(self) -> Relay | None:
         """Get ready to play the faults that were asked for; the relay, if one is needed for it."""
@@ -171,6 +173,7 @@ class LiveRun:
                         self.observed,
                         self.supervisor,
                         self.performance,
+                        inputs.bench.evses if inputs.capabilities else None,
                     )
                     ending = await session.live(interrupted, guards)
                     if self.injector is not None:

@@ -12,6 +12,9 @@ from hil.bench.interlocks import Supervisor
 from hil.bench.safety import command_safe_state, reach_safe_state, unstoppable
 from hil.clock import end_tasks
 from hil.config.bench import BenchConfig
+from hil.config.profiles import EvseProfile
+from hil.drivers.capabilities import gaps
+from hil.drivers.protocols import Capable
 from hil.errors import DeviceError, HilError, RecordError, RunAborted
 from hil.interrupt import Interruptible
 from hil.play.clock_watch import watch_clock
@@ -55,6 +58,8 @@ class Session:
     supervisor: Supervisor
     performance: Performance | None = None
     """Instead of the plan."""
+    tried_for: Mapping[str, EvseProfile] | None = None
+    """Profiles by EVSE, where what each takes is tried before the plan begins."""
 
     async def live(
         self, interrupted: Interruptible, guards: Sequence[asyncio.Task[None]]
@@ -69,6 +74,8 @@ class Session:
             await interrupted(open_devices(self.devices, self.journal), [*guards, *watches])
             live = True
             samplers = self._start_samplers()
+            if self.tried_for is not None:
+                await interrupted(self._try_out(self.tried_for), [*samplers, *guards, *watches])
             self._say("playing")
             if self.performance is not None:
                 watches.append(asyncio.ensure_future(self.supervisor.watch()))
@@ -107,6 +114,18 @@ class Session:
             return await reach_safe_state(self.config, self.devices, self.observed, self.journal)
         await command_safe_state(self.config, self.devices, self.journal)
         return None, "the bench did not open; what had opened was commanded to the safe state"
+
+    async def _try_out(self, profiles: Mapping[str, EvseProfile]) -> None:
+        """What each charger takes; a line of its profile that it refuses is a finding."""
+        for name, evse in self.devices.evses.items():
+            if not isinstance(evse, Capable):
+                words = "its driver cannot try what the charger takes"
+                self.journal.finding(name, "capability_unknown", words)
+                continue
+            found = await evse.capabilities()
+            self.devices.capabilities[name] = found.facts()
+            for gap in gaps(found, profiles[name]):
+                self.journal.finding(name, gap.code, gap.text)
 
     def _start_samplers(self) -> list[asyncio.Task[None]]:
         """One task a meter, spread over the period so that they do not all ask at once."""

@@ -127,6 +127,7 @@ class Pack:
             outcome.other = ("NOT_APPLICABLE", reason)
         else:
             self._tell(scene, case, case.title)
+            outcome.other = ("ERROR", "the run ended before this case was over")
             await self._play(Playing(case, scene, outcome))
             safe = await reach_safe_state(
                 session.config, session.devices, session.observed, session.journal

@@ -19,6 +19,7 @@ from hil.drivers.capabilities import Capabilities, Trial, gaps
 from hil.errors import ExitStatus
 from hil.quantities import Event, Frame, Reading
 from hil.record.journal import Journal
+from hil.record.run_folder import read_run
 from hil.run import Probed, probe
 
 
@@ -182,3 +183,18 @@ def test_the_command_says_it_and_its_exit_status_too(tmp_path: Path) -> None:
     assert document["dut"]["capabilities"]["units"]["A"]["taken"] is False
     assert document["dut"]["findings"][0]["code"] == "capability_unit"
     assert "capabilities" not in document["reference"]
+
+
+def test_a_run_tries_first_if_it_is_asked_to_and_keeps_what_it_found(tmp_path: Path) -> None:
+    bench = bench_with(tmp_path, "kinds: [Relative]")
+    outcome = hil("run", bench, "quick-look", "--capabilities", cwd=tmp_path)
+    (run,) = (tmp_path / "runs").iterdir()
+    record = read_run(run)
+    kinds = record.manifest["capabilities"]["dut"]["kinds"]
+    assert kinds["Relative"]["taken"] is True
+    assert kinds["Absolute"]["taken"] is False
+    codes = [event.data["code"] for event in record.events if event.kind == "finding"]
+    assert "capability_kind" in codes, outcome.stderr
+    playing = [e.t for e in record.events if e.kind == "run" and e.data["state"] == "playing"]
+    tried = [e.t for e in record.events if e.data.get("code") == "capability_kind"]
+    assert tried[0] <= playing[0], "nothing is tried while anything is measured"

@@ -170,8 +170,22 @@ def test_a_pics_takes_cases_out_with_its_reason(tmp_path: Path) -> None:
     [
         ((), ("--case", "TC_999"), "there is no conformance named 'TC_999'"),
         ((), ("--pics", "nobody"), "there is no pics named 'nobody'"),
+        (
+            (),
+            ("--json", "nowhere/at/all.json"),
+            "nowhere/at/all.json: no file can be written there",
+        ),
         ((), ("--evse", "other"), "there is no EVSE 'other'; there are dut"),
-        ((("pilots: [vehicle]", "pilots: []"),), (), "which only a virtual device can have"),
+        (
+            (
+                ("pilots:\n  vehicle:\n    driver: pilot-emulator\n", ""),
+                ("    link: socket://127.0.0.1:0\n    plugged_into: dut\n", ""),
+                ("  pilots: [vehicle]\n", ""),
+                ("  lost_pilot: 3 s\n", ""),
+            ),
+            (),
+            "no pilot emulator is plugged into 'dut'",
+        ),
     ],
 )
 def test_what_cannot_be_played_is_told_before_anything_is_touched(
@@ -193,3 +207,55 @@ def test_watts_are_judged_at_the_rated_voltage_and_phases(tmp_path: Path) -> Non
     assert 8.6 < stretch["limit_a"] < 8.8  # 6 kW on three phases of 230 V
     assert too_much["verdict"] == "NOT_APPLICABLE"
     assert "the rating is 11040 W" in too_much["reason"]
+
+
+def test_an_interlock_ends_the_pack_and_what_was_not_played_is_no_pass(tmp_path: Path) -> None:
+    """Before a profile is set the charger offers its rating, here more than the bench allows."""
+    limit = "current_per_phase: {above: 35 A, for: 500 ms}"
+    bench = changed_bench(tmp_path, (limit, "current_per_phase: 20 A"))
+    checked = play(tmp_path / "runs", bench, cases=["TC_056", "TC_057", "TC_082"])
+    assert [one["verdict"] for one in checked.outcomes] == ["PASS", "ERROR", "ERROR"]
+    reasons = [one["reason"] for one in checked.outcomes[1:]]
+    assert reasons == [f"the run ended before this case was {x}" for x in ("over", "played")]
+    assert checked.status is ExitStatus.ABORTED_SAFE
+    assert "current_per_phase" in checked.detail
+    kept = json.loads((checked.path / "conformance.json").read_text(encoding="utf-8"))
+    assert kept == checked.outcomes
+
+
+def test_a_car_that_never_draws_leaves_the_start_condition_unreached(tmp_path: Path) -> None:
+    car = find(Kind.PERSONALITY, "ideal-car").read_text(encoding="utf-8")
+    target = tmp_path / "configs" / "virtual" / "full-car.yaml"
+    target.parent.mkdir(parents=True)
+    target.write_text(
+        car.replace("personality: ideal-car", "personality: full-car\nminimum: 40 A"),
+        encoding="utf-8",
+    )
+    bench = changed_bench(tmp_path, ("ideal-car", "full-car"))
+    with contextlib.chdir(tmp_path):
+        checked = play(tmp_path / "runs", bench, cases=["TC_056", "TC_082"])
+    idle, charging = checked.outcomes
+    assert idle["verdict"] == "INCONCLUSIVE"
+    assert "the car draws 0.0 A" in idle["reason"]
+    assert charging["verdict"] == "INCONCLUSIVE"
+    assert "no current flows 60 s after" in charging["reason"]
+    assert checked.status is ExitStatus.INCONCLUSIVE
+
+
+def test_without_a_meter_nothing_is_known_to_be_safe(tmp_path: Path) -> None:
+    text = find(Kind.BENCH, "virtual-ideal").read_text(encoding="utf-8")
+    begins, ends = text.index("meters:"), text.index("pilots:")
+    text = text[:begins] + text[ends:]
+    for line in (
+        "  stale_meter: 3 s\n",
+        "  frozen_meter: 10 s\n",
+        "  meters: {reference: em540-fast}\n",
+    ):
+        text = text.replace(line, "")
+    bench = tmp_path / "bench.yaml"
+    bench.write_text(text, encoding="utf-8")
+    checked = play(tmp_path / "runs", str(bench), cases=["TC_082", "TC_056"])
+    first, second = checked.outcomes
+    assert (first["verdict"], second["verdict"]) == ("ERROR", "ERROR")
+    assert "safe state not confirmed" in first["reason"]
+    assert checked.status is ExitStatus.UNSAFE
