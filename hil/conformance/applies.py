@@ -16,6 +16,9 @@ KEYS = (
 )
 """Configuration that is read for it."""
 
+_DIGITS = 10
+"""A number that has more is no count of anything."""
+
 _TOLD_BY_THE_STATION = (
     "Core",
     "FirmwareManagement",
@@ -46,7 +49,7 @@ def why_not(
             return reason
     for key, least in case.at_least.items():
         told = known.get(key, "").strip()
-        if told.isascii() and told.isdigit() and int(told) < least:
+        if told.isascii() and told.isdigit() and len(told) < _DIGITS and int(told) < least:
             return f"it needs {key} of at least {least}, the station says {told}"
     if case.begin == "plugged" and profile.start == "plug":
         return f"the EVSE profile '{profile.evse_profile}' starts charging by plugging in"

@@ -1,61 +1,23 @@
 """The calls of a case as OCPP 1.6 writes them, and its answers as it reads them. Pure.
 
-A later version of OCPP joins with a module that has the same functions.
+A dialect (:class:`hil.conformance.calls.Dialect`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from hil.config.conformance import CaseProfile, ClearFilter
+from hil.conformance.calls import Call, Reported, Terms
 from hil.conformance.oracle import MAX
+
+_FOREIGN = 7919
+"""Added to the id of the running transaction it gives one that is nobody's."""
 
 _MOST_PERIODS = 1000
 """A composite schedule that has more is none that anybody follows."""
-
-
-class Call(NamedTuple):
-    """A call by its name, with its payload as it goes over the wire."""
-
-    action: str
-    payload: dict[str, Any]
-
-
-class Terms(NamedTuple):
-    """What turns a profile of a case into one for this station and this instant."""
-
-    connector: int
-    unit: Literal["A", "W"]
-    per_ampere: float
-    """What one ampere of the case is in that unit."""
-    start: datetime
-    transaction_id: int | None
-    number_phases: int | None
-
-    def limit(self, limit_a: float) -> float:
-        """A limit of the case in the station's unit, with the one decimal that OCPP 1.6 has."""
-        return round(limit_a * self.per_ampere, 1)
-
-    def limit_on_the_wire(self, limit_a: float) -> int | float:
-        """The same without a decimal that is 0, which some stations do not read."""
-        limit = self.limit(limit_a)
-        return int(limit) if limit.is_integer() else limit
-
-
-class Reported(NamedTuple):
-    """A composite schedule as the station tells it."""
-
-    connector: object
-    unit: object
-    duration: object
-    start_s: float | None
-    """Seconds since 1970; ``None`` if it cannot be read."""
-    steps: list[tuple[float, float]]
-    """Seconds after the start, limit."""
-    damage: str
-    """What of it could not be read; empty if all could."""
 
 
 def set_profile(profile: CaseProfile, terms: Terms) -> Call:
@@ -120,10 +82,26 @@ def _profile(profile: CaseProfile, terms: Terms) -> dict[str, Any]:
             ],
         },
     }
-    if profile.transaction != "none" and terms.transaction_id is not None:
-        foreign = 7919 if profile.transaction == "foreign" else 0
+    if profile.transaction != "none" and isinstance(terms.transaction_id, int):
+        foreign = _FOREIGN if profile.transaction == "foreign" else 0
         result["transactionId"] = terms.transaction_id + foreign
     return result
+
+
+def ask_keys(keys: Sequence[str]) -> Call:
+    """GetConfiguration."""
+    return Call("GetConfiguration", {"key": list(keys)})
+
+
+def keys_told(payload: Mapping[str, Any], keys: Sequence[str]) -> dict[str, str]:
+    """Values by key, spelled as it was asked for, as far as the station told them."""
+    as_asked = {key.lower(): key for key in keys}
+    entries = payload.get("configurationKey")
+    return {
+        as_asked[entry["key"].lower()]: str(entry.get("value", ""))
+        for entry in (entries if isinstance(entries, list) else [])
+        if isinstance(entry, dict) and str(entry.get("key")).lower() in as_asked
+    }
 
 
 def read_composite(payload: Mapping[str, Any]) -> Reported:

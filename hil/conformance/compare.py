@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from hil.conformance.calls16 import Reported
-from hil.conformance.oracle import Course, limit_at, within
+from hil.conformance.calls import Reported
+from hil.conformance.oracle import Course, limit_at
 
 TIME_DEVIATION_S = 3.0
 """How far the station's clock, and whole seconds, may shift an edge or the schedule's start (bench
@@ -34,11 +34,6 @@ def differences(reported: Reported, course: Course, asked: Asked) -> list[str]:
     if reported.start_s is not None and reported.steps:
         found += _first_difference(reported, course, asked)
     return found
-
-
-def matches(reported: Reported, course: Course, asked: Asked) -> bool:
-    """Whether the limits are those of another oracle's course."""
-    return not differences(reported, course, asked)
 
 
 def _frame(reported: Reported, asked: Asked) -> Iterator[str]:
@@ -81,13 +76,3 @@ def _first_difference(reported: Reported, course: Course, asked: Asked) -> Itera
         else:
             continue
         return
-
-
-def in_words(course: Course, asked: Asked) -> str:
-    """A course as periods after the instant at which it was asked for."""
-    steps = within(course, asked.at_s, asked.at_s + asked.duration_s)
-    return ", ".join(
-        f"{step.from_s - asked.at_s:.0f} s: "
-        + ("own limit" if step.limit is None else f"{step.limit:g} {asked.unit}")
-        for step in steps
-    )

@@ -14,7 +14,7 @@ from hil.bench.safety import reach_safe_state
 from hil.config.conformance import ConformanceCase, Pics
 from hil.config.load import Bench, Loaded
 from hil.conformance.applies import KEYS, too_much, why_not
-from hil.conformance.play import Playing
+from hil.conformance.play import DIALECTS, Playing
 from hil.conformance.scene import Scene
 from hil.conformance.verdicts import Outcome
 from hil.conformance.wire import Wire, tolerance_for
@@ -79,10 +79,9 @@ class Pack:
 
     def _scene(self, session: Session) -> Scene:
         device = session.devices.evses[self._evse]
-        if not isinstance(device, OcppStation):
-            raise ConfigError(
-                f"{self._evse}: its driver makes no OCPP calls; no case can be played"
-            )
+        if not isinstance(device, OcppStation) or device.ocpp_version not in DIALECTS:
+            known = ", ".join(DIALECTS)
+            raise ConfigError(f"{self._evse}: cases are played on chargers that speak OCPP {known}")
         assert isinstance(device, Evse)
         wire = Wire(session.config, self._evse)
         session.journal.subscribe(wire)
@@ -100,14 +99,10 @@ class Pack:
         )
 
     async def _read_keys(self, scene: Scene) -> dict[str, str]:
-        reply = await scene.station.call("GetConfiguration", {"key": list(KEYS)})
-        entries = reply.payload.get("configurationKey")
-        by_lower = {key.lower(): key for key in KEYS}
-        return {
-            by_lower[entry["key"].lower()]: str(entry.get("value", ""))
-            for entry in (entries if isinstance(entries, list) else [])
-            if isinstance(entry, dict) and str(entry.get("key")).lower() in by_lower
-        }
+        dialect = DIALECTS[scene.station.ocpp_version]
+        call = dialect.ask_keys(KEYS)
+        reply = await scene.station.call(call.action, call.payload)
+        return dialect.keys_told(reply.payload, KEYS)
 
     async def _one(
         self,

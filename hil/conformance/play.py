@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from hil.config.conformance import (
     CaseProfile,
     CaseStep,
+    ClearFilter,
     ClearStep,
     CompositeStep,
     ConformanceCase,
@@ -21,7 +22,7 @@ from hil.config.conformance import (
     WatchStep,
 )
 from hil.conformance import calls16, compare
-from hil.conformance.calls16 import Call, Terms
+from hil.conformance.calls import Call, Dialect, Terms
 from hil.conformance.compare import TIME_DEVIATION_S, Asked
 from hil.conformance.flow import SETTLE_S, Seen, follows, unchanged
 from hil.conformance.oracle import ORACLES, TX, Course, Installed, Step, composite, limit_at, within
@@ -42,6 +43,10 @@ _CHARGING_A = 1.0
 _LOOK_EVERY_S = 0.1
 
 
+DIALECTS: Mapping[str, Dialect] = {"1.6": calls16}
+"""By the version of OCPP that a station speaks."""
+
+
 class CaseOver(Exception):  # noqa: N818 - no error: what follows has no basis
     """A reply was so wrong that the rest of the case would tell nothing."""
 
@@ -58,6 +63,10 @@ class Playing:
     """From which instant of the run on which course was in force."""
     before: Seen | None = None
 
+    @property
+    def _dialect(self) -> Dialect:
+        return DIALECTS[self.case.version]
+
     # --- the start condition -----------------------------------------------------------------
 
     async def begin(self) -> None:
@@ -66,11 +75,12 @@ class Playing:
         await scene.evse.stop_charging()
         await self._show(PilotState.A)
         await asyncio.sleep(_UNPLUGGED_S)
-        cleared = await scene.station.call("ClearChargingProfile", {})
+        clear_all = self._dialect.clear(ClearFilter(), {})
+        cleared = await scene.station.call(clear_all.action, clear_all.payload)
         if cleared.word not in ("Accepted", "Unknown"):
             raise DeviceError(
                 scene.name,
-                f"its charging profiles were not cleared (ClearChargingProfile: {cleared.word})",
+                f"its charging profiles were not cleared ({clear_all.action}: {cleared.word})",
                 "Clear them by hand",
             )
         if self.case.begin != "idle":
@@ -144,13 +154,13 @@ class Playing:
     async def _set_profile(self, step: SetProfileStep) -> None:
         profile = self.case.profiles[step.set_profile]
         terms = self._terms()
-        await self._ask(calls16.set_profile(profile, terms), step.expect, step.set_profile)
+        await self._ask(self._dialect.set_profile(profile, terms), step.expect, step.set_profile)
         if "Accepted" in step.expect:
             self._install(profile, terms)
 
     async def _clear(self, step: ClearStep) -> None:
         wanted = step.clear
-        await self._ask(calls16.clear(wanted, self.case.profiles), step.expect, "")
+        await self._ask(self._dialect.clear(wanted, self.case.profiles), step.expect, "")
         if "Accepted" not in step.expect:
             return
         named = None if wanted.profile is None else self.case.profiles[wanted.profile].id
@@ -166,7 +176,7 @@ class Playing:
     async def _remote_start(self, step: RemoteStartStep) -> None:
         profile, scene = self.case.profiles[step.remote_start], self.scene
         terms = self._terms()
-        call = calls16.remote_start(profile, terms, scene.config.id_tag)
+        call = self._dialect.remote_start(profile, terms, scene.config.id_tag)
         await self._ask(call, step.expect, step.remote_start)
         accepted = "Accepted" in step.expect
         within_s = _CHARGING_WITHIN_S if accepted else _NO_START_S
@@ -279,9 +289,9 @@ class Playing:
             0.1 * scene.per_ampere(self.case),
         )
         reply = await self._ask(
-            calls16.composite(asked.connector, duration_s, asked.unit), ["Accepted"], ""
+            self._dialect.composite(asked.connector, duration_s, asked.unit), ["Accepted"], ""
         )
-        reported = calls16.read_composite(reply.payload)
+        reported = self._dialect.read_composite(reply.payload)
         courses = {name: composite(self.installed, name) for name in ORACLES}
         expected = courses[self.case.oracle]
         found = compare.differences(reported, expected, asked)

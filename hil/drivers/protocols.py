@@ -116,7 +116,7 @@ class OcppStation(Protocol):
     """``1.6``, ``2.0.1`` or ``2.1``."""
 
     @property
-    def transaction_id(self) -> int | None:
+    def transaction_id(self) -> int | str | None:
         """The running transaction."""
         ...
 

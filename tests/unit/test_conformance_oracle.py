@@ -9,8 +9,8 @@ import pytest
 from hil.config.conformance import ConformanceCase, Pics
 from hil.config.library import Kind, names
 from hil.config.load import load, load_text
-from hil.conformance import calls16
 from hil.conformance.applies import too_much, why_not
+from hil.conformance.calls import Reported
 from hil.conformance.calls16 import read_composite
 from hil.conformance.compare import Asked, differences
 from hil.conformance.flow import SETTLE_S, Sample, Seen, Tolerance, follows, unchanged
@@ -61,7 +61,7 @@ ASKED = Asked(1_600_000_000.0, 100.0, 1, "A", 0.1)
 COURSE = [Step(-math.inf, 6.0), Step(ASKED.at_s + 40.0, 8.0)]
 
 
-def answer(periods: object, **changes: object) -> calls16.Reported:
+def answer(periods: object, **changes: object) -> Reported:
     schedule = {"duration": 100, "chargingRateUnit": "A", "chargingSchedulePeriod": periods}
     start = "2020-09-13T12:26:40Z"
     return read_composite(
@@ -104,9 +104,7 @@ def test_a_schedule_is_right_however_it_is_cut_and_up_to_3_s_off() -> None:
         (read_composite({}), "it has no periods"),
     ],
 )
-def test_a_schedule_that_is_not_what_was_asked_for_is_told(
-    reported: calls16.Reported, words: str
-) -> None:
+def test_a_schedule_that_is_not_what_was_asked_for_is_told(reported: Reported, words: str) -> None:
     assert any(problem.startswith(words) for problem in differences(reported, COURSE, ASKED))
 
 
@@ -218,6 +216,7 @@ def test_what_a_station_cannot_do_does_not_apply() -> None:
     assert why(pics(TxProfile=False)) == "the PICS 'mine' says TxProfile: false"
     assert "at least 5, the station says 4" in why(ChargingScheduleMaxPeriods="4")
     assert why(ChargingScheduleMaxPeriods="many") == ""
+    assert why(ChargingScheduleMaxPeriods="1" * 5000) == ""
     assert why(version="2.0.1") == "the station speaks OCPP 2.0.1"
 
 
