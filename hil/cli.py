@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -60,6 +61,8 @@ class Listable(StrEnum):
     personalities = "personalities"
     calibrations = "calibrations"
     services = "services"
+    conformance = "conformance"
+    pics = "pics"
     faults = "faults"
 
 
@@ -90,9 +93,13 @@ def run(
     limits: LimitsOption = None,
     out: OutOption = Path("runs"),
     fault: FaultOption = None,
+    capabilities: Annotated[
+        bool,
+        typer.Option("--capabilities", help="First try what each charger takes; kept in the run."),
+    ] = False,
 ) -> None:
     """Play a scenario on a bench, and judge what was measured."""
-    _play(bench, scenario, clock, seed, limits, out, fault)
+    _play(bench, scenario, clock, seed, limits, out, fault, capabilities)
 
 
 def _play(
@@ -103,6 +110,7 @@ def _play(
     limits: str | None,
     out: Path,
     faults: list[str] | None,
+    capabilities: bool = False,
 ) -> None:
     from hil.inputs import prepare
     from hil.play.progress import Progress
@@ -110,21 +118,27 @@ def _play(
     from hil.run import execute
 
     inputs = prepare(bench, scenario, clock=clock, seed=seed, limits=limits, faults=faults or ())
+    inputs = replace(inputs, capabilities=capabilities)
     measures = {name: meter.measures for name, meter in inputs.bench.config.meters.items()}
     finished = execute(inputs, out, [Progress(inputs.plan, measures)])
     if finished.result is not None:
         print_result(finished.result)
     typer.echo(f"safe state: {finished.safe_state}")
     typer.echo(f"report: {finished.path / 'report.html'}")
-    if finished.detail:
-        typer.echo(f"hil: {finished.detail}", err=True)
-    if finished.status is ExitStatus.UNSAFE:
+    _end(finished.status, finished.detail, finished.safe_state)
+
+
+def _end(status: ExitStatus, detail: str, safe_state: str) -> NoReturn:
+    """Say what went wrong, above all if the safe state is not confirmed, and exit."""
+    if detail:
+        typer.echo(f"hil: {detail}", err=True)
+    if status is ExitStatus.UNSAFE:
         typer.echo(
-            f"hil: SAFE STATE NOT CONFIRMED: {finished.safe_state}. "
+            f"hil: SAFE STATE NOT CONFIRMED: {safe_state}. "
             "SWITCH THE SUPPLY OFF BY HAND, then look for the cause",
             err=True,
         )
-    raise typer.Exit(finished.status)
+    raise typer.Exit(status)
 
 
 @app.command()
@@ -157,12 +171,71 @@ def check(
 
 
 @app.command()
-def probe(bench: BenchArgument) -> None:
+def probe(
+    bench: BenchArgument,
+    capabilities: Annotated[
+        bool,
+        typer.Option(
+            "--capabilities", help="Try what each charger takes, at or below the safe setpoint."
+        ),
+    ] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write it all as JSON.")
+    ] = None,
+) -> None:
     """Open every device of a bench, and say who answers and what it is."""
+    from hil.inputs import check_place
+    from hil.record.run_folder import write_whole
     from hil.run import probe as probe_bench
 
-    for line in probe_bench(bench):
+    check_place(json_file)
+    probed = probe_bench(bench, capabilities)
+    for line in probed.lines():
         typer.echo(line)
+    if json_file is not None:
+        write_whole(json_file, probed.text())
+    raise typer.Exit(probed.status)
+
+
+@app.command()
+def conformance(
+    bench: BenchArgument,
+    case: Annotated[
+        list[str] | None,
+        typer.Option("--case", metavar="ID", help="A case, by name or file; may be repeated."),
+    ] = None,
+    pics: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="What the station can do, by its maker: a PICS file."),
+    ] = None,
+    evse: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The EVSE, where the bench has several.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the outcomes as JSON.")
+    ] = None,
+    clock: ClockOption = None,
+    seed: SeedOption = 1,
+    out: OutOption = Path("runs"),
+) -> None:
+    """Play smart-charging cases of OCPP: a pre-check of a charger, no certification."""
+    from hil.conformance.pack import DISCLAIMER
+    from hil.conformance.progress import CaseProgress
+    from hil.inputs import check_place, prepare_conformance
+    from hil.record.run_folder import write_whole
+    from hil.report.conformance import print_outcomes
+    from hil.run import conform
+
+    check_place(json_file)
+    inputs, pack = prepare_conformance(bench, case or (), pics, evse, clock, seed)
+    checked = conform(inputs, pack, out, [CaseProgress()])
+    print_outcomes(checked.outcomes)
+    typer.echo(DISCLAIMER)
+    typer.echo(f"safe state: {checked.safe_state}")
+    typer.echo(f"record: {checked.path}")
+    if json_file is not None:
+        write_whole(json_file, pack.text())
+    _end(checked.status, checked.detail, checked.safe_state)
 
 
 @app.command()
@@ -254,6 +327,8 @@ def list_names(what: Annotated[Listable, typer.Argument(metavar="KIND")]) -> Non
         Listable.personalities: Kind.PERSONALITY,
         Listable.calibrations: Kind.CALIBRATION,
         Listable.services: Kind.SERVICES,
+        Listable.conformance: Kind.CONFORMANCE,
+        Listable.pics: Kind.PICS,
     }
     for name in names(kinds[what]):
         typer.echo(name)

@@ -6,12 +6,14 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hil.clock import ClockKind
 from hil.config.bench import BenchConfig, TelemetryConfig
+from hil.config.conformance import ConformanceCase, Pics
 from hil.config.faults import Fault, FaultList, fault_problems, options_text
-from hil.config.library import Kind
+from hil.config.library import Kind, names
 from hil.config.limits import LimitsConfig
 from hil.config.load import Bench, Loaded, check, load, load_bench
 from hil.config.scenario import ScenarioConfig
@@ -20,6 +22,9 @@ from hil.config.services import ServicesConfig
 from hil.config.source import Source, parse_yaml
 from hil.errors import ConfigError
 from hil.play.timeline import Plan, expand
+
+if TYPE_CHECKING:
+    from hil.conformance.pack import Pack
 
 DEFAULT_LIMITS = "dtu-2021"
 """Definitions to measure by where nobody names limits; it judges nothing."""
@@ -40,6 +45,8 @@ class Inputs:
     """Those of the scenario, then those of the command line."""
     faults_text: str = ""
     """YAML of those of the command line."""
+    capabilities: bool = False
+    """Whether each charger is tried for what it takes before the plan begins."""
 
 
 def prepare(
@@ -106,6 +113,103 @@ def prepare(
         seed,
         (*the_scenario.model.faults, *more),
         "" if options is None else options.text,
+    )
+
+
+def prepare_conformance(
+    bench: str,
+    cases: Sequence[str],
+    pics: str | None,
+    evse: str | None,
+    clock: ClockKind | None,
+    seed: int,
+) -> tuple[Inputs, Pack]:
+    """The cases of a pack, their PICS and their bench; no case named means all there are.
+
+    Raises ConfigError with every problem of all of them.
+    """
+    from hil.conformance.pack import Pack
+
+    problems: list[str] = []
+    loaded: list[Loaded[ConformanceCase]] = []
+    for name in dict.fromkeys(cases or sorted(names(Kind.CONFORMANCE))):
+        try:
+            loaded.append(load(Kind.CONFORMANCE, name))
+        except ConfigError as error:
+            problems += error.problems
+    the_pics: Loaded[Pics] | None = None
+    try:
+        the_pics = load(Kind.PICS, pics) if pics is not None else None
+    except ConfigError as error:
+        problems += error.problems
+    try:
+        text = "".join(case.source.text for case in loaded)
+        text += the_pics.source.text if the_pics else ""
+        inputs = _prepare_pack(bench, Pack.name, text, clock, seed)
+        name = _evse(inputs.bench.config, evse)
+    except ConfigError as error:
+        raise ConfigError([*problems, *error.problems]) from error
+    if problems:
+        raise ConfigError(problems)
+    return inputs, Pack(inputs.bench, name, loaded, the_pics)
+
+
+def _evse(config: BenchConfig, wanted: str | None) -> str:
+    """The EVSE to play on. Raises ConfigError if it is not told, or if nothing plays its car."""
+    known = ", ".join(config.evses)
+    if wanted is not None and wanted not in config.evses:
+        raise ConfigError(f"{config.bench}: there is no EVSE '{wanted}'; there are {known}")
+    if wanted is None and len(config.evses) > 1:
+        raise ConfigError(f"{config.bench} has several EVSEs; say which one with --evse: {known}")
+    name = wanted or next(iter(config.evses))
+    if not any(pilot.plugged_into == name for pilot in config.pilots.values()):
+        raise ConfigError(
+            f"{config.bench}: no pilot emulator is plugged into '{name}', and a case has its car "
+            "plugged in and out. Add one under 'pilots'"
+        )
+    return name
+
+
+def check_place(path: Path | None) -> None:
+    """Whether a file can stand there at all, asked before the bench is used for it.
+
+    Raises ConfigError if it cannot.
+    """
+    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        raise ConfigError(f"{path}: no file can be written there; name one in a folder that exists")
+
+
+def _prepare_pack(bench: str, name: str, text: str, clock: ClockKind | None, seed: int) -> Inputs:
+    """What a run is made from that plays something else than a scenario, named ``name``.
+
+    ``text`` is what it plays, for the run's identity. Raises ConfigError with every problem.
+    """
+    the_bench = load_bench(bench)
+    config, problems = the_bench.config, []
+    limits: Loaded[LimitsConfig] = load(Kind.LIMITS, DEFAULT_LIMITS)
+    checks: list[Callable[[], Any]] = [
+        functools.partial(secret_from, evse.password_env, evse.password_file, evse_name)
+        for evse_name, evse in config.evses.items()
+    ]
+    if config.telemetry is not None:
+        checks.append(functools.partial(_check_telemetry, config.telemetry))
+    for check_one in checks:
+        try:
+            check_one()
+        except ConfigError as error:
+            problems += error.problems
+    clock = clock or (ClockKind.REAL if real_devices(config) else ClockKind.WARP)
+    problems += _clock_problems(config, clock)
+    if problems:
+        raise ConfigError(problems)
+    return Inputs(
+        the_bench,
+        Loaded(ScenarioConfig.model_construct(scenario=name, steps=[]), Source(name, text), Path()),
+        limits,
+        load(Kind.SERVICES, limits.model.services),
+        Plan([], 0.0, 0.0, {}),
+        clock,
+        seed,
     )
 
 

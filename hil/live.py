@@ -22,7 +22,7 @@ from hil.quantities import EventKind
 from hil.record.journal import Journal, Observer
 from hil.record.manifest import Ending, build_manifest, run_id
 from hil.record.run_folder import FAULTS, LIMITS, SERVICES, RunFolder
-from hil.session import Session, note_failure
+from hil.session import Performance, Session, note_failure
 
 if TYPE_CHECKING:
     from hil.virtual.faults import FaultInjector
@@ -45,6 +45,7 @@ class LiveRun:
     supervisor: Supervisor = field(init=False)
     config: BenchConfig = field(init=False)
     injector: FaultInjector | None = None
+    performance: Performance | None = None
 
     async def live(self) -> Ending:
         """From the first touch of a device to the sealed record."""
@@ -95,7 +96,11 @@ class LiveRun:
         return {
             **self.inputs.bench.files,
             **self.inputs.plan.traces,
-            "scenario.yaml": self.inputs.scenario.source.text,
+            **(
+                {"scenario.yaml": self.inputs.scenario.source.text}
+                if self.performance is None
+                else self.performance.files
+            ),
             LIMITS: self.inputs.limits.source.text,
             SERVICES: self.inputs.services.source.text,
             **({FAULTS: self.inputs.faults_text} if self.inputs.faults_text else {}),
@@ -103,7 +108,7 @@ class LiveRun:
 
     def _manifest(self, run: str, ending: Ending, files: dict[str, str]) -> dict[str, Any]:
         inputs = self.inputs
-        return build_manifest(
+        manifest = build_manifest(
             run,
             inputs.bench,
             inputs.scenario.model.scenario,
@@ -114,6 +119,8 @@ class LiveRun:
             ending,
             files,
         )
+        tried = self.devices.capabilities
+        return {**manifest, "capabilities": tried} if inputs.capabilities else manifest
 
     def _inject(self) -> Relay | None:
         """Get ready to play the faults that were asked for; the relay, if one is needed for it."""
@@ -166,6 +173,8 @@ class LiveRun:
                         self.folder,
                         self.observed,
                         self.supervisor,
+                        self.performance,
+                        inputs.bench.evses if inputs.capabilities else None,
                     )
                     ending = await session.live(interrupted, guards)
                     if self.injector is not None:

@@ -158,6 +158,9 @@ class EventKind(StrEnum):
     INTERLOCK = "interlock"
     """A limit of the bench file was broken: ``interlock``, ``phase``, ``value``, ``limit``,
     ``unit``, ``since_s``."""
+    CONFORMANCE = "conformance"
+    """A conformance case begins, takes a step, or ends: ``case``, ``text``; ``verdict`` at its
+    end."""
     FAULT = "fault"
     """A fault was injected on a twin, or taken away again: ``fault``, ``state`` (injected,
     cleared)."""

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hil.bench.bench import open_devices
+from hil.bench.bench import Devices, open_devices
 from hil.bench.lock import Hold, held
 from hil.bench.safety import command_safe_state, unstoppable
 from hil.bench.wiring import wired
 from hil.clock import Clock, ClockKind, run_on
 from hil.conclude import conclude, exit_status
 from hil.config.load import Bench, load_bench
+from hil.drivers.capabilities import Capabilities, Gap, gaps
+from hil.drivers.protocols import Capable, Identity
 from hil.errors import ExitStatus, HilError
 from hil.inputs import Inputs, real_devices
 from hil.interrupt import interruptible, unhurried
 from hil.live import LiveRun
 from hil.record.journal import Journal, Observer
+
+if TYPE_CHECKING:
+    from hil.conformance.pack import Pack
 
 
 @dataclass
@@ -74,27 +81,115 @@ def execute(inputs: Inputs, out: Path, watchers: Sequence[Observer] = ()) -> Fin
     return Finished(path, result, status, detail, ending.safe_state_detail)
 
 
-def probe(bench: str) -> list[str]:
-    """Open every device of a bench, leave it safe; a line for each.
+@dataclass
+class Checked:
+    """What a pack of conformance cases came to."""
 
+    path: Path
+    outcomes: list[dict[str, Any]]
+    status: ExitStatus
+    detail: str
+    safe_state: str
+
+
+def conform(inputs: Inputs, pack: Pack, out: Path, watchers: Sequence[Observer] = ()) -> Checked:
+    """Play conformance cases, seal and report. Raises ConfigError if ``out`` cannot be written.
+
+    Raises BenchInUseError, and leaves no folder behind, if another run has the bench.
+    """
+    path = new_run_folder(out, inputs)
+    with held(inputs.bench.config, f"hil {pack.name}", path) as hold:
+        live = partial(LiveRun, inputs, path, watchers, hold, performance=pack)
+        ending = run_on(inputs.clock, lambda: live().live())
+    try:
+        with unhurried():
+            conclude(path)
+    except HilError as error:
+        ending = replace(ending, state="failed", detail=ending.detail or str(error))
+    outcomes = pack.facts()
+    found = {outcome["verdict"] for outcome in outcomes}
+    worst = next((v for v in ("ERROR", "FAIL", "INCONCLUSIVE") if v in found), "PASS")
+    status = exit_status({"verdict": worst}, ending)
+    return Checked(path, outcomes, status, ending.detail, ending.safe_state_detail)
+
+
+@dataclass
+class Probed:
+    """What the devices of a bench say of themselves."""
+
+    identities: Mapping[str, Identity]
+    capabilities: dict[str, Capabilities]
+    """By EVSE, if they were asked for."""
+    gaps: dict[str, list[Gap]]
+    """What an EVSE's profile uses and the EVSE refuses."""
+
+    @property
+    def status(self) -> ExitStatus:
+        """Whether every EVSE takes what its profile uses."""
+        return ExitStatus.FAIL if any(self.gaps.values()) else ExitStatus.PASS
+
+    def lines(self) -> Iterator[str]:
+        """For a terminal."""
+        for name, identity in self.identities.items():
+            yield f"{name}: {identity.description}"
+            told = self.capabilities[name].configuration if name in self.capabilities else {}
+            for key, value in identity.details.items():
+                if key not in told:  # it follows with the capabilities
+                    yield f"    {key}: {value}"
+            if name in self.capabilities:
+                yield from (f"    {line}" for line in self.capabilities[name].lines())
+            yield from (f"    FINDING {gap.text}" for gap in self.gaps.get(name, ()))
+
+    def text(self) -> str:
+        """A JSON document of it."""
+        document = {
+            name: {
+                "description": identity.description,
+                "details": dict(identity.details),
+                **(
+                    {
+                        "capabilities": self.capabilities[name].facts(),
+                        "findings": [gap._asdict() for gap in self.gaps[name]],
+                    }
+                    if name in self.capabilities
+                    else {}
+                ),
+            }
+            for name, identity in self.identities.items()
+        }
+        return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+def probe(bench: str, capabilities: bool = False) -> Probed:
+    """Open every device of a bench, leave it safe; what they say of themselves.
+
+    With ``capabilities`` every EVSE that can be is tried for what it takes of smart charging.
     Raises BenchError, and BenchInUseError if a run has the bench.
     """
     the_bench = load_bench(bench)
     clock = ClockKind.REAL if real_devices(the_bench.config) else ClockKind.WARP
     with held(the_bench.config, "hil probe") as hold:
-        return run_on(clock, lambda: _probe(the_bench, hold))
+        return run_on(clock, lambda: _probe(the_bench, hold, capabilities))
 
 
-async def _probe(bench: Bench, hold: Hold) -> list[str]:
+async def _probe(bench: Bench, hold: Hold, capabilities: bool) -> Probed:
     journal = Journal(Clock(ClockKind.REAL))
     async with hold.kept(journal) as beside, wired(bench, 1, journal) as (config, devices):
+        probed = Probed(devices.identities, {}, {})
         try:
             with interruptible() as interrupted:
                 await interrupted(open_devices(devices, journal), beside)
+                if capabilities:
+                    await interrupted(_try(bench, devices, probed), beside)
         finally:
             await unstoppable(command_safe_state(config, devices, journal))
-        return [
-            f"{name}: {identity.description}"
-            + "".join(f"\n    {key}: {value}" for key, value in identity.details.items())
-            for name, identity in devices.identities.items()
-        ]
+        return probed
+
+
+async def _try(bench: Bench, devices: Devices, probed: Probed) -> None:
+    """Try every EVSE whose driver can, one after the other."""
+    for name, evse in devices.evses.items():
+        if isinstance(evse, Capable):
+            found = await evse.capabilities()
+            probed.capabilities[name] = found
+            probed.gaps[name] = gaps(found, bench.evses[name])

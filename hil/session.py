@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from hil.bench.bench import BenchError, Devices, open_devices
 from hil.bench.interlocks import Supervisor
 from hil.bench.safety import command_safe_state, reach_safe_state, unstoppable
 from hil.clock import end_tasks
 from hil.config.bench import BenchConfig
+from hil.config.profiles import EvseProfile
+from hil.drivers.capabilities import gaps
+from hil.drivers.protocols import Capable
 from hil.errors import DeviceError, HilError, RecordError, RunAborted
 from hil.interrupt import Interruptible
 from hil.play.clock_watch import watch_clock
@@ -25,6 +29,22 @@ from hil.record.manifest import Ending, State
 from hil.record.run_folder import RunFolder
 
 
+class Performance(Protocol):
+    """What is done on an open bench instead of a plan, such as a pack of conformance cases."""
+
+    name: str
+    """Stands in the manifest in the place of the scenario's."""
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """Text of what it is made from, by the name that it has in the run folder."""
+        ...
+
+    async def perform(self, session: Session) -> None:
+        """Do it. What it raises ends the run as an error of the player would."""
+        ...
+
+
 @dataclass(frozen=True)
 class Session:
     """What is needed for one: the bench and its devices, the plan, and who watches."""
@@ -36,6 +56,10 @@ class Session:
     folder: RunFolder
     observed: Observed
     supervisor: Supervisor
+    performance: Performance | None = None
+    """Instead of the plan."""
+    tried_for: Mapping[str, EvseProfile] | None = None
+    """Profiles by EVSE, where what each takes is tried before the plan begins."""
 
     async def live(
         self, interrupted: Interruptible, guards: Sequence[asyncio.Task[None]]
@@ -50,10 +74,17 @@ class Session:
             await interrupted(open_devices(self.devices, self.journal), [*guards, *watches])
             live = True
             samplers = self._start_samplers()
+            if self.tried_for is not None:
+                await interrupted(self._try_out(self.tried_for), [*samplers, *guards, *watches])
             self._say("playing")
-            player = self._player()
-            watches += self._start_watches(player)
-            await interrupted(player.play(), [*samplers, *guards, *watches])
+            if self.performance is not None:
+                watches.append(asyncio.ensure_future(self.supervisor.watch()))
+                playing = self.performance.perform(self)
+            else:
+                player = self._player()
+                watches += self._start_watches(player)
+                playing = player.play()
+            await interrupted(playing, [*samplers, *guards, *watches])
         except RunAborted as error:
             state, detail = "aborted", str(error)
         except HilError as error:
@@ -90,6 +121,18 @@ class Session:
         """Whether a charger says that its car was charged before the bench could do anything."""
         evses = self.devices.evses.values()
         return any(evse.status in ("Charging", "SuspendedEV", "SuspendedEVSE") for evse in evses)
+
+    async def _try_out(self, profiles: Mapping[str, EvseProfile]) -> None:
+        """What each charger takes; a line of its profile that it refuses is a finding."""
+        for name, evse in self.devices.evses.items():
+            if not isinstance(evse, Capable):
+                words = "its driver cannot try what the charger takes"
+                self.journal.finding(name, "capability_unknown", words)
+                continue
+            found = await evse.capabilities()
+            self.devices.capabilities[name] = found.facts()
+            for gap in gaps(found, profiles[name]):
+                self.journal.finding(name, gap.code, gap.text)
 
     def _start_samplers(self) -> list[asyncio.Task[None]]:
         """One task a meter, spread over the period so that they do not all ask at once."""

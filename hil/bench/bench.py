@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from hil.bench.registry import driver
 from hil.config.bench import BenchConfig
@@ -33,6 +34,8 @@ class Devices:
     meters: Mapping[str, Meter]
     pilots: Mapping[str, Pilot]
     identities: dict[str, Identity] = field(default_factory=dict)
+    capabilities: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What was found out about an EVSE by trying, where that was asked for."""
 
     def all(self) -> list[Device]:
         """Every device, in the order of the bench file."""

@@ -25,6 +25,8 @@ class Kind(Enum):
     PERSONALITY = "configs/virtual"
     CALIBRATION = "configs/calibration"
     SERVICES = "configs/services"
+    CONFORMANCE = "configs/conformance"
+    PICS = "configs/pics"
 
     @property
     def noun(self) -> str:

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from hil.config.base import NAME_PATTERN, Model
 from hil.config.bench import BenchConfig
 from hil.config.calibration import Calibration
+from hil.config.conformance import ConformanceCase, Pics
 from hil.config.endpoints import endpoint_problems
 from hil.config.library import Kind, find, names, nearest
 from hil.config.limits import LimitsConfig
@@ -36,6 +37,8 @@ _MODELS: dict[Kind, Any] = {
     Kind.PERSONALITY: Personality,
     Kind.CALIBRATION: Calibration,
     Kind.SERVICES: ServicesConfig,
+    Kind.CONFORMANCE: ConformanceCase,
+    Kind.PICS: Pics,
 }
 
 _MOST_PROBLEMS = 100

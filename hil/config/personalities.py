@@ -23,6 +23,27 @@ from hil.config.units import (
 
 Unit = Literal["A", "W"]
 Purpose = Literal["TxProfile", "TxDefaultProfile", "ChargePointMaxProfile"]
+ProfileKind = Literal["Absolute", "Relative", "Recurring"]
+
+ProfileFlaw = Literal[
+    "takes_foreign_tx_profiles",
+    "tx_profile_outlives_transaction",
+    "ignores_start_profile",
+    "takes_any_start_profile",
+    "ignores_clear",
+    "lowest_stack_wins",
+    "ignores_duration",
+    "ignores_maximum",
+    "default_waits_for_next_transaction",
+    "default_returns_after_tx_profile",
+    "minus_one_without_profile",
+]
+"""How a charger may deal wrongly, or by another document, with charging profiles that it accepts:
+a TxProfile without its transaction; one kept after it; the profile of a RemoteStartTransaction not
+used, or taken whatever its purpose; a ClearChargingProfile without effect; the stack upside down; a
+duration not heeded; the ChargePointMaxProfile not heeded; a TxDefaultProfile that waits for the
+next transaction, or returns when a TxProfile has ended; a composite schedule of -1 where no profile
+applies."""
 
 
 class Spread(Model):
@@ -74,6 +95,13 @@ class VirtualEvse(Model):
         "TxDefaultProfile",
         "ChargePointMaxProfile",
     )
+    kinds: Annotated[tuple[ProfileKind, ...], Field(strict=False, min_length=1)] = (
+        "Absolute",
+        "Relative",
+        "Recurring",
+    )
+    profile_flaws: Annotated[tuple[ProfileFlaw, ...], Field(strict=False)] = ()
+    """What it does wrong with the profiles that it accepts."""
     stack_levels: Annotated[int, Field(ge=1, le=100)] = 10
     """How many stack levels it takes; a higher level is refused."""
     start: Literal["remote", "plug"] = "remote"

@@ -9,8 +9,9 @@ part. ``close`` never raises and may be called at any time.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from hil.drivers.capabilities import Capabilities
 from hil.j1772 import PilotState
 from hil.quantities import Setpoint
 
@@ -95,6 +96,43 @@ class Evse(Device, Protocol):
 
     async def stop_now(self) -> str:
         """Command the end of the transaction, and do not wait for it; what was done, in words."""
+        ...
+
+
+class OcppReply(NamedTuple):
+    """What became of a call that was made as it stands."""
+
+    word: str
+    """The station's status, the code of its CALLERROR, or why there is no answer."""
+    payload: Mapping[str, Any]
+    """As the station sent it; empty if it sent none."""
+    answered: bool
+    """Whether the station said anything."""
+
+
+@runtime_checkable
+class OcppStation(Protocol):
+    """A charger that can be spoken to in OCPP itself, beside what :class:`Evse` asks of it."""
+
+    ocpp_version: str
+    """``1.6``, ``2.0.1`` or ``2.1``."""
+
+    @property
+    def transaction_id(self) -> int | str | None:
+        """The running transaction."""
+        ...
+
+    async def call(self, action: str, payload: Mapping[str, Any]) -> OcppReply:
+        """Make a call with a payload in OCPP's own spelling; what became of it."""
+        ...
+
+
+@runtime_checkable
+class Capable(Protocol):
+    """A charger that can be tried for what it takes of smart charging."""
+
+    async def capabilities(self) -> Capabilities:
+        """Try it, at or below the safe setpoint, and clear what was tried; not while measuring."""
         ...
 
 

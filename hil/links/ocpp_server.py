@@ -67,6 +67,8 @@ class OcppConnection:
         self.peer = peer(socket)
         self.encryption = in_words(socket.transport)
         """TLS version and cipher suite; empty if it is plain."""
+        self.subprotocol = socket.subprotocol or ""
+        """As it was agreed on; empty if the charger offered none."""
         self.fault: HilError | None = None
         """Why a frame could not be recorded; it was sent or received all the same."""
 

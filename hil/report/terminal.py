@@ -41,17 +41,17 @@ def print_result(result: Mapping[str, Any], console: Console | None = None) -> N
 
 def _parts(result: Mapping[str, Any], ascii_only: bool) -> Iterator[Text | Table]:
     verdict = words.verdict(result["verdict"])
-    line = [_shown(verdict.text, ascii_only, _STYLES[verdict.style])]
+    line = [shown(verdict.text, ascii_only, _STYLES[verdict.style])]
     if result.get("verdict_reason"):
-        line.append(_shown(f": {result['verdict_reason']}", ascii_only))
+        line.append(shown(f": {result['verdict_reason']}", ascii_only))
     yield Text.assemble(*line)
     if result.get("virtual"):
-        yield _shown(f"virtual: {', '.join(result.get('virtual_devices') or ())}", ascii_only)
+        yield shown(f"virtual: {', '.join(result.get('virtual_devices') or ())}", ascii_only)
     rows = [e for e in result["attributes"] if e["name"] in words.PRACTICAL_ATTRIBUTES]
     if any(entry.get("value") is not None for entry in rows):
         yield _table(rows, ascii_only)
     for told in (*_rule(result), *_services(result)):
-        yield _shown(told, ascii_only)
+        yield shown(told, ascii_only)
 
 
 def _rule(result: Mapping[str, Any]) -> Iterator[str]:
@@ -78,7 +78,7 @@ def _table(rows: Sequence[Mapping[str, Any]], ascii_only: bool) -> Table:
     table.add_column("attribute")
     if several:
         table.add_column("target")
-    table.add_column(_shown("value \u00b1 U", ascii_only), justify="right", no_wrap=True)
+    table.add_column(shown("value \u00b1 U", ascii_only), justify="right", no_wrap=True)
     table.add_column("statistic")
     table.add_column("steps", no_wrap=True)
     table.add_column("limit", justify="right", no_wrap=True)
@@ -94,12 +94,12 @@ def _table(rows: Sequence[Mapping[str, Any]], ascii_only: bool) -> Table:
             f"{entry.get('n', 0)}/{entry.get('of', 0)}",
             attributes.limit_text(entry) or "none",
         ]
-        last = _shown(verdict.text, ascii_only, _STYLES[verdict.style])
-        table.add_row(*(_shown(cell, ascii_only) for cell in cells), last)
+        last = shown(verdict.text, ascii_only, _STYLES[verdict.style])
+        table.add_row(*(shown(cell, ascii_only) for cell in cells), last)
     return table
 
 
-def _shown(text: str, ascii_only: bool, style: str = "") -> Text:
+def shown(text: str, ascii_only: bool, style: str = "") -> Text:
     """Text for a terminal: what a device says of itself must not steer the terminal."""
     printable = "".join(letter if letter.isprintable() else "?" for letter in text)
     if ascii_only:

@@ -245,7 +245,7 @@ class ChargePointTwin:
         """RemoteStartTransaction: begin now or, within ConnectionTimeOut, when a car comes."""
         if self.transaction is not None or self._starting:
             return False
-        if profile is not None:
+        if profile is not None and "ignores_start_profile" not in self.personality.profile_flaws:
             self.profiles.install(profile)
         if self._plugged:
             self._start(id_tag)

@@ -66,6 +66,8 @@ class Calls(ChargePoint):  # type: ignore[misc]
     ) -> Any:
         """Remove what matches."""
         twin = self._twin
+        if "ignores_clear" in twin.personality.profile_flaws:
+            return call_result.ClearChargingProfile(status="Accepted")
         removed = twin.profiles.clear(id, connector_id, charging_profile_purpose, stack_level)
         if removed:
             twin.refresh_limit()
@@ -83,7 +85,7 @@ class Calls(ChargePoint):  # type: ignore[misc]
         periods = [
             {
                 "startPeriod": round(period.start_s),
-                "limit": round(period.limit, 1),
+                "limit": self._told(period.limit, unit),
                 **({"numberPhases": period.number_phases} if period.number_phases else {}),
             }
             for period in twin.composite(duration, unit)
@@ -101,6 +103,14 @@ class Calls(ChargePoint):  # type: ignore[misc]
             },
         )
 
+    def _told(self, limit: float, unit: str) -> float:
+        """A limit as the composite schedule tells it."""
+        twin = self._twin
+        own = twin.rating.current if unit == "A" else twin.rating.power_w
+        if "minus_one_without_profile" in twin.personality.profile_flaws and limit >= own:
+            return -1.0
+        return round(limit, 1)
+
     @_on("RemoteStartTransaction")
     def station_remote_start_transaction(
         self,
@@ -117,7 +127,9 @@ class Calls(ChargePoint):  # type: ignore[misc]
                 profile = parse_profile(twin.connector, charging_profile)
             except ProfileError:
                 accepted = False
-            accepted = accepted and profile is not None and profile.purpose == TX
+            any_purpose = "takes_any_start_profile" in twin.personality.profile_flaws
+            right = profile is not None and (any_purpose or profile.purpose == TX)
+            accepted = accepted and right
         accepted = accepted and twin.start_remotely(id_tag, profile)
         return call_result.RemoteStartTransaction(status=_word(accepted))
 

@@ -9,12 +9,14 @@ Instants are seconds since 1970 UTC, currents amperes per phase, powers watts of
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
+
+from hil.config.personalities import ProfileFlaw
 
 MAX, DEFAULT, TX = "ChargePointMaxProfile", "TxDefaultProfile", "TxProfile"
 PURPOSES = (MAX, DEFAULT, TX)
@@ -137,8 +139,15 @@ class CompositePeriod(NamedTuple):
 class ProfileStore:
     """The charging profiles of a charger with one connector."""
 
-    def __init__(self, supply: Supply, oracle: Oracle = Oracle.OCTT16_2024_04) -> None:
-        self.supply, self.oracle = supply, oracle
+    def __init__(
+        self,
+        supply: Supply,
+        oracle: Oracle = Oracle.OCTT16_2024_04,
+        flaws: Collection[ProfileFlaw] = (),
+    ) -> None:
+        self.supply, self.oracle, self.flaws = supply, oracle, flaws
+        if "default_returns_after_tx_profile" in flaws:
+            self.oracle = Oracle.OCTT201_ERRATA_2025_04
         self._profiles: list[Profile] = []
 
     def __len__(self) -> int:
@@ -149,6 +158,8 @@ class ProfileStore:
 
     def install(self, profile: Profile) -> None:
         """Keep a profile; it replaces one of the same id, or of the same place in the stack."""
+        if "ignores_duration" in self.flaws:
+            profile = replace(profile, duration_s=math.inf)
         self._profiles = [
             other
             for other in self._profiles
@@ -181,6 +192,8 @@ class ProfileStore:
 
     def end_transaction(self) -> None:
         """A TxProfile lives no longer than its transaction."""
+        if "tx_profile_outlives_transaction" in self.flaws:
+            return
         self._profiles = [profile for profile in self._profiles if profile.purpose != TX]
 
     def limit(self, at_s: float, since_s: float | None = None) -> Limit:
@@ -190,7 +203,8 @@ class ProfileStore:
         session = self._active(TX, at_s, anchor_s)
         if session is None and not self._replaces_default():
             session = self._active(DEFAULT, at_s, anchor_s)
-        limits = [own, self._active(MAX, at_s, anchor_s), session]
+        maximum = None if "ignores_maximum" in self.flaws else self._active(MAX, at_s, anchor_s)
+        limits = [own, maximum, session]
         return min((limit for limit in limits if limit), key=lambda limit: limit.current_a)
 
     def _replaces_default(self) -> bool:
@@ -201,8 +215,10 @@ class ProfileStore:
     def _active(self, purpose: str, at_s: float, since_s: float) -> Limit | None:
         """The limit of the highest profile of a purpose that has one at this instant."""
         stack = (profile for profile in self._profiles if profile.purpose == purpose)
+        highest_first = "lowest_stack_wins" not in self.flaws
         # At one level a profile of the connector comes before one of the charge point.
-        for profile in sorted(stack, key=lambda p: (p.stack_level, p.connector), reverse=True):
+        order = sorted(stack, key=lambda p: (p.stack_level, p.connector), reverse=highest_first)
+        for profile in order:
             period = profile.period_at(at_s, since_s)
             if period is not None:
                 phases = period.number_phases

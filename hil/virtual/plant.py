@@ -133,7 +133,9 @@ class Plant:
         self._commanded_a = applied_a(self.evse, limit_a, self._commanded_a, self.rating.current)
         self._tell("command", limit_a=limit_a, applied_a=self._commanded_a)
         delay_s = self._draw(self.evse.pilot_after)
-        self._command_due_s = max(now_s + delay_s, self._command_due_s)
+        # Never at the very instant of the one before: a loop keeps no order among equal timers.
+        after_s = math.nextafter(self._command_due_s, math.inf)
+        self._command_due_s = max(now_s + delay_s, after_s)
         self._scheduler.call_at(self._command_due_s, self._apply, self._commanded_a)
 
     @property

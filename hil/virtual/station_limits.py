@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 from hil.config.bench import Rating
 from hil.config.personalities import VirtualEvse
 from hil.virtual.charging_profiles import (
+    DEFAULT,
     MAX,
     TX,
     CompositePeriod,
@@ -43,7 +44,13 @@ class StationLimits:
         time: StationTime,
         oracle: Oracle,
     ) -> None:
-        self.profiles = ProfileStore(Supply(rating.current, rating.voltage, rating.phases), oracle)
+        self.profiles = ProfileStore(
+            Supply(rating.current, rating.voltage, rating.phases),
+            oracle,
+            flaws=personality.profile_flaws,
+        )
+        self._postponed: list[Profile] = []
+        """Defaults that wait for the next transaction, where the charger has that flaw."""
         self.running: Running | None = None
         self._connector, self._personality = connector, personality
         self._plant, self._time = plant, time
@@ -53,6 +60,10 @@ class StationLimits:
         """Install a profile and pass its limit on to the plant; false if it is refused."""
         if not self._takes(profile):
             return False
+        waits = "default_waits_for_next_transaction" in self._personality.profile_flaws
+        if waits and profile.purpose == DEFAULT and self.running is not None:
+            self._postponed.append(profile)
+            return True
         self.profiles.install(profile)
         self.refresh(accepted=True)
         return True
@@ -66,6 +77,7 @@ class StationLimits:
         right_kind = (
             profile.unit in evse.units
             and profile.purpose in evse.purposes
+            and profile.kind in evse.kinds
             and profile.stack_level < evse.stack_levels
         )
         return (
@@ -77,7 +89,8 @@ class StationLimits:
         )
 
     def _is_of_transaction(self, profile: Profile) -> bool:
-        if profile.purpose != TX:
+        flaws = self._personality.profile_flaws
+        if profile.purpose != TX or "takes_foreign_tx_profiles" in flaws:
             return True
         running = self.running
         return running is not None and profile.transaction_id in (None, running.transaction_id)
@@ -130,4 +143,6 @@ class StationLimits:
         """The transaction is over, and with it its profiles."""
         self.running = None
         self.profiles.end_transaction()
+        while self._postponed:
+            self.profiles.install(self._postponed.pop(0))
         self.refresh()

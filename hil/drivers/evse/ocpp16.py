@@ -6,13 +6,15 @@ What the charger answers is a claim; what becomes of each setpoint is recorded, 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from ocpp.charge_point import camel_to_snake_case
 from ocpp.v16 import call
 
 from hil.config.bench import EvseConfig, SafeState
 from hil.config.profiles import EvseProfile
+from hil.drivers.capabilities import Capabilities
 from hil.drivers.evse.charging_profile import connector_for
 from hil.drivers.evse.ocpp16_answers import (
     IDENTITY_KEYS,
@@ -22,12 +24,14 @@ from hil.drivers.evse.ocpp16_answers import (
     identity,
     misfits,
 )
+from hil.drivers.evse.ocpp16_capabilities import Trials
 from hil.drivers.evse.ocpp16_session import Session
 from hil.drivers.evse.ocpp_charger import Charger, TransactionId
 from hil.drivers.evse.ocpp_transactions import Messages, Transactions
 from hil.drivers.evse.ocpp_visits import Visits
 from hil.drivers.evse.setpoints import Setpoints
-from hil.drivers.protocols import Acknowledgement, HeldLease, Identity
+from hil.drivers.protocols import Acknowledgement, HeldLease, Identity, OcppReply
+from hil.errors import ConfigError
 from hil.links.first_times import FirstTimes
 from hil.links.ocpp_server import OcppConnection
 from hil.quantities import Setpoint
@@ -39,6 +43,8 @@ _STATUS_PATIENCE_S = 5.0
 class Ocpp16:
     """A charger under test that connects to the bench over OCPP 1.6J."""
 
+    ocpp_version = "1.6"
+
     def __init__(
         self,
         name: str,
@@ -49,6 +55,7 @@ class Ocpp16:
     ) -> None:
         self.name = name
         self._config, self._profile, self._journal = config, profile, journal
+        self._safe_state = safe_state
         self._findings = FirstTimes(journal, name)
         self._charger = Charger(name, config.connector, journal, self._findings)
         self._details: dict[str, str] = {}
@@ -235,3 +242,36 @@ class Ocpp16:
             charging_rate_unit=unit or self._profile.unit,
         )
         return composite_schedule(await self._ask(request))
+
+    async def capabilities(self) -> Capabilities:
+        """Try what it takes of smart charging, at or below the safe setpoint; seconds to minutes.
+
+        Not while anything is measured. Profiles of its own are cleared again.
+        """
+        subprotocol = self._visits.subprotocol
+        found = Capabilities(self.ocpp_version, subprotocol)
+        trials = Trials(
+            self.name, self, self._config, self._profile, self._safe_state, self._journal, found
+        )
+        await trials.learn()
+        if found.left_behind:
+            words = f"profiles of the trials were not cleared: {'; '.join(found.left_behind)}"
+            self._finding("capability_left_behind", words)
+        await self._setpoints.prepare()  # a trial may have taken the place of what lies beneath
+        return found
+
+    async def call(self, action: str, payload: Mapping[str, Any]) -> OcppReply:
+        """Make a call of OCPP 1.6 with a payload in its own spelling; what became of it.
+
+        Raises ConfigError for a call that there is not.
+        """
+        message = getattr(call, action, None)
+        if message is None:
+            raise ConfigError(f"OCPP 1.6 has no call '{action}'")
+        fields = camel_to_snake_case(dict.fromkeys(payload))
+        request = message(**dict(zip(fields, payload.values(), strict=True)))
+        answer = await self._ask(request)
+        word = answer.status
+        if answer.refused:  # CALLERROR Code: what the charger says besides
+            word = word.removeprefix("CALLERROR ").split(":")[0]
+        return OcppReply(word, answer.payload or {}, answer.answered)

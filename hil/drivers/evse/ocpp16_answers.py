@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from hil.config.profiles import EvseProfile
 from hil.drivers.evse.ocpp_charger import Answer, whole
@@ -35,6 +35,9 @@ _BOOT_NAMES = {
 
 _UNIT_NAMES = {"A": ("current", "a", "amps"), "W": ("power", "w", "watts")}
 """How chargers spell the rate units they take, in lower case; only the first is OCPP's."""
+
+
+_UNITS_KEY = "ChargingScheduleAllowedChargingRateUnit"
 
 
 class SchedulePeriod(NamedTuple):
@@ -89,11 +92,21 @@ def configuration(answer: Answer, keys: Sequence[str]) -> dict[str, str]:
     return known
 
 
+def units_told(details: Mapping[str, str]) -> list[Literal["A", "W"]]:
+    """The rate units that the charger says it takes, however it spells them."""
+    spelled = _spelled(details.get(_UNITS_KEY, ""))
+    units: tuple[Literal["A", "W"], ...] = ("A", "W")
+    return [unit for unit in units if any(name in _UNIT_NAMES[unit] for name in spelled)]
+
+
+def _spelled(written: str) -> list[str]:
+    return [unit.strip().lower() for unit in written.replace(";", ",").split(",") if unit.strip()]
+
+
 def misfits(details: Mapping[str, str], profile: EvseProfile) -> Iterator[tuple[str, str]]:
     """Code and words for what the EVSE profile sends and the charger says it does not take."""
-    written = details.get("ChargingScheduleAllowedChargingRateUnit", "")
-    units = [unit.strip().lower() for unit in written.replace(";", ",").split(",") if unit.strip()]
-    if units and not any(unit in _UNIT_NAMES[profile.unit] for unit in units):
+    written = details.get(_UNITS_KEY, "")
+    if _spelled(written) and profile.unit not in units_told(details):
         yield (
             "rate_unit",
             f"the EVSE profile sends {profile.unit}, the charger says it takes {written}",

@@ -61,6 +61,8 @@ class Visits:
         self._journal, self._device = charger.journal, charger.device
         self._listener: Listener | None = None
         self.session: Session | None = None
+        self.subprotocol = ""
+        """That of the newest connection, as it was agreed on; empty if the charger offered none."""
         self._sessions = 0
         self._closing = False
 
@@ -158,6 +160,7 @@ class Visits:
     async def _attend(self, connection: OcppConnection) -> None:
         """Attend to one connection of the charger until it ends."""
         session = self._meet(connection)
+        self.subprotocol = connection.subprotocol
         self.session = session
         self._sessions += 1
         self._charger.changed()

@@ -1,0 +1,1 @@
+"""Conformance cases on a live bench: a pre-check of a station, and no certification of it."""
