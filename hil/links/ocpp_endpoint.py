@@ -53,6 +53,12 @@ class _Counted(ServerConnection):
     def __init__(self, endpoint: Endpoint, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._endpoint = endpoint
+        self.heard_s = self.loop.time()
+        """Loop time of the last byte that came, whatever it was part of."""
+
+    def data_received(self, data: bytes) -> None:
+        self.heard_s = self.loop.time()
+        super().data_received(data)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -191,6 +197,11 @@ def _identity(path: str) -> str:
     """The last part of the path that is not empty, without its escapes."""
     segments = [part for part in path.split("?")[0].split("/") if part]
     return unquote(segments[-1], errors="replace") if segments else ""
+
+
+def heard_s(socket: ServerConnection) -> float:
+    """Loop time at which the last byte came from the other end."""
+    return socket.heard_s if isinstance(socket, _Counted) else 0.0
 
 
 def peer(socket: ServerConnection) -> str:
