@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import math
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
 from typing import Any, Literal, NamedTuple
@@ -36,10 +37,12 @@ from hil.virtual.charging_profiles import (
     instant_s,
     parse_profile,
 )
-from hil.virtual.plant import PilotSignal, Plant
+from hil.virtual.plant import Electrical, PilotSignal, Plant
+from hil.virtual.replay import replayed
 from hil.virtual.station_configuration import Configuration
 from hil.virtual.station_meter import Station, sampled_values
 from hil.virtual.troubled_line import Socket
+from hil.virtual.wording import WordedLine, meter_value
 
 _LOOK_AHEAD_S = 8 * 86_400.0
 """Longer than a week, so that a weekly profile is never out of sight."""
@@ -95,7 +98,11 @@ class ChargePointTwin:
             self._ready,
             Random(f"{seed}/{charge_point_id}/link"),
             None if password is None else (charge_point_id, password),
+            personality.wording.subprotocol,
         )
+        self._locked = False
+        self._first_sample: Electrical | None = None
+        self._old_queue: Iterator[Any] | None = None
         self.say = self.link.say
         plant.on_status(self._status_changed)
         plant.on_pilot(self._pilot_changed)
@@ -108,6 +115,7 @@ class ChargePointTwin:
 
         Returns at once; the connection is made in the background, again after each loss.
         """
+        self._arm_restart()
         self.link.start(f"{url.rstrip('/')}/{self.charge_point_id}")
 
     async def stop(self) -> None:
@@ -126,9 +134,19 @@ class ChargePointTwin:
         self._booted = False
         self._arm("reboot", 1.0, self.link.cut)
 
+    def restart(self) -> None:
+        """Go off and on again, as after a crash of its firmware."""
+        self.plant.restart(self.personality.boot_time)
+
+    def _arm_restart(self) -> None:
+        if self.personality.reboots_every is not None:
+            delay_s = self.personality.reboots_every
+            self._timers["restart"] = self._loop.call_later(delay_s, self.restart)
+
     def _power_changed(self, on: bool) -> None:
         """The charger lost its supply, or has it again and has started."""
         if on:
+            self._arm_restart()
             self.link.unbar(_NO_POWER)
             self.refresh_limit(accepted=True)
             if self.personality.start == "plug" and self._plugged:
@@ -145,10 +163,18 @@ class ChargePointTwin:
         self.link.bar(_NO_POWER)
 
     def _calls(self, socket: Socket, answer_within_s: float) -> Calls:
-        return Calls(self, socket, answer_within_s, QUIET)
+        worded = WordedLine(socket, self.personality.wording)
+        return Calls(self, worded, answer_within_s, QUIET)
 
     def _boot_due(self) -> Any | None:
-        return None if self._booted else self.boot_request()
+        if self._booted or self.personality.boots == "triggered":
+            return None
+        return self.boot_request()
+
+    def boot_when_asked(self) -> None:
+        """BootNotification on request; one that boots by itself has its answer already."""
+        asked = self.personality.boots == "triggered"
+        self.say(self.boot_request(), self._boot_answered if asked else None)
 
     def _boot_answered(self, answer: Any) -> float:
         """Take over the central system's calendar; how long to wait before the next step."""
@@ -166,6 +192,21 @@ class ChargePointTwin:
 
     def _ready(self) -> None:
         self.say_status()
+        replay = self.personality.replay
+        if replay is not None and self._old_queue is None:
+            now_s = self.utc_s()
+            self._old_queue = replayed(replay, self.connector, now_s, self.utc_text)
+            self._say_old()
+
+    def _say_old(self) -> None:
+        """The next message of the old queue, and so on at its rate."""
+        replay, queue = self.personality.replay, self._old_queue
+        assert replay is not None
+        assert queue is not None
+        message = next(queue, None)
+        if message is not None:
+            self.say(message)
+            self._arm("replay", 1.0 / replay.per_second, self._say_old)
 
     def boot_request(self) -> Any:
         """BootNotification as this charger sends it."""
@@ -251,21 +292,24 @@ class ChargePointTwin:
 
     def say_meter_values(self, context: str) -> None:
         """MeterValues of this instant."""
-        now_s = self._loop.time()
+        evse, now_s = self.personality, self._loop.time()
         station = Station(
-            self.plant.limit_a,
+            self.plant.limit_a if evse.offered == "signalled" else self._limit_a,
             self.rating.phases,
             self.rating.voltage,
-            self.personality.meter_gain,
+            evse.meter_gain,
         )
-        values = sampled_values(
-            self.configuration.measurands, self.plant.measure(now_s, now_s), station, context
-        )
+        supply = self.plant.measure(now_s, now_s)
+        if evse.meter_freezes:
+            supply = self._first_sample = self._first_sample or supply
+        values = sampled_values(self.configuration.measurands, supply, station, context)
         sample = {"timestamp": self.utc_text(), "sampledValue": values}
         transaction_id = self.transaction.transaction_id if self.transaction else None
         self.say(
             call.MeterValues(
-                connector_id=self.connector, meter_value=[sample], transaction_id=transaction_id
+                connector_id=self.connector,
+                meter_value=meter_value(sample, evse.wording),
+                transaction_id=transaction_id,
             )
         )
 
@@ -282,12 +326,13 @@ class ChargePointTwin:
         self._plugged = plugged
         if not plugged:
             self.end_transaction("EVDisconnected")
+            self._locked = False
         elif self._tag is not None or self.personality.start == "plug":
             self._start(self._tag or _PLUG_TAG)
 
     def start_remotely(self, id_tag: str, profile: Profile | None) -> bool:
         """RemoteStartTransaction: begin now or, within ConnectionTimeOut, when a car comes."""
-        if self.transaction is not None or self._starting:
+        if self.transaction is not None or self._starting or self._locked:
             return False
         if profile is not None:
             self.profiles.install(profile)
@@ -338,6 +383,8 @@ class ChargePointTwin:
         transaction, self.transaction = self.transaction, None
         if transaction is None:
             return
+        self._locked = self.personality.finish_lock
+        self._first_sample = None
         self.plant.allow(False)
         self._disarm("meter")
         self.profiles.end_transaction()
@@ -362,11 +409,25 @@ class ChargePointTwin:
             profile = parse_profile(connector, data)
         except ProfileError:
             return "Rejected"
+        profile = self._as_understood(profile)
         if not self._takes(profile):
             return "Rejected"
+        if not self._is_of_transaction(profile):
+            return "Accepted"  # and forgotten
         self.profiles.install(profile)
         self.refresh_limit(accepted=True)
         return "Accepted"
+
+    def _as_understood(self, profile: Profile) -> Profile:
+        """What it makes of unit and phases, right or wrong."""
+        evse = self.personality
+        if evse.unit_taken is not None and profile.unit in evse.units:
+            profile = replace(profile, unit=evse.unit_taken)
+        if evse.watts_phases is not None and profile.unit == "W":
+            phases = evse.watts_phases
+            periods = (period._replace(number_phases=phases) for period in profile.periods)
+            profile = replace(profile, periods=tuple(periods))
+        return profile
 
     def _takes(self, profile: Profile) -> bool:
         """What this personality takes, and what OCPP 1.6 allows (section 5.16)."""
@@ -375,7 +436,8 @@ class ChargePointTwin:
             profile.purpose != MAX or profile.connector == 0
         )
         right_kind = (
-            profile.unit in evse.units
+            (profile.unit in evse.units or evse.unit_taken is not None)
+            and profile.kind in evse.kinds
             and profile.purpose in evse.purposes
             and profile.stack_level < evse.stack_levels
         )
@@ -383,7 +445,7 @@ class ChargePointTwin:
             right_place
             and right_kind
             and evse.setpoints != "rejects"
-            and self._is_of_transaction(profile)
+            and (self._is_of_transaction(profile) or evse.without_transaction == "ignores")
             and self._within(profile)
         )
 

@@ -49,7 +49,7 @@ class ChargePointLink:
     ``calls`` makes the end of a new connection that answers the central system; ``greet`` is the
     request each new connection begins with (``None`` for none) and is repeated until ``greeted``
     takes its answer; ``ready`` is called after it. ``credentials`` are user name and password for
-    the handshake.
+    the handshake; without ``subprotocol`` none is offered in it.
     """
 
     def __init__(
@@ -60,7 +60,9 @@ class ChargePointLink:
         ready: Callable[[], None],
         random: Random,
         credentials: tuple[str, str] | None,
+        subprotocol: bool = True,
     ) -> None:
+        self._subprotocols = [Subprotocol("ocpp1.6")] if subprotocol else None
         self.trouble = Trouble(random)
         self._calls, self._greet, self._greeted, self._ready = calls, greet, greeted, ready
         self._headers: dict[str, str] = {}
@@ -133,7 +135,7 @@ class ChargePointLink:
         try:
             async with connect(
                 url,
-                subprotocols=[Subprotocol("ocpp1.6")],
+                subprotocols=self._subprotocols,
                 additional_headers=self._headers,
                 compression=None,
                 proxy=None,
