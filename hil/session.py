@@ -11,6 +11,7 @@ from hil.bench.interlocks import Supervisor
 from hil.bench.safety import command_safe_state, reach_safe_state, unstoppable
 from hil.clock import end_tasks
 from hil.config.bench import BenchConfig
+from hil.drivers.protocols import ReportsSchedule
 from hil.errors import DeviceError, HilError, RecordError, RunAborted
 from hil.interrupt import Interruptible
 from hil.play.clock_watch import watch_clock
@@ -18,6 +19,7 @@ from hil.play.leases import keep_lease
 from hil.play.observed import Observed
 from hil.play.player import Player, Stage
 from hil.play.sampler import sample
+from hil.play.schedules import ask_for_schedules
 from hil.play.timeline import Plan
 from hil.quantities import EventKind
 from hil.record.journal import Journal
@@ -104,6 +106,10 @@ class Session:
         for evse in self.devices.evses.values():
             keeping = keep_lease(evse, player.next_setpoint_s, self.journal.clock)
             watches.append(asyncio.ensure_future(keeping))
+            if isinstance(evse, ReportsSchedule):
+                name, earliest_s = evse.name, player.earliest_setpoint_s
+                asking = ask_for_schedules(evse, name, earliest_s, self.journal.clock)
+                watches.append(asyncio.ensure_future(asking))
         return watches
 
     def _say(self, state: str) -> None:

@@ -24,6 +24,7 @@ from hil.drivers.evse.ocpp16_answers import (
     misfits,
 )
 from hil.drivers.evse.ocpp16_charger import Answer, Charger
+from hil.drivers.evse.ocpp16_composite import Composites
 from hil.drivers.evse.ocpp16_session import Session
 from hil.drivers.evse.ocpp16_setpoints import SAFE_ANSWER_S, Setpoints
 from hil.drivers.protocols import Acknowledgement, HeldLease, Identity
@@ -71,8 +72,15 @@ class Ocpp16:
         self._config, self._profile, self._journal = config, profile, journal
         self._findings = FirstTimes(journal, name)
         self._charger = Charger(name, config.connector, journal, self._findings)
+        self._composites = Composites(config, profile, self._charger, self._ask)
         self._setpoints = Setpoints(
-            config, profile, safe_state, self._charger, self._ask, self._ask_now
+            config,
+            profile,
+            safe_state,
+            self._charger,
+            self._ask,
+            self._ask_now,
+            self._composites.accepted,
         )
         self._listener: Listener | None = None
         self._session: Session | None = None
@@ -258,6 +266,15 @@ class Ocpp16:
     async def renew(self) -> None:
         """Send the newest setpoint again, so that its lease begins anew; a failure is a finding."""
         await self._setpoints.renew()
+
+    @property
+    def schedule_due_s(self) -> float | None:
+        """When the setpoint was accepted whose composite schedule is still to be asked for."""
+        return self._composites.due_s
+
+    async def record_schedule(self) -> None:
+        """Ask for the composite schedule after the newest setpoint, and record it."""
+        await self._composites.record()
 
     async def make_safe(self, setpoint: Setpoint) -> str:
         """Command the safe setpoint, to stay; in words what was done. Raises DeviceError."""

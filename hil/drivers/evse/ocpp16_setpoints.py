@@ -36,7 +36,7 @@ class Setpoints:
     """The setpoints of one charger, and the lease of the newest.
 
     ``ask`` sends a call after whatever went wrong on the bench's side was raised, ``ask_now`` at
-    once.
+    once; ``on_accepted`` is told the number of each setpoint that the charger accepts.
     """
 
     def __init__(
@@ -47,9 +47,11 @@ class Setpoints:
         charger: Charger,
         ask: Ask,
         ask_now: Ask,
+        on_accepted: Callable[[int], None],
     ) -> None:
         self._config, self._profile, self._safe_state = config, profile, safe_state
         self._charger, self._ask, self._ask_now = charger, ask, ask_now
+        self._on_accepted = on_accepted
         self._journal, self._device = charger.journal, charger.device
         self._safe = limit_for(safe_state.setpoint, profile, config.rating)
         self._can_lapse = profile.lease_by == "second-period"
@@ -112,6 +114,7 @@ class Setpoints:
             tell(
                 EventKind.SETPOINT_ACKNOWLEDGED, self._device, setpoint=number, claim=answer.status
             )
+            self._on_accepted(number)
         else:
             tell(
                 EventKind.SETPOINT_FAILED,
