@@ -12,7 +12,6 @@ import contextlib
 import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
 from typing import Any, Literal, NamedTuple
@@ -27,7 +26,6 @@ from hil.j1772 import PilotState
 from hil.virtual.charge_point_calls import Calls
 from hil.virtual.charge_point_link import QUIET, RECONNECT_S, ChargePointLink
 from hil.virtual.charging_profiles import (
-    MAX,
     TX,
     CompositePeriod,
     Profile,
@@ -38,6 +36,7 @@ from hil.virtual.charging_profiles import (
     parse_profile,
 )
 from hil.virtual.plant import Electrical, PilotSignal, Plant
+from hil.virtual.profile_rules import takes, understood
 from hil.virtual.replay import replayed
 from hil.virtual.station_configuration import Configuration
 from hil.virtual.station_meter import Station, sampled_values
@@ -409,65 +408,21 @@ class ChargePointTwin:
             profile = parse_profile(connector, data)
         except ProfileError:
             return "Rejected"
-        profile = self._as_understood(profile)
-        if not self._takes(profile):
+        of_transaction = self._is_of_transaction(profile)
+        evse, supply = self.personality, self.profiles.supply
+        if not takes(evse, self.connector, profile, of_transaction, supply):
             return "Rejected"
-        if not self._is_of_transaction(profile):
+        if not of_transaction:
             return "Accepted"  # and forgotten
-        self.profiles.install(profile)
+        self.profiles.install(understood(evse, profile))
         self.refresh_limit(accepted=True)
         return "Accepted"
-
-    def _as_understood(self, profile: Profile) -> Profile:
-        """What it makes of unit and phases, right or wrong."""
-        evse = self.personality
-        if evse.unit_taken is not None and profile.unit in evse.units:
-            profile = replace(profile, unit=evse.unit_taken)
-        if evse.watts_phases is not None and profile.unit == "W":
-            phases = evse.watts_phases
-            periods = (period._replace(number_phases=phases) for period in profile.periods)
-            profile = replace(profile, periods=tuple(periods))
-        return profile
-
-    def _takes(self, profile: Profile) -> bool:
-        """What this personality takes, and what OCPP 1.6 allows (section 5.16)."""
-        evse = self.personality
-        right_place = profile.connector in (0, self.connector) and (
-            profile.purpose != MAX or profile.connector == 0
-        )
-        right_kind = (
-            (profile.unit in evse.units or evse.unit_taken is not None)
-            and profile.kind in evse.kinds
-            and profile.purpose in evse.purposes
-            and profile.stack_level < evse.stack_levels
-        )
-        return (
-            right_place
-            and right_kind
-            and evse.setpoints != "rejects"
-            and (self._is_of_transaction(profile) or evse.without_transaction == "ignores")
-            and self._within(profile)
-        )
 
     def _is_of_transaction(self, profile: Profile) -> bool:
         if profile.purpose != TX:
             return True
         running = self.transaction
         return running is not None and profile.transaction_id in (None, running.transaction_id)
-
-    def _within(self, profile: Profile) -> bool:
-        """Whether no limit is too low or too high, where the charger minds."""
-        evse, to_amperes = self.personality, self.profiles.supply.amperes
-        minimum_a = evse.minimum if evse.below_minimum == "reject" else 0.0
-        highest_a = math.inf
-        if evse.ceiling is not None and evse.above_ceiling == "reject":
-            highest_a = evse.ceiling
-        return all(
-            minimum_a - 1e-9
-            <= to_amperes(period.limit, profile.unit, period.number_phases)
-            <= highest_a + 1e-9
-            for period in profile.periods
-        )
 
     def refresh_limit(self, accepted: bool = False, at_s: float = -math.inf) -> None:
         """Pass the limit on to the plant if it is another one or was just ``accepted``.

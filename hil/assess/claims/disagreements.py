@@ -38,6 +38,8 @@ def disagreements(seen: Evidence, rating: Rating, definitions: Definitions) -> I
         if seen.one.outcome == REJECTED or (step.failure is not None and step.answered):
             yield "setpoint_refused"
         return
+    if step.setpoint.value < 0:
+        return  # a pilot offers current to a car, and says nothing of discharge
     if step.plugged and seen.one.pilot_s is not None and seen.one.pilot_s > seen.due_s:
         yield "applied_otherwise" if _turned_elsewhere_first(seen) else "applied_late"
     yield from _of_the_pilot(seen, rating)

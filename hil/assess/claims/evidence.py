@@ -181,7 +181,7 @@ def _composite(data: Mapping[str, Any], phases: int, rating: Rating) -> Composit
     try:
         _, limit = periods[0]  # type: ignore[index]
         limit_a = float(limit) / (rating.voltage_v * phases if unit == "W" else 1.0)
-    except (TypeError, ValueError, IndexError, KeyError):
+    except (TypeError, ValueError, IndexError, KeyError, OverflowError):
         return Composite(status, None)
     if unit not in ("A", "W") or not math.isfinite(limit_a):
         return Composite(status, None)
