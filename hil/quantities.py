@@ -155,6 +155,10 @@ class EventKind(StrEnum):
     SETPOINT_RENEWED = "setpoint_renewed"
     """The newest setpoint was sent again so that its lease begins anew: ``setpoint``, ``claim``,
     ``lease_s``."""
+    COMPOSITE_SCHEDULE = "composite_schedule"
+    """What the EVSE says it would allow from now on, asked after a setpoint: ``setpoint`` (the
+    number of the newest), ``status``, ``unit``, ``start``, ``periods`` (a list of
+    [start_s, limit])."""
     INTERLOCK = "interlock"
     """A limit of the bench file was broken: ``interlock``, ``phase``, ``value``, ``limit``,
     ``unit``, ``since_s``."""

@@ -14,7 +14,7 @@ from hil.clock import end_tasks
 from hil.config.bench import BenchConfig
 from hil.config.profiles import EvseProfile
 from hil.drivers.capabilities import gaps
-from hil.drivers.protocols import Capable
+from hil.drivers.protocols import Capable, ReportsSchedule
 from hil.errors import DeviceError, HilError, RecordError, RunAborted
 from hil.interrupt import Interruptible
 from hil.play.clock_watch import watch_clock
@@ -22,6 +22,7 @@ from hil.play.leases import keep_lease
 from hil.play.observed import Observed
 from hil.play.player import Player, Stage
 from hil.play.sampler import sample
+from hil.play.schedules import ask_for_schedules
 from hil.play.timeline import Plan
 from hil.quantities import EventKind
 from hil.record.journal import Journal
@@ -154,6 +155,10 @@ class Session:
         for evse in self.devices.evses.values():
             keeping = keep_lease(evse, player.next_setpoint_s, self.journal.clock)
             watches.append(asyncio.ensure_future(keeping))
+            if isinstance(evse, ReportsSchedule):
+                name, earliest_s = evse.name, player.earliest_setpoint_s
+                asking = ask_for_schedules(evse, name, earliest_s, self.journal.clock)
+                watches.append(asyncio.ensure_future(asking))
         return watches
 
     def _say(self, state: str) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hil.assess.certifying import obstacles, step_found, stepped_s
 from hil.assess.chain import chain
 from hil.assess.character.table import character
+from hil.assess.claims.table import claims
 from hil.assess.faults import faults_of
 from hil.assess.outcome.attribution import attributed
 from hil.assess.outcome.doubts import answered_late, phases_changed
@@ -64,6 +65,7 @@ def evaluate(
     steps: list[dict[str, Any]] = []
     meters: dict[str, dict[str, Any]] = {}
     chains: list[dict[str, Any]] = []
+    claimed: list[dict[str, Any]] = []
     table: list[dict[str, Any]] = []
     subjects = [_measure(record, evse, limits, findings) for evse in devices_of(record, "evse")]
     blocked = obstacles(record, [subject.trace for subject in subjects], limits)
@@ -86,6 +88,9 @@ def evaluate(
         findings.extend(remarks)
         piloted = bool(pilots_of(record, evse))
         chains.extend(chain(evse, measured, limits.definitions, has_meter, piloted))
+        rows, disagreements = claims(record, evse, measured, rating, limits.definitions)
+        claimed.extend(rows)
+        findings.extend(disagreements)
         if asked is not None:
             grain = granularity_in(more)
             seen = (record, evse, measured, bench, rating)
@@ -130,6 +135,7 @@ def evaluate(
         "attributes": entries,
         "meters": meters,
         "chain": chains,
+        "claims": claimed,
         "services": table,
         "steps": steps,
         "findings": findings,

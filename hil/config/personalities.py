@@ -53,6 +53,30 @@ class Spread(Model):
     deviation: Seconds = 0.0
 
 
+class Replay(Model):
+    """What a charger has kept while nobody listened, and sends at its first connection."""
+
+    messages: Annotated[int, Field(ge=1, le=5000)]
+    per_second: Annotated[float, Field(gt=0, le=100)] = 20.0
+    age: PositiveSeconds
+    """How old the oldest is."""
+
+
+class Wording(Model):
+    """How a charger's messages break the form."""
+
+    subprotocol: bool = True
+    """Whether it offers ``ocpp1.6`` in the handshake."""
+    answers_cut_at: Annotated[int, Field(ge=16, le=65536)] | None = None
+    """Its answers end after so many characters."""
+    comma_first: bool = False
+    """Whether its MeterValues begin with a comma."""
+    meter_value: Literal["list", "object"] = "list"
+    """What ``meterValue`` is; OCPP wants a list."""
+    units: dict[str, str] = Field(default_factory=dict)
+    """What it writes for a unit of its MeterValues."""
+
+
 class VirtualEvse(Model):
     """A charger: from the accepted command to the pilot's duty cycle."""
 
@@ -67,17 +91,23 @@ class VirtualEvse(Model):
     """Least time between two changes of the duty cycle."""
     quantum: PositiveAmperes = 0.1
     """Limits are rounded down to a multiple of this."""
+    steps: list[PositiveAmperes] = Field(default_factory=list)
+    """The only currents that it offers, rising; a limit is rounded down to one of them."""
     minimum: PositiveAmperes = 6.0
     below_minimum: Literal["pause", "clamp", "reject", "keep"] = "pause"
     """What a limit below the minimum does: it pauses, counts as the minimum, is refused, or is
     accepted and leaves the one before in force."""
-    setpoints: Literal["follows", "ignores", "rejects"] = "follows"
+    setpoints: Literal["follows", "ignores", "rejects", "unsupported"] = "follows"
     """Whether charging profiles have an effect; one that ignores them accepts them all the same."""
+    stuck_at: PositiveAmperes | None = None
+    """What one that ignores them offers; what it offered before, if not given."""
     ceiling: PositiveAmperes | None = None
     """A limit above this is one too many for it, though its rating would allow it."""
     above_ceiling: Literal["clamp", "reject"] = "clamp"
     resumes_at: PositiveAmperes | None = None
     """After a pause it offers this, whatever the limit, until the next one comes."""
+    wrong_resumes: Annotated[int, Field(ge=1)] | None = None
+    """After how many pauses ``resumes_at`` is offered; after each, if not given."""
     spike: Seconds = 0.0
     """For how long the rating is offered whenever the limit changes, before the limit is."""
     ignores_stop: bool = False
@@ -89,6 +119,15 @@ class VirtualEvse(Model):
     meter_interval_least: PositiveSeconds = 1.0
     meter_gain: Annotated[float, Field(gt=0, le=2)] = 1.0
     """What the charger's own meter makes of one watt."""
+    meter_freezes: bool = False
+    """Whether its own meter repeats the first sample of a transaction to its end."""
+    offered: Literal["signalled", "asked"] = "signalled"
+    """What it reports as offered: what its pilot offers, or what it was asked for."""
+    unit_taken: Unit | None = None
+    """It takes every limit in this unit, whichever is named."""
+    watts_phases: Literal[1, 2, 3] | None = None
+    """Among how many phases it divides watts, whatever numberPhases says; those named or else its
+    own, if not given."""
     units: Annotated[tuple[Unit, ...], Field(strict=False, min_length=1)] = ("A", "W")
     purposes: Annotated[tuple[Purpose, ...], Field(strict=False, min_length=1)] = (
         "TxProfile",
@@ -104,6 +143,10 @@ class VirtualEvse(Model):
     """What it does wrong with the profiles that it accepts."""
     stack_levels: Annotated[int, Field(ge=1, le=100)] = 10
     """How many stack levels it takes; a higher level is refused."""
+    stack_levels_claimed: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """How many it says it takes; those it does, if not given."""
+    without_transaction: Literal["rejects", "ignores"] = "rejects"
+    """What becomes of a TxProfile while no transaction runs; one that ignores it accepts it."""
     start: Literal["remote", "plug"] = "remote"
     """Whether a transaction needs a RemoteStartTransaction or begins by plugging in."""
     contactor_after: Seconds = 0.2
@@ -112,6 +155,16 @@ class VirtualEvse(Model):
     """From the return of its supply to the first connection."""
     keeps_profiles: bool = False
     """Whether charging profiles outlast a restart."""
+    boots: Literal["itself", "triggered"] = "itself"
+    """Whether it sends a BootNotification by itself, or only when it is asked for one."""
+    reboots_every: PositiveSeconds | None = None
+    """It restarts whenever it has been on for so long."""
+    reboots_when_read: bool = False
+    """Whether it restarts over a GetConfiguration of MeterValuesSampledData."""
+    finish_lock: bool = False
+    """Whether after a transaction no other one starts until the car was unplugged."""
+    replay: Replay | None = None
+    wording: Wording = Wording()
 
 
 class Lag(Model):
@@ -140,6 +193,14 @@ class PowerBias(Model):
     from_: Annotated[Watts, Field(alias="from")]
     to: Watts
     add: Watts
+
+
+class CurrentBias(Model):
+    """Amperes added to what the pilot is read as while the offered current lies in a region."""
+
+    from_: Annotated[PositiveAmperes, Field(alias="from")]
+    to: PositiveAmperes
+    add: Amperes
 
 
 class Noise(Model):
@@ -182,11 +243,15 @@ class VirtualVehicle(Model):
     phases: Literal[1, 2, 3] = 3
     one_phase_below: PositiveAmperes = 0.0
     """Below this current it charges on one phase."""
+    two_phases_below: PositiveAmperes = 0.0
+    """Below this current it charges on two phases."""
     start_surge: PositiveFraction = 0.0
     """By how much it draws too much when charging starts."""
     start_surge_for: Seconds = 5.0
     sleeps_after: PositiveSeconds | None = None
     """A pause longer than this it does not wake from."""
+    stops_after_pauses: Annotated[int, Field(ge=1)] | None = None
+    """After so many pauses it does not charge again."""
     power_factor: Annotated[list[PowerFactorPoint], Field(min_length=1)] = Field(
         default_factory=lambda: [
             PowerFactorPoint.model_validate({"current": "16 A", "factor": 0.99})
@@ -194,6 +259,7 @@ class VirtualVehicle(Model):
     )
     """Power factor by current, rising; straight lines between, constant beyond."""
     power_bias: list[PowerBias] = Field(default_factory=list)
+    current_bias: list[CurrentBias] = Field(default_factory=list)
     noise: Noise = Noise()
     standby: PositiveWatts = 0.0
     """Power drawn on L1 while connected and not charging."""

@@ -168,6 +168,8 @@ class EvseProfile(Model):
     the safe setpoint; one profile, any stack level. ``lower-stack``: it has a duration (a Relative
     one a ``validTo``), and the safe setpoint stands one stack level beneath it. ``none``: it stays
     for ever, and every run says so."""
+    composite_schedule: bool = False
+    """Ask for the composite schedule after each setpoint, if its hold is long enough."""
     clear_first: bool = True
     """Clear every profile at the start of a run, so that none of an earlier back office caps it."""
     decimals: Literal[0, 1] = 1

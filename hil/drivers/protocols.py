@@ -137,6 +137,20 @@ class Capable(Protocol):
 
 
 @runtime_checkable
+class ReportsSchedule(Protocol):
+    """An EVSE that can be asked after each setpoint what it would allow, for the record."""
+
+    @property
+    def schedule_due_s(self) -> float | None:
+        """When the newest setpoint was accepted; ``None`` if there is nothing to be asked for."""
+        ...
+
+    async def record_schedule(self) -> None:
+        """Ask, and record COMPOSITE_SCHEDULE; that it could not be done is a finding."""
+        ...
+
+
+@runtime_checkable
 class Meter(Device, Protocol):
     """An instrument that is asked at a fixed rate."""
 

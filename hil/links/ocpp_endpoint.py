@@ -78,6 +78,8 @@ class _Counted(ServerConnection):
         self._endpoint = endpoint
         self._encrypted = False
         self._where = "unknown"
+        self.heard_s = self.loop.time()
+        """Loop time of the last byte that came, whatever it was part of."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._where = peer_of(transport)  # a lost transport tells no more
@@ -109,6 +111,7 @@ class _Counted(ServerConnection):
             secured.early.hand_over(self)
 
     def data_received(self, data: bytes) -> None:
+        self.heard_s = self.loop.time()
         if self.request is None and data.startswith(CLIENT_HELLO):
             self._endpoint.not_encrypted(at_plain_door(), self._where)
         super().data_received(data)
@@ -289,6 +292,11 @@ def _identity(path: str) -> str:
     """The last part of the path that is not empty, without its escapes."""
     segments = [part for part in path.split("?")[0].split("/") if part]
     return unquote(segments[-1], errors="replace") if segments else ""
+
+
+def heard_s(socket: ServerConnection) -> float:
+    """Loop time at which the last byte came from the other end."""
+    return socket.heard_s if isinstance(socket, _Counted) else 0.0
 
 
 def peer(socket: ServerConnection) -> str:

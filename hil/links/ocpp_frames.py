@@ -242,6 +242,7 @@ def _error(frame: list[Any]) -> str:
 def _schema_remarks(message: Message, version: Version) -> Iterator[Remark]:
     """One remark for each place at which the payload breaks the schema of its action."""
     action = message.action
+    named = f"{action} (message {printable(message.unique_id, 40)})"
     validator = _validator(version, action, message.kind == CALL)
     if validator is None:
         return
@@ -250,11 +251,11 @@ def _schema_remarks(message: Message, version: Version) -> Iterator[Remark]:
             return
         faults = _faults(validator, message.payload)
     except ValueError as error:
-        words = f"{action}: the payload cannot be checked ({printable(str(error))})"
+        words = f"{named}: the payload cannot be checked ({printable(str(error))})"
         yield Remark((action, "", "text"), "ocpp_schema", words)
         return
     for (path, rule), said in faults.items():
-        words = f"{action}: {path or 'payload'}: {printable('; '.join(said))} (rule: {rule})"
+        words = f"{named}: {path or 'payload'}: {printable('; '.join(said))} (rule: {rule})"
         yield Remark((action, path, rule), "ocpp_schema", words)
 
 

@@ -29,6 +29,7 @@ from hil.links.ocpp_endpoint import (
     WORDS,
     Endpoint,
     endpoints,
+    heard_s,
     host_and_port,
     peer,
     spoken_by,
@@ -64,6 +65,8 @@ class OcppConnection:
         self._findings, self._password = findings, password
         self._inflow = Inflow()
         self._asked: dict[str, str] = {}
+        self.silent_at_most_s: float | None = None
+        """For how long no byte may come before the connection is closed; ``None`` for ever."""
         self.peer = peer(socket)
         self.encryption = in_words(socket.transport)
         """TLS version and cipher suite; empty if it is plain."""
@@ -90,7 +93,7 @@ class OcppConnection:
     async def _take_in(self) -> bytes:
         """The next message, as soon as this charger may send another. Raises LinkLostError."""
         try:
-            data = await self._socket.recv(decode=False)
+            data = await self._heard()
         except ConnectionClosed as closed:
             if closed.sent is not None and closed.sent.code == CloseCode.MESSAGE_TOO_BIG:
                 words = f"the charger sent a message of more than {LARGEST_MESSAGE_BYTES} bytes"
@@ -103,6 +106,26 @@ class OcppConnection:
             self._findings.finding("ocpp_flood", words)
             await asyncio.sleep(wait_s)
         return data
+
+    async def _heard(self) -> bytes:
+        """The next message. Raises LinkLostError if the charger is silent for too long.
+
+        Any byte counts as a sign of life, a ping of the charger's included.
+        """
+        loop, within_s = asyncio.get_running_loop(), self.silent_at_most_s
+        if within_s is None:
+            return await self._socket.recv(decode=False)
+        since_s = loop.time()
+        while loop.time() < (due_s := max(heard_s(self._socket), since_s) + within_s):
+            try:
+                async with asyncio.timeout_at(due_s):
+                    return await self._socket.recv(decode=False)
+            except TimeoutError:
+                pass  # which a byte of something other than a message may have put off
+        words = f"the charger sent nothing for {within_s:g} s; the connection was closed so that"
+        self._findings.finding("ocpp_read_deadline", f"{words} it opens a new one")
+        await self.close("nothing was heard for too long")
+        raise LinkLostError(f"nothing was heard for {within_s:g} s")
 
     def _conceal(self, text: str) -> str:
         concealed = text if self._password is None else self._password.conceal(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -62,6 +63,21 @@ class Player:
                 return None
             due_s += command.hold_s
         return None
+
+    def earliest_setpoint_s(self, target: str) -> float:
+        """Before when no setpoint to an EVSE is sent; infinite if none follows.
+
+        A condition that is waited for may come true at once.
+        """
+        commands = self._plan.commands
+        due_s = self._ends_s
+        if self._at < len(commands) and commands[self._at].waits:
+            due_s = self._clock.now()
+        for command in commands[self._at + 1 :]:
+            if command.action == "setpoint" and target in command.targets:
+                return due_s
+            due_s += 0.0 if command.waits else command.hold_s
+        return math.inf
 
     async def play(self) -> None:
         """Play every command, each at its absolute deadline.

@@ -30,6 +30,7 @@ from hil.report import (
     words,
 )
 from hil.report.chain import chain_tables
+from hil.report.claims import COLUMNS, claim_rows
 from hil.report.traces import RunCurves, Target, curves, targets
 
 
@@ -88,6 +89,8 @@ def _content(record: Record, result: Mapping[str, Any]) -> dict[str, Any]:
         "no_limit": attributes.NO_LIMIT,
         "services": services.services(result),
         "chains": [chain._replace(picture=Markup(chain.picture)) for chain in chain_tables(result)],
+        "claims": claim_rows(result),
+        "claim_columns": COLUMNS,
         "several": len(drawn) > 1,
         "evses": [_evse_view(record, *pair) for pair in drawn.values()],
         "steps": _step_views(result, drawn),

@@ -36,6 +36,7 @@ class Car:
         self._mains = mains or Mains()
         self._draws = self._surge = 1.0
         self._paused_s: float | None = None
+        self._pauses = 0
         self._asleep = False
         self._scheduler = scheduler
         self._on_move: MoveObserver | None = None
@@ -94,7 +95,9 @@ class Car:
 
     def phases_at(self, current_a: float) -> int:
         """On how many phases it draws a current."""
-        return 1 if current_a < self.vehicle.one_phase_below else self.phases
+        if current_a < self.vehicle.one_phase_below:
+            return 1
+        return min(self.phases, 2) if current_a < self.vehicle.two_phases_below else self.phases
 
     def level_w(self, current_a: float) -> float:
         """Active power of all phases at a steady current and the nominal voltage."""
@@ -183,6 +186,9 @@ class Car:
         asleep_after_s = self.vehicle.sleeps_after
         if self._paused_s is not None and asleep_after_s is not None:
             self._asleep |= self._scheduler.time() - self._paused_s > asleep_after_s
+        if self._paused_s is not None and self.vehicle.stops_after_pauses is not None:
+            self._pauses += 1
+            self._asleep |= self._pauses >= self.vehicle.stops_after_pauses
         self._paused_s = None
 
     def _follow(self) -> None:
@@ -204,6 +210,7 @@ class Car:
         if offered_a is None or offered_a < self.vehicle.minimum - 1e-6 or self._asleep:
             return 0.0
         wanted_a = self.vehicle.gain * offered_a + self.vehicle.offset + self._bias_a(offered_a)
+        wanted_a += sum(b.add for b in self.vehicle.current_bias if b.from_ <= offered_a < b.to)
         if self.vehicle.quantum > 0:
             # Rounding of a few parts in 1e16 must not cost a whole quantum.
             wanted_a = math.floor(wanted_a / self.vehicle.quantum + 1e-6) * self.vehicle.quantum

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from random import Random
 from typing import Any, NamedTuple
 
@@ -29,13 +29,15 @@ from hil.virtual.charging_profiles import (
     ProfileError,
     parse_profile,
 )
-from hil.virtual.plant import PilotSignal, Plant
+from hil.virtual.plant import Electrical, PilotSignal, Plant
+from hil.virtual.replay import replayed
 from hil.virtual.station_boot import StationBoot
 from hil.virtual.station_configuration import Configuration
 from hil.virtual.station_limits import StationLimits
-from hil.virtual.station_meter import sampled_now
+from hil.virtual.station_meter import Station, sampled_values
 from hil.virtual.station_time import StationTime
 from hil.virtual.troubled_line import Socket
+from hil.virtual.wording import WordedLine, meter_value
 
 _PLUG_TAG = "PLUGGED-IN"
 _NO_POWER = "no power"
@@ -77,14 +79,15 @@ class ChargePointTwin:
         self._tag: str | None = None
         self.time = StationTime(self._loop, lambda: self.link.alive)
         self.utc_text = self.time.utc_text
-        self.boot = StationBoot(self.boot_request, self.time, self._boot_accepted)
+        triggered = personality.boots == "triggered"
+        self.boot = StationBoot(self.boot_request, self.time, self._boot_accepted, triggered)
         self.limits = StationLimits(
             connector, personality, rating, plant, self.time, Oracle.OCTT16_2024_04
         )
         self.profiles, self.composite = self.limits.profiles, self.limits.composite
         self.refresh_limit = self.limits.refresh
         self.link = ChargePointLink(
-            "ocpp1.6",
+            "ocpp1.6" if personality.wording.subprotocol else "",
             self._calls,
             self.boot.due,
             self.boot.answered,
@@ -93,6 +96,9 @@ class ChargePointTwin:
             None if password is None else (charge_point_id, password),
             tls,
         )
+        self._locked = False
+        self._first_sample: Electrical | None = None
+        self._old_queue: Iterator[Any] | None = None
         self.say = self.link.say
         plant.on_status(self._status_changed)
         plant.on_pilot(self._pilot_changed)
@@ -106,6 +112,7 @@ class ChargePointTwin:
         Returns at once; the connection is made in the background, again after each loss.
         """
         self.link.start(f"{url.rstrip('/')}/{self.charge_point_id}")
+        self._arm_restart()
 
     async def stop(self) -> None:
         """Vanish from the network; never raises."""
@@ -121,9 +128,19 @@ class ChargePointTwin:
         self.boot.done = False
         self.time.arm("reboot", 1.0, self.link.cut)
 
+    def restart(self) -> None:
+        """Go off and on again, as after a crash of its firmware."""
+        self.plant.restart(self.personality.boot_time)
+
+    def _arm_restart(self) -> None:
+        if self.personality.reboots_every is not None:
+            delay_s = self.personality.reboots_every
+            self.time.arm("restart", delay_s, self.restart)
+
     def _power_changed(self, on: bool) -> None:
         """The charger lost its supply, or has it again and has started."""
         if on:
+            self._arm_restart()
             self.link.unbar(_NO_POWER)
             self.refresh_limit(accepted=True)
             if self.personality.start == "plug" and self._plugged:
@@ -138,7 +155,13 @@ class ChargePointTwin:
         self.link.bar(_NO_POWER)
 
     def _calls(self, socket: Socket, answer_within_s: float) -> Calls:
-        return Calls(self, socket, answer_within_s, QUIET)
+        worded = WordedLine(socket, self.personality.wording)
+        return Calls(self, worded, answer_within_s, QUIET)
+
+    def boot_when_asked(self) -> None:
+        """BootNotification on request; one that boots by itself has its answer already."""
+        asked = self.personality.boots == "triggered"
+        self.say(self.boot_request(), self.boot.answered if asked else None)
 
     def _boot_accepted(self, interval_s: int) -> None:
         self.configuration.change("HeartbeatInterval", str(interval_s))
@@ -146,6 +169,21 @@ class ChargePointTwin:
 
     def _ready(self) -> None:
         self.say_status()
+        replay = self.personality.replay
+        if replay is not None and self._old_queue is None:
+            now_s = self.time.utc_s()
+            self._old_queue = replayed(replay, self.connector, now_s, self.utc_text)
+            self._say_old()
+
+    def _say_old(self) -> None:
+        """The next message of the old queue, and so on at its rate."""
+        replay, queue = self.personality.replay, self._old_queue
+        assert replay is not None
+        assert queue is not None
+        message = next(queue, None)
+        if message is not None:
+            self.say(message)
+            self.time.arm("replay", 1.0 / replay.per_second, self._say_old)
 
     def boot_request(self) -> Any:
         """BootNotification as this charger sends it."""
@@ -209,19 +247,24 @@ class ChargePointTwin:
 
     def say_meter_values(self, context: str) -> None:
         """MeterValues of this instant."""
-        values = sampled_now(
-            self.configuration.measurands,
-            self.plant,
-            self.personality,
-            self.rating,
-            self._loop.time(),
-            context,
+        evse, now_s = self.personality, self._loop.time()
+        supply = self.plant.measure(now_s, now_s)
+        if evse.meter_freezes:
+            supply = self._first_sample = self._first_sample or supply
+        station = Station(
+            self.plant.limit_a if evse.offered == "signalled" else self.limits.limit_a,
+            self.rating.phases,
+            self.rating.voltage,
+            evse.meter_gain,
         )
+        values = sampled_values(self.configuration.measurands, supply, station, context)
         sample = {"timestamp": self.utc_text(), "sampledValue": values}
         transaction_id = self.transaction.transaction_id if self.transaction else None
         self.say(
             call.MeterValues(
-                connector_id=self.connector, meter_value=[sample], transaction_id=transaction_id
+                connector_id=self.connector,
+                meter_value=meter_value(sample, evse.wording),
+                transaction_id=transaction_id,
             )
         )
 
@@ -238,12 +281,13 @@ class ChargePointTwin:
         self._plugged = plugged
         if not plugged:
             self.end_transaction("EVDisconnected")
+            self._locked = False
         elif self._tag is not None or self.personality.start == "plug":
             self._start(self._tag or _PLUG_TAG)
 
     def start_remotely(self, id_tag: str, profile: Profile | None) -> bool:
         """RemoteStartTransaction: begin now or, within ConnectionTimeOut, when a car comes."""
-        if self.transaction is not None or self._starting:
+        if self.transaction is not None or self._starting or self._locked:
             return False
         if profile is not None and "ignores_start_profile" not in self.personality.profile_flaws:
             self.profiles.install(profile)
@@ -295,6 +339,8 @@ class ChargePointTwin:
         transaction, self.transaction = self.transaction, None
         if transaction is None:
             return
+        self._locked = self.personality.finish_lock
+        self._first_sample = None
         self.plant.allow(False)
         self.time.disarm("meter")
         self.limits.end()

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ocpp.exceptions import NotSupportedError
 from ocpp.routing import after, on
 from ocpp.v16 import ChargePoint, call, call_result
 
@@ -51,6 +52,8 @@ class Calls(ChargePoint):  # type: ignore[misc]
         self, connector_id: int, cs_charging_profiles: dict[str, Any], **_: Any
     ) -> Any:
         """The plant learns of it on arrival, the central system after the charger's delay."""
+        if self._twin.personality.setpoints == "unsupported":
+            raise NotSupportedError
         status = self._twin.take_profile(connector_id, cs_charging_profiles)
         await asyncio.sleep(self._twin.acknowledge_delay_s())
         return call_result.SetChargingProfile(status=status)
@@ -156,6 +159,15 @@ class Calls(ChargePoint):  # type: ignore[misc]
         entries = [entry._asdict() for entry in known]
         return call_result.GetConfiguration(configuration_key=entries, unknown_key=unknown)
 
+    @_after("GetConfiguration")
+    def station_after_get_configuration(self, key: list[str] | None = None, **_: Any) -> None:
+        """Some crash over one of their own keys."""
+        twin = self._twin
+        if twin.personality.reboots_when_read and "MeterValuesSampledData" in (
+            key or ["MeterValuesSampledData"]
+        ):
+            twin.restart()
+
     @_on("ChangeConfiguration")
     def station_change_configuration(self, key: str, value: str, **_: Any) -> Any:
         """Intervals take effect at once."""
@@ -187,7 +199,7 @@ class Calls(ChargePoint):  # type: ignore[misc]
         if connector_id not in (None, 0, twin.connector):
             return
         if requested_message == "BootNotification":
-            twin.say(twin.boot_request())
+            twin.boot_when_asked()
         elif requested_message == "Heartbeat":
             twin.say(call.Heartbeat())
         elif requested_message == "MeterValues":

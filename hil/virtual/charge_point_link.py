@@ -91,7 +91,7 @@ class ChargePointLink:
     ``calls`` makes the end of a new connection that answers the central system; ``greet`` is the
     request each new connection begins with (``None`` for none) and is repeated until ``greeted``
     takes its answer; ``ready`` is called after it. ``credentials`` are user name and password for
-    the handshake, ``tls`` is for encrypted addresses.
+    the handshake, ``tls`` is for encrypted addresses; an empty ``subprotocol`` offers none.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class ChargePointLink:
     ) -> None:
         self._tls = tls
         self.trouble = Trouble(random)
-        self._subprotocol = Subprotocol(subprotocol)
+        self._subprotocols = [Subprotocol(subprotocol)] if subprotocol else None
         self._calls, self._greet, self._greeted, self._ready = calls, greet, greeted, ready
         self._headers: dict[str, str] = {}
         if credentials is not None:
@@ -184,7 +184,7 @@ class ChargePointLink:
         try:
             async with connect(
                 url,
-                subprotocols=[self._subprotocol],
+                subprotocols=self._subprotocols,
                 additional_headers=self._headers,
                 ssl=self._tls,
                 compression=None,

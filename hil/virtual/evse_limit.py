@@ -8,17 +8,25 @@ from hil.config.personalities import VirtualEvse
 from hil.j1772 import MINIMUM_CURRENT_A
 
 
-def applied_a(evse: VirtualEvse, limit_a: float, before_a: float, rated_a: float) -> float:
-    """The limit per phase that the EVSE offers, 0 for a pause; ``before_a`` is the one before."""
+def applied_a(
+    evse: VirtualEvse, limit_a: float, before_a: float, rated_a: float, resumes: int = 0
+) -> float:
+    """The limit per phase that the EVSE offers, 0 for a pause; ``before_a`` is the one before.
+
+    ``resumes`` is how often it has resumed after a pause until now.
+    """
     if evse.setpoints == "ignores":
-        return before_a
+        return before_a if evse.stuck_at is None else evse.stuck_at
     limit_a = min(limit_a, rated_a)
     if evse.ceiling is not None and evse.above_ceiling == "clamp":
         limit_a = min(limit_a, evse.ceiling)
     if evse.quantum > 0:
         limit_a = math.floor(limit_a / evse.quantum + 1e-6) * evse.quantum
+    if evse.steps:
+        limit_a = max((step for step in evse.steps if step <= limit_a + 1e-6), default=0.0)
     if limit_a < max(evse.minimum, MINIMUM_CURRENT_A) - 1e-9:
         return {"clamp": evse.minimum, "keep": before_a}.get(evse.below_minimum, 0.0)
-    if before_a == 0.0 and evse.resumes_at is not None:
+    wrongly = evse.wrong_resumes is None or resumes < evse.wrong_resumes
+    if before_a == 0.0 and evse.resumes_at is not None and wrongly:
         return min(evse.resumes_at, rated_a)
     return limit_a

@@ -101,7 +101,8 @@ class Plant:
 
         self._allowed = False
         self._was_allowed = False
-        self._commanded_a = self._applied_a = rating.current
+        self._commanded_a = self._applied_a = evse.stuck_at or rating.current
+        self._resumes = 0
         self._command_due_s = self._duty_changed_s = -math.inf
         self._shown = PilotState.A
         self._diode_fault = False
@@ -130,7 +131,11 @@ class Plant:
         if self._wrong.deaf:
             return
         now_s = self._scheduler.time()
-        self._commanded_a = applied_a(self.evse, limit_a, self._commanded_a, self.rating.current)
+        before_a = self._commanded_a
+        self._commanded_a = applied_a(
+            self.evse, limit_a, before_a, self.rating.current, self._resumes
+        )
+        self._resumes += before_a == 0.0 < self._commanded_a
         self._tell("command", limit_a=limit_a, applied_a=self._commanded_a)
         delay_s = self._draw(self.evse.pilot_after)
         # Never at the very instant of the one before: a loop keeps no order among equal timers.
@@ -322,7 +327,7 @@ class Plant:
     def _power_switched(self, on: bool) -> None:
         """Without its electronics nothing holds the contactor, and no pilot is made."""
         if not on:
-            self._commanded_a = self._applied_a = self.rating.current
+            self._commanded_a = self._applied_a = self.evse.stuck_at or self.rating.current
             self._contactor.drop()
         self._refresh_pilot()
         for observer in self._power_observers:

@@ -14,18 +14,26 @@ _AGAIN_S = 3.0
 
 
 class StationBoot:
-    """``request`` makes the BootNotification; ``accepted`` is told the heartbeat interval."""
+    """``request`` makes the BootNotification; ``accepted`` is told the heartbeat interval.
+
+    ``when_asked``: it does not boot by itself.
+    """
 
     def __init__(
-        self, request: Callable[[], Any], time: StationTime, accepted: Callable[[int], None]
+        self,
+        request: Callable[[], Any],
+        time: StationTime,
+        accepted: Callable[[int], None],
+        when_asked: bool = False,
     ) -> None:
+        self._when_asked = when_asked
         self.done = False
         """Whether it has booted since it was last without power."""
         self._request, self._time, self._accepted = request, time, accepted
 
     def due(self) -> Any | None:
         """What a new connection begins with, if anything."""
-        return None if self.done else self._request()
+        return None if self.done or self._when_asked else self._request()
 
     def answered(self, answer: Any) -> float:
         """Take over the central system's calendar; how long to wait before the next step."""

@@ -29,7 +29,7 @@ class Configuration:
         names = {"A": "Current", "W": "Power"}
         self._values = {
             "AuthorizeRemoteTxRequests": "true",
-            "ChargeProfileMaxStackLevel": str(evse.stack_levels - 1),
+            "ChargeProfileMaxStackLevel": str((evse.stack_levels_claimed or evse.stack_levels) - 1),
             "ChargingScheduleAllowedChargingRateUnit": ",".join(names[u] for u in evse.units),
             "ChargingScheduleMaxPeriods": "24",
             "ConnectionTimeOut": "60",

@@ -9,7 +9,6 @@ from hil.config.bench import Rating
 from hil.config.personalities import VirtualEvse
 from hil.virtual.charging_profiles import (
     DEFAULT,
-    MAX,
     TX,
     CompositePeriod,
     Oracle,
@@ -18,6 +17,7 @@ from hil.virtual.charging_profiles import (
     Supply,
 )
 from hil.virtual.plant import Plant
+from hil.virtual.profile_rules import takes, understood
 from hil.virtual.station_time import StationTime
 
 _LOOK_AHEAD_S = 8 * 86_400.0
@@ -56,11 +56,20 @@ class StationLimits:
         self._plant, self._time = plant, time
         self._limit_a = rating.current
 
+    @property
+    def limit_a(self) -> float:
+        """The limit that was asked of the plant last."""
+        return self._limit_a
+
     def take(self, profile: Profile) -> bool:
         """Install a profile and pass its limit on to the plant; false if it is refused."""
-        if not self._takes(profile):
+        evse, of_transaction = self._personality, self._is_of_transaction(profile)
+        if not takes(evse, self._connector, profile, of_transaction, self.profiles.supply):
             return False
-        waits = "default_waits_for_next_transaction" in self._personality.profile_flaws
+        if not of_transaction:
+            return True  # and forgotten
+        waits = "default_waits_for_next_transaction" in evse.profile_flaws
+        profile = understood(evse, profile)
         if waits and profile.purpose == DEFAULT and self.running is not None:
             self._postponed.append(profile)
             return True
@@ -68,46 +77,12 @@ class StationLimits:
         self.refresh(accepted=True)
         return True
 
-    def _takes(self, profile: Profile) -> bool:
-        """What this personality takes, and what OCPP allows (1.6: section 5.16; 2.0.1: K01)."""
-        evse = self._personality
-        right_place = profile.connector in (0, self._connector) and (
-            profile.purpose != MAX or profile.connector == 0
-        )
-        right_kind = (
-            profile.unit in evse.units
-            and profile.purpose in evse.purposes
-            and profile.kind in evse.kinds
-            and profile.stack_level < evse.stack_levels
-        )
-        return (
-            right_place
-            and right_kind
-            and evse.setpoints != "rejects"
-            and self._is_of_transaction(profile)
-            and self._within(profile)
-        )
-
     def _is_of_transaction(self, profile: Profile) -> bool:
         flaws = self._personality.profile_flaws
         if profile.purpose != TX or "takes_foreign_tx_profiles" in flaws:
             return True
         running = self.running
         return running is not None and profile.transaction_id in (None, running.transaction_id)
-
-    def _within(self, profile: Profile) -> bool:
-        """Whether no limit is too low or too high, where the charger minds."""
-        evse, to_amperes = self._personality, self.profiles.supply.amperes
-        minimum_a = evse.minimum if evse.below_minimum == "reject" else 0.0
-        highest_a = math.inf
-        if evse.ceiling is not None and evse.above_ceiling == "reject":
-            highest_a = evse.ceiling
-        return all(
-            minimum_a - 1e-9
-            <= to_amperes(period.limit, profile.unit, period.number_phases)
-            <= highest_a + 1e-9
-            for period in profile.periods
-        )
 
     def refresh(self, accepted: bool = False, at_s: float = -math.inf) -> None:
         """Pass the limit on to the plant if it is another one or was just ``accepted``.

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hil.drivers.evse.meter_values import Claim, age_s, read
+from hil.drivers.evse.meter_values import Claim, read
+from hil.drivers.evse.stamps import age_s
 from hil.quantities import Phase, Quantity
 
 

@@ -103,6 +103,7 @@ def test_a_breach_of_the_schema_names_path_and_rule(
     assert [remark.key for remark in remarks] == [("MeterValues", path, rule)]
     assert "MeterValues" in remarks[0].text
     assert rule in remarks[0].text
+    assert f"(message {message.unique_id})" in remarks[0].text
 
 
 def test_faults_of_one_sort_share_a_key_wherever_in_a_list_they_are() -> None:

@@ -100,6 +100,34 @@ def test_one_unanswered_call_now_and_then_does_not_close_the_connection() -> Non
     assert connected
 
 
+def test_a_charger_that_says_nothing_for_three_heartbeats_is_made_to_come_back() -> None:
+    async def scenario(bench: Bench, evse: Ocpp16, charger: RawCharger) -> Any:
+        await asyncio.sleep(179)
+        just_before = evse.connected
+        await asyncio.sleep(3)
+        return just_before, evse.connected
+
+    connected, bench = play_raw(scenario)
+    assert connected == (True, False)
+    assert "180 s" in bench.record.finding("ocpp_read_deadline")
+    assert bench.record.findings() == ["ocpp_read_deadline", "charger_lost"]
+
+
+@pytest.mark.parametrize("sign", ["heartbeat", "ping"])
+def test_any_sign_of_life_puts_the_read_deadline_off(sign: str) -> None:
+    async def scenario(bench: Bench, evse: Ocpp16, charger: RawCharger) -> bool:
+        for _ in range(4):
+            await asyncio.sleep(170)
+            if sign == "ping":
+                await charger.socket.ping()
+            else:
+                await charger.call("Heartbeat", {})
+        return evse.connected
+
+    connected, _ = play_raw(scenario)
+    assert connected
+
+
 def test_one_call_at_a_time_goes_out() -> None:
     async def scenario(bench: Bench, evse: Ocpp16, charger: RawCharger) -> None:
         await asyncio.gather(*(evse.apply(Setpoint(6.0 + n, "A"), n, 0.0) for n in range(5)))

@@ -118,6 +118,48 @@ def test_samples_out_of_an_old_queue_are_kept_as_suspect() -> None:
     assert "14400 s old" in bench.record.finding("meter_values_stale").replace("14401", "14400")
 
 
+OLD = "2019-12-31T20:00:00Z"
+"""Four hours before a warp run begins."""
+
+
+def test_an_old_queue_is_answered_and_drives_nothing() -> None:
+    async def scenario(bench: Bench, evse: Ocpp16, charger: RawCharger) -> Any:
+        before = evse.status
+        payload = {"connectorId": 1, "errorCode": "NoError", "status": "Charging"}
+        await charger.call("StatusNotification", {**payload, "timestamp": OLD})
+        started = await charger.call("StartTransaction", {**start(), "timestamp": OLD})
+        queued = before, evse.status, evse.transaction_id
+        await charger.status("Charging")
+        sample = {"timestamp": OLD, "sampledValue": [{"value": "1"}]}
+        values = {"connectorId": 1, "transactionId": 77, "meterValue": [sample]}
+        await charger.call("MeterValues", values)
+        adopted = evse.transaction_id
+        live = await charger.call("StartTransaction", start())
+        number = live[2]["transactionId"]
+        await charger.call("StopTransaction", {**stop(number), "timestamp": OLD})
+        return queued, started[2], adopted, evse.transaction_id == number
+
+    result, bench = play_raw(scenario)
+    queued, started, adopted, still_running = result
+    assert queued == ("Available", "Available", None)
+    assert started["idTagInfo"] == {"status": "Accepted"}, "or it would be repeated for ever"
+    assert (adopted, still_running) == (None, True)
+    assert bench.record.findings().count("ocpp_replayed") == 3, "once for each action"
+
+
+@pytest.mark.parametrize(
+    "stamp", ["1970-01-01T00:00:12Z", "0001-01-01T00:00:00Z", "2020-01-01T02:00:00Z", "soon", None]
+)
+def test_a_wrong_clock_that_is_no_old_queue_does_not_silence_a_charger(stamp: str | None) -> None:
+    async def scenario(bench: Bench, evse: Ocpp16, charger: RawCharger) -> str:
+        payload = {"connectorId": 1, "errorCode": "NoError", "status": "Preparing"}
+        await charger.call("StatusNotification", {**payload, "timestamp": stamp})
+        return evse.status
+
+    status, _ = play_raw(scenario)
+    assert status == "Preparing"
+
+
 def test_samples_of_another_connector_are_not_taken_for_this_one() -> None:
     async def scenario(bench: Bench, evse: Ocpp16, charger: RawCharger) -> None:
         sample = {"timestamp": "2020-01-01T00:00:00Z", "sampledValue": [{"value": "1"}]}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from hil.quantities import Phase, Quantity
@@ -223,17 +222,3 @@ def _unit(
 
 def _word(written: object) -> str:
     return written.strip() if isinstance(written, str) else ""
-
-
-def age_s(timestamp: str, now: datetime) -> float | None:
-    """How old a sample is by the charger's own clock, in seconds; ``None`` if it does not say.
-
-    A time without a zone is taken as UTC, as OCPP wants it.
-    """
-    try:
-        stamped = datetime.fromisoformat(timestamp)
-        if stamped.tzinfo is None:
-            stamped = stamped.replace(tzinfo=UTC)
-        return (now - stamped).total_seconds()
-    except (ValueError, OverflowError):
-        return None

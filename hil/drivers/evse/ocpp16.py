@@ -25,6 +25,7 @@ from hil.drivers.evse.ocpp16_answers import (
     misfits,
 )
 from hil.drivers.evse.ocpp16_capabilities import Trials
+from hil.drivers.evse.ocpp16_composite import Composites
 from hil.drivers.evse.ocpp16_session import Session
 from hil.drivers.evse.ocpp_charger import Charger, TransactionId
 from hil.drivers.evse.ocpp_transactions import Messages, Transactions
@@ -62,8 +63,16 @@ class Ocpp16:
         self._visits = Visits(config, self._charger, ("ocpp1.6",), self._meet)
         ask, ask_now = self._visits.ask, self._visits.ask_now
         self._ask = ask
+        self._composites = Composites(config, profile, self._charger, ask)
         self._setpoints = Setpoints(
-            config, profile, safe_state, self._charger, self._limit_request, ask, ask_now
+            config,
+            profile,
+            safe_state,
+            self._charger,
+            self._limit_request,
+            ask,
+            ask_now,
+            self._composites.accepted,
         )
         messages = Messages(
             start_name="RemoteStartTransaction",
@@ -181,6 +190,15 @@ class Ocpp16:
     async def renew(self) -> None:
         """Send the newest setpoint again, so that its lease begins anew; a failure is a finding."""
         await self._setpoints.renew()
+
+    @property
+    def schedule_due_s(self) -> float | None:
+        """When the setpoint was accepted whose composite schedule is still to be asked for."""
+        return self._composites.due_s
+
+    async def record_schedule(self) -> None:
+        """Ask for the composite schedule after the newest setpoint, and record it."""
+        await self._composites.record()
 
     async def make_safe(self, setpoint: Setpoint) -> str:
         """Command the safe setpoint, to stay; in words what was done. Raises DeviceError."""

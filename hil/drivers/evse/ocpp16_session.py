@@ -22,6 +22,7 @@ from hil.drivers.evse import claimed
 from hil.drivers.evse.charging_profile import utc_text
 from hil.drivers.evse.ocpp_charger import Answer, Charger, TransactionId, whole
 from hil.drivers.evse.ocpp_talk import Talk
+from hil.drivers.evse.stamps import age_s, replayed
 from hil.errors import HilError
 from hil.links.ocpp_frames import Message, printable
 from hil.links.ocpp_server import OcppConnection
@@ -30,6 +31,9 @@ from hil.quantities import EventKind
 ocpp.messages.ASYNC_VALIDATION = False  # a worker thread would hold up the warp clock
 
 HEARTBEAT_INTERVAL_S = 60
+_SILENT_HEARTBEATS = 3
+"""A charger that says nothing for so many heartbeats is gone; a shorter deadline than its heartbeat
+threw out idle ones, as a server with 60 s did 17 times in a field report."""
 
 # The package logs each frame it does not like with a stack trace; findings say it better.
 _QUIET = logging.getLogger("hil.drivers.ocpp16")
@@ -70,6 +74,7 @@ class Session(ChargePoint):  # type: ignore[misc]
         super().__init__(charger.device, connection, answer_within_s, _QUIET)
         self.charger = charger
         self._talk = Talk(connection, charger, answer_within_s, self._take_call)
+        connection.silent_at_most_s = _SILENT_HEARTBEATS * HEARTBEAT_INTERVAL_S
 
     async def run(self) -> NoReturn:
         """Attend to the charger until the connection ends. Raises LinkLostError."""
@@ -119,7 +124,8 @@ class Session(ChargePoint):  # type: ignore[misc]
         status = printable(payload.get("status") or "")
         error_code = printable(payload.get("error_code") or "")
         connector = whole(payload.get("connector_id"))
-        if connector in (charger.connector, None) and status:
+        old = self._is_replayed("StatusNotification", payload)
+        if connector in (charger.connector, None) and status and not old:
             charger.status = status
             charger.journal.event(
                 EventKind.EVSE_STATUS,
@@ -150,6 +156,9 @@ class Session(ChargePoint):  # type: ignore[misc]
             words = f"a transaction of connector {connector} is given a number and not followed"
             charger.findings.finding("transaction_elsewhere", words, "note", key=connector)
             return self._transaction_begun(charger.last_transaction_id)
+        if self._is_replayed("StartTransaction", payload):
+            charger.last_transaction_id += 1
+            return self._transaction_begun(charger.last_transaction_id)
         request = tuple(repr(payload.get(key)) for key in ("id_tag", "meter_start", "timestamp"))
         repeated = charger.transaction_id is not None and request == charger.start_request
         if not repeated:
@@ -159,6 +168,7 @@ class Session(ChargePoint):  # type: ignore[misc]
                 charger.ended.add(charger.transaction_id)
             charger.last_transaction_id += 1
             charger.transaction_id = charger.last_transaction_id
+            charger.started_s = charger.journal.clock.now()
             charger.start_request = request
             self._tell_transaction("started", charger.transaction_id, payload.get("meter_start"))
         return self._transaction_begun(charger.transaction_id)
@@ -173,14 +183,28 @@ class Session(ChargePoint):  # type: ignore[misc]
         """Always acknowledged, or a charger would repeat it for ever."""
         charger = self.charger
         transaction_id = whole(payload.get("transaction_id"))
-        if transaction_id is not None and transaction_id == charger.transaction_id:
+        runs_s = charger.journal.clock.now() - charger.started_s
+        if transaction_id is None or transaction_id != charger.transaction_id:
+            words = f"the charger stops transaction {transaction_id}, which is not running here"
+            charger.findings.finding("transaction_unknown", words, "note", key=transaction_id)
+        elif not self._is_replayed("StopTransaction", payload, runs_s):
             charger.transaction_id = None
             charger.ended.add(transaction_id)
             self._tell_transaction("stopped", transaction_id, payload.get("meter_stop"))
-        else:
-            words = f"the charger stops transaction {transaction_id}, which is not running here"
-            charger.findings.finding("transaction_unknown", words, "note", key=transaction_id)
         return call_result.StopTransaction()
+
+    def _is_replayed(self, action: str, payload: dict[str, Any], since_s: float = 0.0) -> bool:
+        """Whether a call is out of an old queue, from before ``since_s`` seconds ago."""
+        stamp, clock = payload.get("timestamp"), self.charger.journal.clock
+        age = age_s(stamp, clock.utc())
+        if not replayed(age, since_s):
+            return False
+        words = (
+            f"{action} stamped {printable(stamp)} is {age:.0f} s old on arrival: an old queue, or "
+            "a wrong clock; it is answered and recorded, and the bench does not act on it"
+        )
+        self.charger.findings.finding("ocpp_replayed", words, key=action)
+        return True
 
     def _tell_transaction(self, state: str, transaction_id: int, meter_wh: object) -> None:
         charger = self.charger
@@ -202,8 +226,8 @@ class Session(ChargePoint):  # type: ignore[misc]
             words = f"MeterValues of connector {connector} are not recorded"
             charger.findings.finding("meter_values_elsewhere", words, "note", key=connector)
             return call_result.MeterValues()
-        claimed.record(charger, payload.get("meter_value"))
-        self._adopt(whole(payload.get("transaction_id")))
+        if claimed.record(charger, payload.get("meter_value")):
+            self._adopt(whole(payload.get("transaction_id")))
         return call_result.MeterValues()
 
     def _adopt(self, transaction_id: int | None) -> None:
@@ -218,6 +242,7 @@ class Session(ChargePoint):  # type: ignore[misc]
         ):
             return
         charger.transaction_id = transaction_id
+        charger.started_s = charger.journal.clock.now()
         charger.last_transaction_id = max(charger.last_transaction_id, transaction_id)
         words = f"transaction {transaction_id} was running before the bench came; taken over"
         charger.journal.finding(charger.device, "transaction_adopted", words, "note")

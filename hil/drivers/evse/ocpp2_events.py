@@ -14,9 +14,9 @@ from hil.drivers.evse.ocpp2_messages import as_16, member, word
 from hil.drivers.evse.ocpp2_station import Station
 from hil.drivers.evse.ocpp_charger import whole
 from hil.drivers.evse.ocpp_transactions import CHARGING_STATUS
+from hil.drivers.evse.stamps import STALE_S, age_s
 from hil.quantities import EventKind, Phase, Quantity
 
-_REPLAYED_S = 60.0
 """An event stamped so long before its arrival comes from a queue, or from a wrong clock."""
 
 _AUTHORIZING = ("Authorized", "RemoteStart")
@@ -125,9 +125,9 @@ def _why_replayed(station: Station, event: Event) -> str:
             return "out of its order" if older else ""
         return ""
     clock = station.charger.journal.clock
-    age_s = meter_values.age_s(event.timestamp, clock.utc())
+    age = age_s(event.timestamp, clock.utc())
     asked_for = event.remote_start is not None and event.remote_start == station.remote_starts
-    if age_s is not None and age_s > _REPLAYED_S and not asked_for:
+    if age is not None and age > STALE_S and not asked_for:
         return "stamped more than a minute before it came (an old queue, or a wrong clock)"
     return ""
 

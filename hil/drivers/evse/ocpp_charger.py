@@ -64,6 +64,8 @@ class Charger:
     """Vendor, model, serial numbers and firmware of the last BootNotification."""
     transaction_id: TransactionId | None = None
     last_transaction_id: int = 0
+    started_s: float = 0.0
+    """Instant of the run at which the running transaction began, or was taken over."""
     start_request: tuple[str, ...] = ()
     """What the running transaction was started with, to know a repeated start by."""
     ended: set[TransactionId] = field(default_factory=set)

@@ -35,7 +35,7 @@ class Setpoints:
 
     ``request`` makes a SetChargingProfile out of ``csChargingProfiles`` as OCPP 1.6 writes it.
     ``ask`` sends a call after whatever went wrong on the bench's side was raised, ``ask_now`` at
-    once.
+    once; ``on_accepted`` is told the number of each setpoint that the charger accepts.
     """
 
     def __init__(
@@ -47,10 +47,12 @@ class Setpoints:
         request: Callable[[dict[str, Any]], Any],
         ask: Ask,
         ask_now: Ask,
+        on_accepted: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._config, self._profile, self._safe_state = config, profile, safe_state
         self._charger, self._request = charger, request
         self._ask, self._ask_now = ask, ask_now
+        self._on_accepted = on_accepted
         self._journal, self._device = charger.journal, charger.device
         self._safe = limit_for(safe_state.setpoint, profile, config.rating)
         self._can_lapse = profile.lease_by == "second-period"
@@ -134,6 +136,7 @@ class Setpoints:
             tell(
                 EventKind.SETPOINT_ACKNOWLEDGED, self._device, setpoint=number, claim=answer.status
             )
+            self._on_accepted(number)
         else:
             tell(
                 EventKind.SETPOINT_FAILED,

@@ -1,0 +1,231 @@
+"""Every shipped personality and the findings that the bench makes of it: none of the ideal one."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from bench_files import changed_bench
+from ruamel.yaml import YAML
+
+from hil.clock import ClockKind
+from hil.config.library import Kind, find, names
+from hil.inputs import prepare
+from hil.run import Finished, execute
+
+PAGE = Path(__file__).parents[2] / "docs" / "personalities.md"
+
+SCENARIOS: dict[str, list[Any]] = {
+    "levels": [
+        {"setpoint": "10 A", "hold": "1 s"},
+        {"plug_in": {"within": "90 s"}},
+        {"hold": "30 s"},
+        {"setpoint": "28 A", "hold": "40 s"},
+        {"setpoint": "6 A", "hold": "60 s"},
+        {"setpoint": "12 A", "hold": "40 s"},
+        {"setpoint": "0 A", "hold": "70 s"},
+        {"setpoint": "20 A", "hold": "60 s"},
+        {"setpoint": "0 A", "hold": "20 s"},
+        {"setpoint": "15 A", "hold": "40 s"},
+    ],
+    "pauses": [
+        {"setpoint": "10 A", "hold": "1 s"},
+        {"plug_in": {"within": "90 s"}},
+        {"hold": "20 s"},
+        {
+            "repeat": 10,
+            "steps": [{"setpoint": "0 A", "hold": "20 s"}, {"setpoint": "10 A", "hold": "25 s"}],
+        },
+        {"setpoint": "12 A", "hold": "60 s"},
+    ],
+    "twice": [
+        {"setpoint": "10 A", "hold": "1 s"},
+        {"plug_in": {"within": "90 s"}},
+        {"hold": "20 s"},
+        {"stop_charging": {"within": "30 s"}},
+        {"hold": "10 s"},
+        {"start_charging": {"within": "30 s"}},
+        {"hold": "20 s"},
+    ],
+    "from full": [
+        {"plug_in": {"within": "90 s"}},
+        {"hold": "20 s"},
+        {"setpoint": "10 A", "hold": "40 s"},
+        {"setpoint": "16 A", "hold": "40 s"},
+    ],
+    "watts": [
+        {"setpoint": "6900 W", "hold": "1 s"},
+        {"plug_in": {"within": "90 s"}},
+        {"hold": "30 s"},
+        {"setpoint": "4830 W", "hold": "40 s"},
+        {"setpoint": "6900 W", "hold": "40 s"},
+    ],
+}
+
+
+class Case(NamedTuple):
+    """A personality on the bench, and what must be found."""
+
+    codes: set[str]
+    kind: str = "evse"
+    scenario: str = "levels"
+    unit: str = "A"
+    status: int = 0
+    relative: bool = False
+    """Whether the EVSE profile says so; then setpoints have no lease."""
+
+
+SOUND = {"averaging_unknown", "below_minimum", "seen_again"}
+"""Notes about the meter's profile, what a pause becomes, and what came more than once."""
+
+CASES: dict[str, Case] = {
+    "ideal-evse": Case(set()),
+    "ideal-car": Case(set(), "vehicle"),
+    "everyday-evse": Case(set()),
+    "everyday-car": Case(set(), "vehicle"),
+    "accepts-and-ignores": Case(
+        {"accepted_not_applied", "not_followed", "over_limit", "pause_not_followed"}
+    ),
+    "pulsar-stuck-like": Case(
+        {
+            "accepted_not_applied",
+            "offered_not_signalled",
+            "not_followed",
+            "over_limit",
+            "pause_not_followed",
+        }
+    ),
+    "offers-on-paper": Case({"applied_otherwise", "offered_not_signalled"}),
+    "zero-twice": Case({"applied_otherwise"}),
+    "goe-like": Case({"applied_otherwise", "late_acknowledgement", "over_limit"}),
+    "huawei-like": Case(
+        {
+            "rate_unit",
+            "setpoint_refused",
+            "ocpp_schema",
+            "meter_values_doubtful",
+            "safe_step_failed",
+        }
+    ),
+    "one-phase-watts": Case({"wrong_phases", "over_limit"}, scenario="watts", unit="W"),
+    "amperes-as-watts": Case({"wrong_unit", "composite_differs"}, scenario="from full"),
+    "step-like": Case({"applied_otherwise"}),
+    "terra-like": Case({"setpoint_refused"}),
+    "rebooter": Case(
+        {
+            "charger_rebooted",
+            "charger_lost",
+            "charger_back",
+            "lease_not_renewed",
+            "accepted_not_applied",
+            "not_followed",
+        }
+    ),
+    "queue-dumper": Case({"ocpp_replayed", "meter_values_stale"}),
+    "mcu-noheader": Case({"ocpp_no_subprotocol", "ocpp_json_repaired"}),
+    "answers-late": Case(
+        {"late_acknowledgement", "ocpp_silent", "charger_lost", "safe_step_failed"}
+    ),
+    "late-pilot": Case({"applied_late", "over_limit", "pause_not_followed"}),
+    "pulsar6-like": Case({"pilot_overshoots", "over_limit", "no_lease"}, relative=True),
+    "beny-like": Case(
+        {"ocpp_json_repaired", "remote_start_refused", "run_failed"}, scenario="twice", status=4
+    ),
+    "auth-only": Case({"setpoint_refused", "safe_step_failed"}),
+    "frozen-report": Case({"stale_report"}),
+    "counts-wrongly": Case({"report_differs"}),
+    "typical-car": Case({"over_limit"}, "vehicle"),
+    "slow-car": Case({"over_limit"}, "vehicle"),
+    "tesla-like": Case(set(), "vehicle"),
+    "zoe-like": Case({"pilot_not_followed", "over_limit"}, "vehicle"),
+    "meb-like": Case({"pilot_not_followed", "not_followed"}, "vehicle", "pauses"),
+    "kona-like": Case({"phases_changed", "phase_use"}, "vehicle"),
+    "deep-sleeper": Case({"pilot_not_followed", "not_followed"}, "vehicle"),
+    "leaf-like": Case({"pilot_not_followed", "over_limit"}, "vehicle"),
+}
+
+
+def _write(path: Path, data: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        YAML(typ="safe", pure=True).dump(data, file)
+
+
+def played(name: str, folder: Path) -> Finished:
+    """A run with one personality; all else on the bench is ideal."""
+    case = CASES[name]
+    _write(folder / "scenario.yaml", {"scenario": name, "steps": SCENARIOS[case.scenario]})
+    definitions = {"depart_hold": "500 ms", "pre_window": "5 s", "steady_window": "10 s"}
+    _write(folder / "limits.yaml", {"limits": "any", "definitions": definitions})
+    text = find(Kind.EVSE, "generic-ac").read_text(encoding="utf-8")
+    profile = text.replace("generic-ac", "asked").replace("unit: A", f"unit: {case.unit}")
+    if case.relative:
+        profile = profile.replace("kind: Absolute", "kind: Relative") + "\nlease_by: none"
+    asked = folder / "configs" / "evses" / "asked.yaml"
+    asked.parent.mkdir(parents=True)
+    asked.write_text(f"{profile}\ncomposite_schedule: true\n", encoding="utf-8")
+    part = "evses: {dut: ideal-evse}" if case.kind == "evse" else "vehicles: {dut: ideal-car}"
+    changes = [
+        ("profile: generic-ac", "profile: asked"),
+        (part, f"{part.split(':')[0]}: {{dut: {name}}}"),
+    ]
+    bench = changed_bench(folder, *changes)
+    with contextlib.chdir(folder):
+        inputs = prepare(bench, "scenario.yaml", clock=ClockKind.WARP, seed=1, limits="limits.yaml")
+        return execute(inputs, folder / "runs")
+
+
+def codes_of(finished: Finished) -> set[str]:
+    assert finished.result is not None
+    return {finding["code"] for finding in finished.result["findings"]} - SOUND
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_fault_is_named_by_the_right_finding_and_nothing_else_is(
+    name: str, tmp_path: Path
+) -> None:
+    finished = played(name, tmp_path)
+    assert codes_of(finished) == CASES[name].codes
+    assert int(finished.status) == CASES[name].status, finished.detail
+
+
+def test_every_shipped_charger_and_car_is_in_the_matrix() -> None:
+    """Those of the published charger have a page and tests of their own; meters have none here."""
+    kinds = {}
+    for name, path in names(Kind.PERSONALITY).items():
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        kinds[name] = content["kind"]
+    shipped = {name: kind for name, kind in kinds.items() if kind != "meter"}
+    published = {name for name in shipped if name.startswith("zecchino-2019")}
+    assert {name: case.kind for name, case in CASES.items()} == {
+        name: kind for name, kind in shipped.items() if name not in published
+    }
+
+
+@pytest.mark.parametrize("scenario", sorted(names(Kind.SCENARIO)))
+def test_no_shipped_scenario_makes_a_disagreement_of_a_sound_charger(
+    scenario: str, tmp_path: Path
+) -> None:
+    inputs = prepare("virtual-ideal", scenario, clock=ClockKind.WARP, seed=1)
+    finished = execute(inputs, tmp_path)
+    assert finished.result is not None
+    told = [row for row in finished.result["claims"] if row["disagreements"]]
+    assert told == []
+    assert any(row["pilot_a"] is not None for row in finished.result["claims"])
+
+
+def test_the_page_has_the_matrix_as_it_is() -> None:
+    rows = re.findall(r"^\| `([\w-]+)` \|.*\| ([^|]*) \|$", PAGE.read_text("utf-8"), re.MULTILINE)
+    told = {name: set(re.findall(r"`(\w+)`", cell)) for name, cell in rows}
+    assert told == {name: case.codes for name, case in CASES.items()}
+
+
+def test_two_runs_of_a_bad_charger_say_the_same(tmp_path: Path) -> None:
+    results = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        folder.mkdir()
+        results.append(played("queue-dumper", folder).result)
+    assert results[0] == results[1]
