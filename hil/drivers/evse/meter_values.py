@@ -1,4 +1,4 @@
-"""OCPP 1.6 MeterValues -> quantities in the bench's units, as far as they can be read. Pure.
+"""OCPP MeterValues -> quantities in the bench's units, as far as they can be read. Pure.
 
 What a value means hangs on its measurand, phase and unit, each optional and each misspelled by
 someone. A value whose meaning is in doubt is left out with a :class:`Doubt`, never guessed.
