@@ -19,7 +19,7 @@ from hil.conformance.scene import Scene
 from hil.conformance.verdicts import Outcome
 from hil.conformance.wire import Wire, tolerance_for
 from hil.drivers.protocols import Evse, OcppStation
-from hil.errors import ConfigError, DeviceError, HilError
+from hil.errors import ConfigError, DeviceError, HilError, RecordError
 from hil.quantities import EventKind
 from hil.record.journal import Severity
 from hil.record.run_folder import write_whole
@@ -71,7 +71,15 @@ class Pack:
             for case, outcome in zip(self._cases, self.outcomes, strict=True):
                 await self._one(case, outcome, scene, known, session)
         finally:
+            self._write(session)
+
+    def _write(self, session: Session) -> None:
+        """A disk that is full must not stand in the place of what ended the pack."""
+        try:
             write_whole(session.folder.path / OUTCOMES, self.text())
+        except RecordError as error:
+            session.folder.tolerate()
+            session.journal.finding("bench", "conformance_unwritten", str(error), "error")
 
     def text(self) -> str:
         """The JSON document."""
