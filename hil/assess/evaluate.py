@@ -100,6 +100,33 @@ def evaluate(
     verdict, reason = of_run(verdicts, manifest.get("state", "open"), record.incomplete, blocked)
     if edited:
         verdict, reason = Verdict.ERROR, f"{', '.join(edited)} changed since the run was sealed"
+    return {
+        **_run_in_brief(record, limits, asked),
+        "verdict": verdict.value,
+        "verdict_reason": reason,
+        "decision_rule": in_words(limits.decision_rule),
+        "decision": {
+            "rule": limits.decision_rule,
+            "words": in_words(limits.decision_rule),
+            "risk": risk_of(limits.decision_rule),
+            "certifying": limits.certifying,
+            "blocked": list(blocked),
+        },
+        "attributes": entries,
+        "meters": meters,
+        "chain": chains,
+        "claims": claimed,
+        "services": table,
+        "steps": steps,
+        "findings": findings,
+    }
+
+
+def _run_in_brief(
+    record: Record, limits: LimitsConfig, asked: ServicesConfig | None
+) -> dict[str, Any]:
+    """Which run it was, on what, how it ended, and what it is held against."""
+    manifest = record.manifest
     devices = manifest["devices"]
     virtual = [name for name, facts in devices.items() if facts.get("virtual")]
     return {
@@ -122,23 +149,6 @@ def evaluate(
             "services": asked.services if asked else None,
             "definitions": limits.definitions.model_dump(mode="json"),
         },
-        "verdict": verdict.value,
-        "verdict_reason": reason,
-        "decision_rule": in_words(limits.decision_rule),
-        "decision": {
-            "rule": limits.decision_rule,
-            "words": in_words(limits.decision_rule),
-            "risk": risk_of(limits.decision_rule),
-            "certifying": limits.certifying,
-            "blocked": list(blocked),
-        },
-        "attributes": entries,
-        "meters": meters,
-        "chain": chains,
-        "claims": claimed,
-        "services": table,
-        "steps": steps,
-        "findings": findings,
     }
 
 

@@ -17,6 +17,7 @@ from hil.config.bench import BenchConfig
 from hil.config.calibration import Calibration
 from hil.config.conformance import ConformanceCase, Pics
 from hil.config.endpoints import endpoint_problems
+from hil.config.interlock_wiring import untripped
 from hil.config.library import Kind, find, names, nearest
 from hil.config.limits import LimitsConfig
 from hil.config.personalities import Personality, VirtualEvse, VirtualMeter, VirtualVehicle
@@ -268,6 +269,8 @@ def load_bench(text: str) -> Bench:
         files=collect.files,
     )
     problems = collect.problems + _wiring_problems(config, loaded.source)
+    if not problems:
+        problems = untripped(config, bench.meters, bench.evses, loaded.source)
     if problems:
         raise ConfigError(problems)
     return bench

@@ -304,3 +304,33 @@ def test_numbers_that_nobody_looked_up_are_marked_in_the_shipped_services() -> N
     }
     assert marks["Continental FCR", "half of the change by 15 s"] == "from memory"
     assert marks["Continental FCR", "full activation"] == "sourced"
+
+
+@pytest.mark.parametrize(
+    ("interlock", "words"),
+    [
+        ("temperature: 80 Cel", "asks for the measurand Temperature"),
+        ("power: 20 kW", ""),
+        ("site_current: 30 A", ""),
+    ],
+)
+def test_an_interlock_that_nothing_could_trip_is_refused(
+    tmp_path: Path, interlock: str, words: str
+) -> None:
+    bench = changed_bench(tmp_path, ("  stale_meter: 3 s", f"  {interlock}\n  stale_meter: 3 s"))
+    if not words:
+        load_bench(bench)
+        return
+    with pytest.raises(ConfigError, match=rf"bench.yaml:\d+:3: interlocks.*{words}"):
+        load_bench(bench)
+
+
+def test_interlocks_of_devices_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    text = Path(changed_bench(tmp_path)).read_text(encoding="utf-8")
+    start, end = text.index("pilots:\n  vehicle"), text.index("safe_state:")
+    bench = tmp_path / "bench.yaml"
+    bench.write_text(
+        text[:start] + text[end:].replace("  pilots: [vehicle]\n", ""), encoding="utf-8"
+    )
+    with pytest.raises(ConfigError, match="lost_pilot: there is no pilot emulator on this bench"):
+        load_bench(str(bench))

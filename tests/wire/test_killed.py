@@ -144,6 +144,13 @@ NO_METER = (
         "  {}\n",
     ),
     ("meters: {reference: em540-fast}", "meters: {}"),
+    (
+        "  current_per_phase: {above: 35 A, for: 500 ms}\n"
+        "  over_voltage: {above: 265 V, for: 200 ms}\n"
+        "  under_voltage: {below: 180 V, for: 200 ms}\n"
+        "  stale_meter: 3 s\n  frozen_meter: 10 s\n",
+        "",
+    ),
 )
 
 
