@@ -339,7 +339,7 @@ def test_the_exit_status_puts_safety_before_the_verdict(
 
 
 def test_a_driver_that_is_not_there_is_told_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match="no driver 'ocpp61' for evses; did you mean .*ocpp16"):
+    with pytest.raises(ConfigError, match=r"no driver 'ocpp61' for evses; did you mean .*ocpp16"):
         driver("evses", "ocpp61")
 
 
