@@ -46,6 +46,7 @@ from hil.virtual.lab import VirtualLab
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from long_run import long_run
+from ocpp_load import commanded, echoed, meter_values, metered
 from recorder import Recorder
 
 Entry = dict[str, Any]
@@ -54,6 +55,8 @@ METERS = 32
 READS = 1500
 SETPOINTS = 100
 TRIPS = 200
+STATIONS, MESSAGES = 100, 40
+COMMANDS = 500
 STEPS, SAMPLES = 1000, 10_000_000
 
 
@@ -219,6 +222,51 @@ async def _trip(
     return next(f.t for f in recorder.frames if "SetChargingProfile" in f.payload) - reading_s
 
 
+def ocpp_metervalues_over_echo(folder: Path) -> Entry:
+    """MeterValues of 100 stations, validated and recorded, to a raw echo of the same frames."""
+
+    async def measure() -> tuple[float, float]:
+        journal = Journal(Clock(ClockKind.REAL))
+        journal.subscribe(RunFolder(folder / "metervalues", {}, {}))
+        frames = [meter_values(number, "2026-01-01T00:00:00Z") for number in range(MESSAGES)]
+        pairs = []
+        for _ in range(3):
+            hil_s = await metered(STATIONS, MESSAGES, journal)
+            pairs.append((hil_s, await echoed(STATIONS, frames)))
+        return sorted(pairs, key=lambda pair: pair[0] / pair[1])[1]
+
+    recorded_s, echo_s = run_on(ClockKind.REAL, measure)
+    return {
+        "ratio": recorded_s / echo_s,
+        "of": recorded_s,
+        "to": echo_s,
+        "what": f"seconds for {STATIONS * MESSAGES} MeterValues of {STATIONS} stations, validated "
+        "and recorded, to those of a raw echo, median of 3",
+    }
+
+
+def ocpp_setpoint_over_echo(folder: Path) -> Entry:
+    """Setpoints to one station, each with its lease, to a raw echo of the same frames."""
+
+    async def measure() -> tuple[float, float]:
+        journal = Journal(Clock(ClockKind.REAL))
+        journal.subscribe(RunFolder(folder / "setpoints", {}, {}))
+        pairs = []
+        for _ in range(3):
+            hil_s, frames = await commanded(COMMANDS, journal)
+            pairs.append((hil_s, await echoed(1, frames)))
+        return sorted(pairs, key=lambda pair: pair[0] / pair[1])[1]
+
+    applied_s, echo_s = run_on(ClockKind.REAL, measure)
+    return {
+        "ratio": applied_s / echo_s,
+        "of": applied_s,
+        "to": echo_s,
+        "what": f"seconds for {COMMANDS} setpoints to one station, recorded, to those of a raw "
+        "echo, median of 3",
+    }
+
+
 def evaluate_over_sum(_: Path) -> Entry:
     """Attributes of a long record in memory to ``numpy.sum`` over as many samples."""
     record, limits = long_run(STEPS, SAMPLES)
@@ -243,6 +291,8 @@ MEASUREMENTS: dict[str, Callable[[Path], Entry]] = {
     "meter_poll_overhead": meter_poll_overhead,
     "setpoint_release_lateness_p99_s": setpoint_release_lateness,
     "interlock_to_safe_setpoint_p99_s": interlock_to_safe_setpoint,
+    "ocpp_metervalues_over_echo_100": ocpp_metervalues_over_echo,
+    "ocpp_setpoint_over_echo_1": ocpp_setpoint_over_echo,
     "evaluate_over_sum": evaluate_over_sum,
 }
 
