@@ -1,12 +1,12 @@
 # The two commands of the README, and what they need. `make demo`, `make test`,
 # and what they measure of themselves: `make coverage`, `make validation`,
-# `make performance`, `make endurance`. `make audit` asks after known weaknesses.
+# `make performance`, `make endurance`, `make fuzz`. `make audit` asks after known weaknesses.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint coverage validation performance endurance audit clean
+.PHONY: demo test lint coverage validation performance endurance fuzz audit clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -49,6 +49,9 @@ audit:
 
 endurance: $(READY)
 	$(BIN)/python tests/faults/endurance.py
+
+fuzz: $(READY)
+	$(BIN)/python tests/faults/fuzz_frames.py
 
 clean:
 	rm -rf $(VENV) $(AUDIT) build runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

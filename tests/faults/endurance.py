@@ -82,7 +82,7 @@ def _lap(folder: Path, scenario: str, draw: random.Random) -> Lap:
         finished = execute(inputs, Path(out))
         bench_s = float(read_run(finished.path).manifest["clock"]["bench_s"])
     wall_s = time.perf_counter() - began_s
-    return Lap(faults, int(finished.status), finished.safe_state, bench_s, wall_s, _memory_mb())
+    return Lap(faults, int(finished.status), finished.safe_state, bench_s, wall_s, memory_mb())
 
 
 def _fault(draw: random.Random) -> str:
@@ -95,7 +95,7 @@ def _fault(draw: random.Random) -> str:
     return f"{kind}{where},at={at}{lasts}"
 
 
-def _memory_mb() -> float:
+def memory_mb() -> float:
     """Resident memory of this process, once the collector and the allocators let go.
 
     What glibc keeps of freed memory for later is no growth of what is in use, and is given back.
