@@ -247,6 +247,9 @@ def test_without_a_meter_nothing_is_known_to_be_safe(tmp_path: Path) -> None:
     begins, ends = text.index("meters:"), text.index("pilots:")
     text = text[:begins] + text[ends:]
     for line in (
+        "  current_per_phase: {above: 35 A, for: 500 ms}\n",
+        "  over_voltage: {above: 265 V, for: 200 ms}\n",
+        "  under_voltage: {below: 180 V, for: 200 ms}\n",
         "  stale_meter: 3 s\n",
         "  frozen_meter: 10 s\n",
         "  meters: {reference: em540-fast}\n",
