@@ -128,6 +128,20 @@ class OcppStation(Protocol):
 
 
 @runtime_checkable
+class ReportsProfiles(Protocol):
+    """A charger that reports the charging profiles that it keeps: OCPP 2.x."""
+
+    async def reported_profiles(
+        self, payload: Mapping[str, Any]
+    ) -> tuple[OcppReply, list[dict[str, Any]]]:
+        """The answer to a GetChargingProfiles (its requestId is added), and what it reports.
+
+        Of each profile ``chargingLimitSource``, ``evseId`` and ``chargingProfile``.
+        """
+        ...
+
+
+@runtime_checkable
 class Capable(Protocol):
     """A charger that can be tried for what it takes of smart charging."""
 

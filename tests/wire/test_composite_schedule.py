@@ -14,6 +14,7 @@ from ocpp_stand_in import Bench, RawCharger, play_raw, play_twin
 from hil.clock import ClockKind
 from hil.config.library import Kind, find
 from hil.drivers.evse.ocpp16 import Ocpp16
+from hil.drivers.protocols import ReportsSchedule
 from hil.inputs import prepare
 from hil.quantities import EventKind, Setpoint
 from hil.record.run_folder import read_run
@@ -24,15 +25,17 @@ ASKED: dict[str, Any] = {"composite_schedule": True}
 _CLEAR_S = 5.0
 
 
-def test_what_the_charger_would_allow_is_recorded_under_the_setpoint() -> None:
-    async def scenario(bench: Bench, evse: Ocpp16, twin: ChargePointTwin) -> None:
+@pytest.mark.parametrize("driver", ["ocpp16", "ocpp201", "ocpp21"])
+def test_what_the_charger_would_allow_is_recorded_under_the_setpoint(driver: str) -> None:
+    async def scenario(bench: Bench, evse: Any, twin: Any) -> None:
+        assert isinstance(evse, ReportsSchedule)
         await evse.apply(Setpoint(16.0, "A"), 7, 0.0)
         assert evse.schedule_due_s is not None
         await evse.record_schedule()
         assert evse.schedule_due_s is None
         await evse.record_schedule()
 
-    _, bench = play_twin(scenario, profile=ASKED)
+    _, bench = play_twin(scenario, profile=ASKED, config={"driver": driver})
     [told] = bench.record.of(EventKind.COMPOSITE_SCHEDULE)
     assert told.data["setpoint"] == 7
     assert told.data["status"] == "Accepted"
@@ -48,15 +51,18 @@ def test_nothing_is_asked_for_unless_the_profile_says_so_and_the_setpoint_was_ac
     assert play_twin(scenario, profile=ASKED, behaviour={"setpoints": "rejects"})[0] is None
 
 
-def test_a_charger_that_does_not_answer_is_asked_once_and_stays_connected() -> None:
-    async def scenario(bench: Bench, evse: Ocpp16, charger: RawCharger) -> bool:
+@pytest.mark.parametrize("driver", ["ocpp16", "ocpp201"])
+def test_a_charger_that_does_not_answer_is_asked_once_and_stays_connected(driver: str) -> None:
+    async def scenario(bench: Bench, evse: Any, charger: RawCharger) -> bool:
         for number in (1, 2, 3):
             await evse.apply(Setpoint(10.0 + number, "A"), number, 0.0)
             await evse.record_schedule()
             await asyncio.sleep(1)
         return evse.connected
 
-    connected, bench = play_raw(scenario, {"GetCompositeSchedule": None}, profile=ASKED)
+    connected, bench = play_raw(
+        scenario, {"GetCompositeSchedule": None}, profile=ASKED, config={"driver": driver}
+    )
     assert connected
     assert len(bench.record.sent("GetCompositeSchedule")) == 1
     assert "no answer within 3 s" in bench.record.finding("composite_unanswered")

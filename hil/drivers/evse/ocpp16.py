@@ -23,11 +23,12 @@ from hil.drivers.evse.ocpp16_answers import (
     configuration,
     identity,
     misfits,
+    ocpp_reply,
 )
 from hil.drivers.evse.ocpp16_capabilities import Trials
-from hil.drivers.evse.ocpp16_composite import Composites
 from hil.drivers.evse.ocpp16_session import Session
 from hil.drivers.evse.ocpp_charger import Charger, TransactionId
+from hil.drivers.evse.ocpp_composite import Composites
 from hil.drivers.evse.ocpp_transactions import Messages, Transactions
 from hil.drivers.evse.ocpp_visits import Visits
 from hil.drivers.evse.setpoints import Setpoints
@@ -63,7 +64,9 @@ class Ocpp16:
         self._visits = Visits(config, self._charger, ("ocpp1.6",), self._meet)
         ask, ask_now = self._visits.ask, self._visits.ask_now
         self._ask = ask
-        self._composites = Composites(config, profile, self._charger, ask)
+        self._composites = Composites(
+            profile, self._charger, ask, self._composite_request, composite_schedule
+        )
         self._setpoints = Setpoints(
             config,
             profile,
@@ -254,12 +257,14 @@ class Ocpp16:
         self, duration_s: float, unit: Literal["A", "W"] | None = None
     ) -> CompositeSchedule:
         """What the charger says it would allow from now on; amperes are per phase."""
-        request = call.GetCompositeSchedule(
+        return composite_schedule(await self._ask(self._composite_request(duration_s, unit)))
+
+    def _composite_request(self, duration_s: float, unit: str | None = None) -> Any:
+        return call.GetCompositeSchedule(
             connector_id=self._config.connector,
             duration=math.ceil(duration_s),
             charging_rate_unit=unit or self._profile.unit,
         )
-        return composite_schedule(await self._ask(request))
 
     async def capabilities(self) -> Capabilities:
         """Try what it takes of smart charging, at or below the safe setpoint; seconds to minutes.
@@ -288,8 +293,4 @@ class Ocpp16:
             raise ConfigError(f"OCPP 1.6 has no call '{action}'")
         fields = camel_to_snake_case(dict.fromkeys(payload))
         request = message(**dict(zip(fields, payload.values(), strict=True)))
-        answer = await self._ask(request)
-        word = answer.status
-        if answer.refused:  # CALLERROR Code: what the charger says besides
-            word = word.removeprefix("CALLERROR ").split(":")[0]
-        return OcppReply(word, answer.payload or {}, answer.answered)
+        return ocpp_reply(await self._ask(request))

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from hil.config.profiles import EvseProfile
 from hil.drivers.evse.ocpp_charger import Answer, whole
-from hil.drivers.protocols import Identity
+from hil.drivers.protocols import Identity, OcppReply
 from hil.links.ocpp_frames import printable
 
 IDENTITY_KEYS = (
@@ -56,6 +56,14 @@ class CompositeSchedule(NamedTuple):
     start: str
     """When the schedule begins, as the charger wrote it."""
     periods: list[SchedulePeriod]
+
+
+def ocpp_reply(answer: Answer) -> OcppReply:
+    """What became of a call that was made as it stands."""
+    word = answer.status
+    if answer.refused:  # CALLERROR Code: what the charger says besides
+        word = word.removeprefix("CALLERROR ").split(":")[0]
+    return OcppReply(word, answer.payload or {}, answer.answered)
 
 
 def composite_schedule(answer: Answer) -> CompositeSchedule:

@@ -28,12 +28,13 @@ from hil.drivers.evse.ocpp2_messages import (
 )
 from hil.drivers.evse.ocpp2_session import Session
 from hil.drivers.evse.ocpp2_station import Report, Station
-from hil.drivers.evse.ocpp16_answers import CompositeSchedule, identity, misfits
-from hil.drivers.evse.ocpp_charger import Charger, TransactionId
+from hil.drivers.evse.ocpp16_answers import CompositeSchedule, identity, misfits, ocpp_reply
+from hil.drivers.evse.ocpp_charger import Answer, Charger, TransactionId
+from hil.drivers.evse.ocpp_composite import Composites
 from hil.drivers.evse.ocpp_transactions import Messages, Transactions
 from hil.drivers.evse.ocpp_visits import Visits
 from hil.drivers.evse.setpoints import Setpoints
-from hil.drivers.protocols import Acknowledgement, HeldLease, Identity
+from hil.drivers.protocols import Acknowledgement, HeldLease, Identity, OcppReply
 from hil.links.first_times import FirstTimes
 from hil.links.ocpp_frames import Version
 from hil.links.ocpp_server import OcppConnection
@@ -62,6 +63,8 @@ class Ocpp2:
         journal: Journal,
     ) -> None:
         self.name = name
+        self.ocpp_version = _VERSIONS[config.driver].removeprefix("ocpp")
+        """``2.0.1`` or ``2.1``."""
         self._config, self._profile, self._journal = config, profile, journal
         self._charger = Charger(name, config.connector, journal, FirstTimes(journal, name))
         self._station = Station(self._charger)
@@ -70,8 +73,18 @@ class Ocpp2:
         self._visits = Visits(config, self._charger, (_VERSIONS[config.driver],), self._meet)
         ask, ask_now = self._visits.ask, self._visits.ask_now
         self._ask = ask
+        self._composites = Composites(
+            profile, self._charger, ask, self._composite_request, composite
+        )
         self._setpoints = Setpoints(
-            config, profile, safe_state, self._charger, self._limit_request, ask, ask_now
+            config,
+            profile,
+            safe_state,
+            self._charger,
+            self._limit_request,
+            ask,
+            ask_now,
+            self._composites.accepted,
         )
         messages = Messages(
             start_name="RequestStartTransaction",
@@ -188,6 +201,15 @@ class Ocpp2:
         """Send the newest setpoint again, so that its lease begins anew; a failure is a finding."""
         await self._setpoints.renew()
 
+    @property
+    def schedule_due_s(self) -> float | None:
+        """When the setpoint was accepted whose composite schedule is still to be asked for."""
+        return self._composites.due_s
+
+    async def record_schedule(self) -> None:
+        """Ask for the composite schedule after the newest setpoint, and record it."""
+        await self._composites.record()
+
     async def make_safe(self, setpoint: Setpoint) -> str:
         """Command the safe setpoint, to stay; in words what was done. Raises DeviceError."""
         return await self._setpoints.make_safe(setpoint)
@@ -250,12 +272,15 @@ class Ocpp2:
         self, duration_s: float, unit: Literal["A", "W"] | None = None
     ) -> CompositeSchedule:
         """What the charger says it would allow from now on; amperes are per phase."""
+        return composite(await self._ask(self._composite_request(duration_s, unit)))
+
+    def _composite_request(self, duration_s: float, unit: str | None = None) -> Request:
         payload = {
             "evseId": self._config.connector,
             "duration": math.ceil(duration_s),
             "chargingRateUnit": unit or self._profile.unit,
         }
-        return composite(await self._ask(Request("GetCompositeSchedule", payload)))
+        return Request("GetCompositeSchedule", payload)
 
     async def charging_profiles(self, criterion: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Profiles that the charger says it keeps: limit source, EVSE and profile of each.
@@ -264,6 +289,17 @@ class Ocpp2:
         """
         payload = {"chargingProfile": dict(criterion)}
         return await self._reported(Request("GetChargingProfiles", payload), "NoProfiles")
+
+    async def reported_profiles(
+        self, payload: Mapping[str, Any]
+    ) -> tuple[OcppReply, list[dict[str, Any]]]:
+        """The answer to a GetChargingProfiles, and the profiles that follow it."""
+        answer, items = await self._report(Request("GetChargingProfiles", dict(payload)))
+        return ocpp_reply(answer), items
+
+    async def call(self, action: str, payload: Mapping[str, Any]) -> OcppReply:
+        """Make a call of OCPP 2.x with a payload in its own spelling; what became of it."""
+        return ocpp_reply(await self._ask(Request(action, dict(payload))))
 
     async def base_report(self) -> dict[str, str]:
         """The charger's whole device model: values by ``Component.Variable``."""
@@ -276,19 +312,25 @@ class Ocpp2:
 
         ``nothing`` is the charger's word for there being nothing to report.
         """
+        answer, items = await self._report(request)
+        if not answer.accepted and answer.status != nothing:
+            self._finding("report_refused", f"{request.action}: {answer.status}")
+        return items
+
+    async def _report(self, request: Request) -> tuple[Answer, list[dict[str, Any]]]:
+        """Ask for a report; the answer, and its parts. One that ends early is a finding."""
         self._requests += 1
         report = self._station.reports[self._requests] = Report()
+        number = self._requests
+        payload = {"requestId": number, **request.payload}
         try:
-            payload = {"requestId": self._requests, **request.payload}
             answer = await self._ask(Request(request.action, payload))
             if answer.accepted:
                 async with asyncio.timeout(_REPORT_WITHIN_S):
                     await report.complete.wait()
-            elif answer.status != nothing:
-                self._finding("report_refused", f"{request.action}: {answer.status}")
         except TimeoutError:
             words = f"{request.action}: no end within {_REPORT_WITHIN_S:g} s"
             self._finding("report_incomplete", words)
         finally:
-            del self._station.reports[self._requests]
-        return report.items
+            del self._station.reports[number]
+        return answer, report.items

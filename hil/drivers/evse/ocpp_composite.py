@@ -6,15 +6,11 @@ does not answer is not asked again, since two unanswered calls would close its c
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ocpp.v16 import call
-
-from hil.config.bench import EvseConfig
 from hil.config.profiles import EvseProfile
-from hil.drivers.evse.ocpp16_answers import composite_schedule
+from hil.drivers.evse.ocpp16_answers import CompositeSchedule
 from hil.drivers.evse.ocpp_charger import Answer, Charger
 from hil.quantities import EventKind
 
@@ -26,17 +22,22 @@ _MOST_PERIODS = 24
 
 
 class Composites:
-    """Which setpoint's composite schedule is still to be asked for."""
+    """Which setpoint's composite schedule is still to be asked for.
+
+    ``request`` makes a GetCompositeSchedule for so many seconds from now, ``read`` says what can be
+    read of its answer.
+    """
 
     def __init__(
         self,
-        config: EvseConfig,
         profile: EvseProfile,
         charger: Charger,
         ask: Callable[[Any, float | None], Awaitable[Answer]],
+        request: Callable[[float], Any],
+        read: Callable[[Answer], CompositeSchedule],
     ) -> None:
-        self._connector, self._unit = config.connector, profile.unit
         self._charger, self._ask = charger, ask
+        self._request, self._read = request, read
         self._wanted = profile.composite_schedule
         self._newest: tuple[int, float] | None = None
 
@@ -56,18 +57,13 @@ class Composites:
             return
         number, _ = self._newest
         self._newest = None
-        request = call.GetCompositeSchedule(
-            connector_id=self._connector,
-            duration=math.ceil(_DURATION_S),
-            charging_rate_unit=self._unit,
-        )
-        answer = await self._ask(request, ANSWER_WITHIN_S)
+        answer = await self._ask(self._request(_DURATION_S), ANSWER_WITHIN_S)
         if not answer.answered:
             self._wanted = False
             words = f"GetCompositeSchedule: {answer.failure}; it is not asked for again"
             self._charger.findings.finding("composite_unanswered", words)
             return
-        schedule = composite_schedule(answer)
+        schedule = self._read(answer)
         self._charger.journal.event(
             EventKind.COMPOSITE_SCHEDULE,
             self._charger.device,
