@@ -230,6 +230,8 @@ def conformance(
     inputs, pack = prepare_conformance(bench, case or (), pics, evse, clock, seed)
     checked = conform(inputs, pack, out, [CaseProgress()])
     print_outcomes(checked.outcomes)
+    if pack.elsewhere:
+        typer.echo(f"not listed: {pack.elsewhere} cases of other versions of OCPP")
     typer.echo(DISCLAIMER)
     typer.echo(f"safe state: {checked.safe_state}")
     typer.echo(f"record: {checked.path}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.clock import ClockKind
 from hil.config.bench import BenchConfig, TelemetryConfig
-from hil.config.conformance import ConformanceCase, Pics
+from hil.config.conformance import VERSION_OF_DRIVER, ConformanceCase, Pics
 from hil.config.faults import Fault, FaultList, fault_problems, options_text
 from hil.config.library import Kind, names
 from hil.config.limits import LimitsConfig
@@ -124,8 +124,9 @@ def prepare_conformance(
     clock: ClockKind | None,
     seed: int,
 ) -> tuple[Inputs, Pack]:
-    """The cases of a pack, their PICS and their bench; no case named means all there are.
+    """The cases of a pack, their PICS and their bench.
 
+    No case named means all there are of the version of OCPP that the bench file says.
     Raises ConfigError with every problem of all of them.
     """
     from hil.conformance.pack import Pack
@@ -143,15 +144,18 @@ def prepare_conformance(
     except ConfigError as error:
         problems += error.problems
     try:
-        text = "".join(case.source.text for case in loaded)
+        config = load_bench(bench).config
+        name = _evse(config, evse)
+        version = VERSION_OF_DRIVER.get(config.evses[name].driver)
+        played = [case for case in loaded if cases or version in (None, *case.model.version)]
+        text = "".join(case.source.text for case in played)
         text += the_pics.source.text if the_pics else ""
         inputs = _prepare_pack(bench, Pack.name, text, clock, seed)
-        name = _evse(inputs.bench.config, evse)
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from error
     if problems:
         raise ConfigError(problems)
-    return inputs, Pack(inputs.bench, name, loaded, the_pics)
+    return inputs, Pack(inputs.bench, name, played, the_pics, len(loaded) - len(played))
 
 
 def _evse(config: BenchConfig, wanted: str | None) -> str:

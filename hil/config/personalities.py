@@ -37,13 +37,27 @@ ProfileFlaw = Literal[
     "default_waits_for_next_transaction",
     "default_returns_after_tx_profile",
     "minus_one_without_profile",
+    "takes_any_evse",
+    "takes_any_unit",
+    "takes_broken_profiles",
+    "reset_forgets_profiles",
+    "ignores_validity",
+    "ignores_start",
+    "recurs_not",
+    "ignores_get_filters",
+    "tx_profile_keeps_default_out",
 ]
 """How a charger may deal wrongly, or by another document, with charging profiles that it accepts:
 a TxProfile without its transaction; one kept after it; the profile of a RemoteStartTransaction not
 used, or taken whatever its purpose; a ClearChargingProfile without effect; the stack upside down; a
 duration not heeded; the ChargePointMaxProfile not heeded; a TxDefaultProfile that waits for the
 next transaction, or returns when a TxProfile has ended; a composite schedule of -1 where no profile
-applies."""
+applies.
+
+Over OCPP 2.x also: an EVSE that there is not, or a rate unit that it does not use, taken for its
+own; the rules of use case K01 not enforced; profiles gone after a Reset; validFrom and validTo, the
+startSchedule, or a recurrency not heeded; the filters of GetChargingProfiles not heeded; a
+TxProfile that has ended and keeps the TxDefaultProfile out."""
 
 
 class Spread(Model):

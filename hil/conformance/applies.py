@@ -8,14 +8,6 @@ from hil.config.bench import EvseConfig
 from hil.config.conformance import ConformanceCase, Pics
 from hil.config.profiles import EvseProfile
 
-KEYS = (
-    "ChargeProfileMaxStackLevel",
-    "ChargingScheduleMaxPeriods",
-    "MaxChargingProfilesInstalled",
-    "SupportedFeatureProfiles",
-)
-"""Configuration that is read for it."""
-
 _DIGITS = 10
 """A number that has more is no count of anything."""
 
@@ -29,6 +21,10 @@ _TOLD_BY_THE_STATION = (
 )
 """What SupportedFeatureProfiles names; of the rest only a PICS can tell."""
 
+_UNIT_KEYS = ("ChargingScheduleAllowedChargingRateUnit", "SmartChargingCtrlr.RateUnit")
+_SWITCHES = ("SmartChargingCtrlr.Available", "SmartChargingCtrlr.Enabled")
+"""By which a station of OCPP 2.x says that it has smart charging, or that it has not."""
+
 
 def why_not(
     case: ConformanceCase,
@@ -39,21 +35,22 @@ def why_not(
 ) -> str:
     """Why a case does not apply; empty if it does.
 
-    ``known`` is the station's configuration, by the keys of :data:`KEYS`, as far as it was told.
+    ``known`` is the station's configuration, as far as it was told: by the keys of OCPP 1.6, or by
+    ``Component.Variable`` of 2.x.
     """
-    if case.version != version:
+    if version not in case.version:
         return f"the station speaks OCPP {version}"
-    for feature in case.needs:
-        reason = _lacks(feature, pics, known)
-        if reason:
-            return reason
-    for key, least in case.at_least.items():
-        told = known.get(key, "").strip()
-        if told.isascii() and told.isdigit() and len(told) < _DIGITS and int(told) < least:
-            return f"it needs {key} of at least {least}, the station says {told}"
+    if case.not_played is not None:
+        return case.not_played
+    reasons = [_lacks(feature, pics, known) for feature in case.needs]
+    reasons += [_has(feature, pics, known) for feature in case.lacks]
+    reasons += [_too_few(key, least, known) for key, least in case.at_least.items()]
+    if case.uses_other_unit:
+        reasons.append(_no_unit_to_refuse(known))
     if case.begin == "plugged" and profile.start == "plug":
-        return f"the EVSE profile '{profile.evse_profile}' starts charging by plugging in"
-    return ""
+        words = f"the EVSE profile '{profile.evse_profile}' starts charging by plugging in"
+        reasons.append(words)
+    return next((reason for reason in reasons if reason), "")
 
 
 def too_much(highest_w: float, highest_a: float, evse: EvseConfig) -> str:
@@ -66,6 +63,13 @@ def too_much(highest_w: float, highest_a: float, evse: EvseConfig) -> str:
     return ""
 
 
+def _too_few(key: str, least: int, known: Mapping[str, str]) -> str:
+    told = known.get(key, "").strip()
+    if told.isascii() and told.isdigit() and len(told) < _DIGITS and int(told) < least:
+        return f"it needs {key} of at least {least}, the station says {told}"
+    return ""
+
+
 def _lacks(feature: str, pics: Pics | None, known: Mapping[str, str]) -> str:
     if pics is not None and feature in pics.features:
         stated = pics.features[feature]
@@ -73,4 +77,31 @@ def _lacks(feature: str, pics: Pics | None, known: Mapping[str, str]) -> str:
     told = [name.strip() for name in known.get("SupportedFeatureProfiles", "").split(",")]
     if any(told) and feature in _TOLD_BY_THE_STATION and feature not in told:
         return f"the station's SupportedFeatureProfiles does not name {feature}"
+    off = _switched_off(known) if feature == "SmartCharging" else ""
+    return f"the station says {off}: false" if off else ""
+
+
+def _has(feature: str, pics: Pics | None, known: Mapping[str, str]) -> str:
+    """Why a case for stations without a feature does not apply."""
+    if pics is not None and feature in pics.features:
+        stated = pics.features[feature]
+        return f"it is for stations without {feature}" if stated else ""
+    if feature == "SmartCharging" and _switched_off(known):
+        return ""
+    return f"it is for stations without {feature}, and no PICS says that this is one"
+
+
+def _switched_off(known: Mapping[str, str]) -> str:
+    """The variable by which the station says that it has no smart charging; empty if none does."""
+    off = (name for name in _SWITCHES if known.get(name, "").strip().lower() == "false")
+    return next(off, "")
+
+
+def _no_unit_to_refuse(known: Mapping[str, str]) -> str:
+    told = next((known[key] for key in _UNIT_KEYS if key in known), "")
+    if not told:
+        return "it needs a rate unit that the station refuses, and the station names none it takes"
+    units = [unit.strip() for unit in told.split(",")]
+    if len(units) > 1:
+        return f"it needs a rate unit that the station refuses, and it takes {' and '.join(units)}"
     return ""

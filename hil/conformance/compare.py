@@ -8,12 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from hil.conformance.calls import Reported
+from hil.conformance.calls import TIME_DEVIATION_S, Reported
 from hil.conformance.oracle import Course, limit_at
-
-TIME_DEVIATION_S = 3.0
-"""How far the station's clock, and whole seconds, may shift an edge or the schedule's start (bench
-convention)."""
 
 
 class Asked(NamedTuple):

@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 from typing import Final, NamedTuple
 
-from hil.config.conformance import OracleName, Purpose
+from hil.config.conformance import OracleName
+from hil.config.conformance_steps import Place, Purpose
 
 MAX: Final = "ChargePointMaxProfile"
 DEFAULT: Final = "TxDefaultProfile"
@@ -50,6 +51,11 @@ class Installed(NamedTuple):
     duration_s: float
     periods: tuple[tuple[float, float], ...]
     """Seconds after the start, limit."""
+    place: Place = "own"
+    valid_from_s: float = -math.inf
+    valid_to_s: float = math.inf
+    repeats_s: float | None = None
+    """After how long its schedule begins anew."""
 
 
 class Step(NamedTuple):
@@ -63,6 +69,9 @@ Course = Sequence[Step]
 """Steps in order, the first from minus infinity on."""
 
 _NOTHING: Course = (Step(-math.inf, None),)
+
+_MOST_TURNS = 3
+"""Of a schedule that begins anew; a case is over long before."""
 
 
 def composite(installed: Iterable[Installed], oracle: OracleName) -> Course:
@@ -94,9 +103,26 @@ def _stack(profiles: Iterable[Installed], purpose: Purpose) -> Course:
 
 
 def _course(profile: Installed) -> Course:
-    ends_s = profile.start_s + profile.duration_s
-    steps = [Step(profile.start_s + at_s, limit) for at_s, limit in profile.periods]
+    repeats_s = profile.repeats_s
+    turns = 1 if repeats_s is None else _MOST_TURNS
+    starts_s = [profile.start_s + turn * (repeats_s or 0.0) for turn in range(turns)]
+    laid = reduce(
+        lambda course, at_s: _merge(_turn(profile, at_s), course, _upper), starts_s, _NOTHING
+    )
+    valid = [Step(-math.inf, None), Step(profile.valid_from_s, math.inf)]
+    if profile.valid_from_s == -math.inf:
+        valid = valid[1:]
+    return _merge(laid, [*valid, Step(profile.valid_to_s, None)], _while_valid)
+
+
+def _turn(profile: Installed, start_s: float) -> Course:
+    ends_s = start_s + profile.duration_s
+    steps = [Step(start_s + at_s, limit) for at_s, limit in profile.periods]
     return [*_NOTHING, *(step for step in steps if step.from_s < ends_s), Step(ends_s, None)]
+
+
+def _while_valid(limit: float | None, valid: float | None) -> float | None:
+    return None if valid is None else limit
 
 
 def _upper(upper: float | None, lower: float | None) -> float | None:

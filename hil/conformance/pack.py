@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from hil.bench.safety import reach_safe_state
 from hil.config.conformance import ConformanceCase, Pics
 from hil.config.load import Bench, Loaded
-from hil.conformance.applies import KEYS, too_much, why_not
-from hil.conformance.play import DIALECTS, Playing
+from hil.conformance.applies import too_much, why_not
+from hil.conformance.dialects import DIALECTS
+from hil.conformance.heard import Heard
+from hil.conformance.play import Playing
 from hil.conformance.scene import Scene
 from hil.conformance.verdicts import Outcome
 from hil.conformance.wire import Wire, tolerance_for
@@ -47,7 +49,10 @@ class Pack:
         evse: str,
         cases: Sequence[Loaded[ConformanceCase]],
         pics: Loaded[Pics] | None,
+        elsewhere: int = 0,
     ) -> None:
+        self.elsewhere = elsewhere
+        """How many cases there are beside these, all of other versions of OCPP."""
         self._bench, self._evse = bench, evse
         self._cases = [case.model for case in cases]
         self._pics = pics.model if pics else None
@@ -55,7 +60,7 @@ class Pack:
             **{f"conformance/{case.path.name}": case.source.text for case in cases},
             **({"pics.yaml": pics.source.text} if pics else {}),
         }
-        self.outcomes = [Outcome(case.case, case.version, case.oracle) for case in self._cases]
+        self.outcomes = [Outcome(case.case, case.version[0], case.oracle) for case in self._cases]
         for outcome in self.outcomes:
             outcome.other = ("ERROR", "the run ended before this case was played")
 
@@ -91,8 +96,10 @@ class Pack:
             known = ", ".join(DIALECTS)
             raise ConfigError(f"{self._evse}: cases are played on chargers that speak OCPP {known}")
         assert isinstance(device, Evse)
-        wire = Wire(session.config, self._evse)
+        self._check_pics(device.ocpp_version)
+        wire, heard = Wire(session.config, self._evse), Heard(self._evse)
         session.journal.subscribe(wire)
+        session.journal.subscribe(heard)
         return Scene(
             self._evse,
             device,
@@ -103,14 +110,23 @@ class Pack:
             session.journal,
             session.observed,
             wire,
+            heard,
             tolerance_for(self._bench, self._evse),
         )
 
+    def _check_pics(self, version: str) -> None:
+        if self._pics is not None and version not in self._pics.version:
+            of = ", ".join(self._pics.version)
+            words = (
+                f"the PICS '{self._pics.pics}' is of OCPP {of}, and {self._evse} speaks {version}"
+            )
+            raise ConfigError(words)
+
     async def _read_keys(self, scene: Scene) -> dict[str, str]:
         dialect = DIALECTS[scene.station.ocpp_version]
-        call = dialect.ask_keys(KEYS)
+        call = dialect.ask_keys()
         reply = await scene.station.call(call.action, call.payload)
-        return dialect.keys_told(reply.payload, KEYS)
+        return dialect.keys_told(reply.payload)
 
     async def _one(
         self,
@@ -120,7 +136,9 @@ class Pack:
         known: Mapping[str, str],
         session: Session,
     ) -> None:
-        reason = why_not(case, self._pics, known, scene.profile, scene.station.ocpp_version)
+        version = scene.station.ocpp_version
+        outcome.version = next((v for v in case.version if v == version), outcome.version)
+        reason = why_not(case, self._pics, known, scene.profile, version)
         highest = case.highest_a * scene.per_ampere(case)
         in_watts = scene.profile.unit == "W"
         reason = reason or too_much(

@@ -9,42 +9,38 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from hil.config.conformance import (
-    CaseProfile,
+from hil.config.conformance import ConformanceCase
+from hil.config.conformance_steps import (
+    ACCEPTED,
     CaseStep,
-    ClearFilter,
     ClearStep,
     CompositeStep,
-    ConformanceCase,
+    GetProfilesStep,
     RemoteStartStep,
+    ResetStep,
     SetProfileStep,
     TransactionStep,
     WatchStep,
 )
-from hil.conformance import calls16, compare
-from hil.conformance.calls import Call, Dialect, Terms
-from hil.conformance.compare import TIME_DEVIATION_S, Asked
-from hil.conformance.flow import SETTLE_S, Seen, follows, unchanged
-from hil.conformance.oracle import ORACLES, TX, Course, Installed, Step, composite, limit_at, within
+from hil.conformance import calls2, compare, reports, start
+from hil.conformance.calls import Call, Dialect, Terms, number_of
+from hil.conformance.compare import Asked
+from hil.conformance.dialects import DIALECTS
+from hil.conformance.flow import Seen, follows, unchanged
+from hil.conformance.in_force import InForce
+from hil.conformance.oracle import ORACLES, Step, within
 from hil.conformance.scene import Scene
 from hil.conformance.verdicts import Outcome
-from hil.drivers.protocols import OcppReply
-from hil.errors import DeviceError
+from hil.drivers.protocols import OcppReply, ReportsProfiles
 from hil.j1772 import PilotState
 from hil.quantities import EventKind
 
-_PLUG_TO_READY_S = 1.0
-_UNPLUGGED_S = 2.0
-_CHARGING_WITHIN_S = 60.0
 _NO_START_S = 10.0
 """How long a remote start that was refused is watched for a transaction all the same."""
 
-_CHARGING_A = 1.0
-_LOOK_EVERY_S = 0.1
-
-
-DIALECTS: Mapping[str, Dialect] = {"1.6": calls16}
-"""By the version of OCPP that a station speaks."""
+_BOOT_WITHIN_S = 300.0
+_BOOTED_S = 5.0
+"""From a BootNotification until the station is spoken to."""
 
 
 class CaseOver(Exception):  # noqa: N818 - no error: what follows has no basis
@@ -58,75 +54,29 @@ class Playing:
     case: ConformanceCase
     scene: Scene
     outcome: Outcome
-    installed: list[Installed] = field(default_factory=list)
-    history: list[tuple[float, Course]] = field(default_factory=list)
-    """From which instant of the run on which course was in force."""
     before: Seen | None = None
+    sent: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By name, what was sent of each profile: as GetChargingProfiles should report it."""
+    in_force: InForce = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.in_force = InForce(self.case.oracle, self.scene.utc_s(0.0))
 
     @property
     def _dialect(self) -> Dialect:
-        return DIALECTS[self.case.version]
+        return DIALECTS[self.scene.station.ocpp_version]
 
-    # --- the start condition -----------------------------------------------------------------
+    @property
+    def _now_s(self) -> float:
+        return self.scene.journal.clock.now()
 
     async def begin(self) -> None:
         """Bring the station to where the case begins. Raises DeviceError if it does not come."""
-        scene = self.scene
-        await scene.evse.stop_charging()
-        await self._show(PilotState.A)
-        await asyncio.sleep(_UNPLUGGED_S)
-        clear_all = self._dialect.clear(ClearFilter(), {})
-        cleared = await scene.station.call(clear_all.action, clear_all.payload)
-        if cleared.word not in ("Accepted", "Unknown"):
-            raise DeviceError(
-                scene.name,
-                f"its charging profiles were not cleared ({clear_all.action}: {cleared.word})",
-                "Clear them by hand",
-            )
-        if self.case.begin != "idle":
-            await self._show(PilotState.B)
-            await asyncio.sleep(_PLUG_TO_READY_S)
-        self._now_holds([])
+        await start.begin(self.case, self.scene, self._dialect)
+        self.in_force.holds([], self._now_s)
         if self.case.begin == "charging":
-            await self._start()
-            await self._draw()
-
-    async def _start(self) -> None:
-        await self.scene.evse.start_charging()
-        await self._show(PilotState.C)
-
-    async def _draw(self) -> None:
-        """Wait for the current. Raises DeviceError if none flows."""
-        if not await self._draws_within(_CHARGING_WITHIN_S):
-            scene = self.scene
-            raise DeviceError(
-                scene.name,
-                f"no current flows {_CHARGING_WITHIN_S:g} s after the car asked for power "
-                f"(it reports {scene.evse.status or 'no status'})",
-                "Look at the car, the cable and the charger's own limits",
-            )
-
-    async def _draws_within(self, within_s: float) -> bool:
-        clock = self.scene.journal.clock
-        deadline_s = clock.now() + within_s
-        while not self._charges():
-            if clock.now() >= deadline_s:
-                return False
-            await asyncio.sleep(_LOOK_EVERY_S)
-        return True
-
-    def _charges(self) -> bool:
-        scene = self.scene
-        if not scene.observed.metered(scene.name):
-            return scene.evse.status == "Charging"
-        current_a = scene.observed.seen(scene.name).current_a
-        return current_a is not None and current_a > _CHARGING_A
-
-    async def _show(self, state: PilotState) -> None:
-        for pilot in self.scene.pilots:
-            await pilot.set_state(state)
-
-    # --- steps -------------------------------------------------------------------------------
+            await start.start(self.scene)
+            await start.draw(self.scene)
 
     async def play(self) -> None:
         """Every step in order; a reply that leaves the rest without a basis ends the case."""
@@ -142,45 +92,68 @@ class Playing:
                 await self._set_profile(step)
             case ClearStep():
                 await self._clear(step)
+            case GetProfilesStep():
+                await self._get_profiles(step)
             case RemoteStartStep():
                 await self._remote_start(step)
             case TransactionStep():
                 await self._switch(step)
             case CompositeStep():
-                await self._composite(step.composite)
+                await self._composite(step)
+            case ResetStep():
+                await self._reset(step)
             case WatchStep():
                 await self._watch(step)
+
+    # --- profiles ----------------------------------------------------------------------------
 
     async def _set_profile(self, step: SetProfileStep) -> None:
         profile = self.case.profiles[step.set_profile]
         terms = self._terms()
-        await self._ask(self._dialect.set_profile(profile, terms), step.expect, step.set_profile)
+        call = self._dialect.set_profile(profile, terms)
+        await self._ask(call, step.expect, step.set_profile)
         if "Accepted" in step.expect:
-            self._install(profile, terms)
+            self.sent[step.set_profile] = call.payload
+            self.in_force.install(profile, terms, self._now_s)
 
     async def _clear(self, step: ClearStep) -> None:
-        wanted = step.clear
-        await self._ask(self._dialect.clear(wanted, self.case.profiles), step.expect, "")
-        if "Accepted" not in step.expect:
-            return
-        named = None if wanted.profile is None else self.case.profiles[wanted.profile].id
-        kept = [
-            p
-            for p in self.installed
-            if (named is not None and p.profile_id != named)
-            or (wanted.purpose is not None and p.purpose != wanted.purpose)
-            or (wanted.stack_level is not None and p.stack_level != wanted.stack_level)
-        ]
-        self._now_holds(kept)
+        wanted, connector = step.clear, self.scene.config.connector
+        calls = [self._dialect.clear(wanted, self.case.profiles, connector)]
+        if wanted == type(wanted)():
+            calls = list(self._dialect.clear_all())
+        for call in calls:
+            await self._ask(call, step.expect, "")
+        if "Accepted" in step.expect:
+            named = None if wanted.profile is None else self.case.profiles[wanted.profile].id
+            self.in_force.clear(wanted, named, self._now_s)
+
+    async def _get_profiles(self, step: GetProfilesStep) -> None:
+        station = self.scene.station
+        assert isinstance(station, ReportsProfiles)  # the case is of OCPP 2.x
+        connector = self.scene.config.connector
+        payload = calls2.get_profiles(step.get_profiles, self.case.profiles, connector)
+        self._tell("GetChargingProfiles")
+        reply, items = await station.reported_profiles(payload)
+        expected = ACCEPTED if step.reports else ["NoProfiles"]
+        self._judge_reply(Call("GetChargingProfiles", payload), expected, "", reply)
+        found = reports.differences({name: self.sent[name] for name in step.reports}, items)
+        self.outcome.reply.add(
+            "FAIL" if found else "PASS",
+            "; ".join(found),
+            what="reported profiles",
+            expected=list(step.reports),
+            reported=len(items),
+        )
 
     async def _remote_start(self, step: RemoteStartStep) -> None:
         profile, scene = self.case.profiles[step.remote_start], self.scene
         terms = self._terms()
         call = self._dialect.remote_start(profile, terms, scene.config.id_tag)
+        scene.heard.forget()
         await self._ask(call, step.expect, step.remote_start)
         accepted = "Accepted" in step.expect
-        within_s = _CHARGING_WITHIN_S if accepted else _NO_START_S
-        began = await self._transaction_within(within_s)
+        within_s = start.CHARGING_WITHIN_S if accepted else _NO_START_S
+        began = await start.transaction_within(scene, within_s)
         if began is accepted:
             self.outcome.reply.add("PASS", what="transaction", began=began)
         else:
@@ -190,30 +163,44 @@ class Playing:
         if accepted and not began:
             raise CaseOver
         if accepted:
-            self._install(profile, terms)
-            await self._show(PilotState.C)
-            await self._draws_within(_CHARGING_WITHIN_S)  # if not, it is a matter of the watch
-
-    async def _transaction_within(self, within_s: float) -> bool:
-        station, clock = self.scene.station, self.scene.journal.clock
-        deadline_s = clock.now() + within_s
-        while station.transaction_id is None:
-            if clock.now() >= deadline_s:
-                return False
-            await asyncio.sleep(_LOOK_EVERY_S)
-        return True
+            untold = self._dialect.start_untold(list(scene.heard.calls), profile)
+            if untold:
+                self.outcome.reply.add("FAIL", untold, what="TransactionEvent")
+            if not step.profile_ignored:
+                sent = call.payload.get("chargingProfile")
+                self.sent[step.remote_start] = {
+                    "evseId": terms.connector,
+                    "chargingProfile": sent,
+                }
+                self.in_force.install(profile, terms, self._now_s)
+            await start.show(scene, PilotState.C)
+            await start.draws_within(scene, start.CHARGING_WITHIN_S)  # if not, the watch tells
 
     async def _switch(self, step: TransactionStep) -> None:
+        scene = self.scene
         if step.transaction == "start":
-            await self._show(PilotState.B)
-            await asyncio.sleep(_PLUG_TO_READY_S)
-            await self._start()
-            await self._draws_within(_CHARGING_WITHIN_S)  # if not, it is a matter of the watch
+            await start.show(scene, PilotState.B)
+            await asyncio.sleep(start.PLUG_TO_READY_S)
+            await start.start(scene)
+            await start.draws_within(scene, start.CHARGING_WITHIN_S)  # if not, the watch tells
             return
-        await self.scene.evse.stop_charging()
-        self._now_holds([profile for profile in self.installed if profile.purpose != TX])
-        await self._show(PilotState.A)
-        await asyncio.sleep(_UNPLUGGED_S)
+        await scene.evse.stop_charging()
+        self.in_force.end_transaction(self._now_s)
+        await start.show(scene, PilotState.A)
+        await asyncio.sleep(start.UNPLUGGED_S)
+
+    async def _reset(self, step: ResetStep) -> None:
+        scene = self.scene
+        scene.heard.forget()
+        await self._ask(calls2.reset(step.reset), step.expect, "")
+        if "Accepted" not in step.expect:
+            return
+        booted = await start.boots_within(scene, _BOOT_WITHIN_S)
+        words = "" if booted else f"no BootNotification within {_BOOT_WITHIN_S:g} s after the Reset"
+        self.outcome.reply.add("PASS" if booted else "FAIL", words, what="boot")
+        if not booted:
+            raise CaseOver
+        await asyncio.sleep(_BOOTED_S)
 
     # --- what it says ------------------------------------------------------------------------
 
@@ -221,6 +208,10 @@ class Playing:
         """Make a call and judge its reply; a refusal of what had to be accepted ends the case."""
         self._tell(f"{call.action} {of}".strip())
         reply = await self.scene.station.call(call.action, call.payload)
+        self._judge_reply(call, expected, of, reply)
+        return reply
+
+    def _judge_reply(self, call: Call, expected: Sequence[str], of: str, reply: OcppReply) -> None:
         right = reply.word in expected
         wanted = " or ".join(expected)
         facts: dict[str, Any] = {"call": call.action, "of": of, "reply": reply.word}
@@ -232,7 +223,6 @@ class Playing:
             self.outcome.reply.add("FAIL", words, **facts)
         if not right and "Accepted" in expected:
             raise CaseOver
-        return reply
 
     def _tell(self, text: str) -> None:
         self.scene.journal.event(
@@ -241,75 +231,49 @@ class Playing:
 
     def _terms(self) -> Terms:
         scene = self.scene
-        start_s = math.floor(scene.utc_s(scene.journal.clock.now()) - TIME_DEVIATION_S)
         return Terms(
             scene.config.connector,
             scene.profile.unit,
-            scene.per_ampere(self.case),
-            datetime.fromtimestamp(start_s, UTC),
+            scene.watts_per_ampere(self.case),
+            datetime.fromtimestamp(math.floor(scene.utc_s(self._now_s)), UTC),
             scene.station.transaction_id,
             scene.profile.number_phases,
         )
 
-    def _install(self, profile: CaseProfile, terms: Terms) -> None:
-        periods = tuple((period.at, terms.limit(period.limit)) for period in profile.periods)
-        new = Installed(
-            profile.id,
-            profile.purpose,
-            profile.stack_level,
-            terms.start.timestamp(),
-            profile.duration,
-            periods,
-        )
-        self._now_holds([p for p in self.installed if p.profile_id != new.profile_id] + [new])
-
-    def _now_holds(self, installed: list[Installed]) -> None:
-        self.installed = installed
-        course = composite(installed, self.case.oracle)
-        self.history.append((self.scene.journal.clock.now(), course))
-
-    def _highest_lately(self, at_s: float) -> float | None:
-        """The highest limit that may still be settling; ``None`` if the station's own may be."""
-        since_s = [t for t, _ in self.history[1:]] + [math.inf]
-        limits = [
-            limit_at(course, self.scene.utc_s(max(t, at_s - SETTLE_S)))
-            for (t, course), ends_s in zip(self.history, since_s, strict=True)
-            if ends_s > at_s - SETTLE_S
-        ]
-        known = [limit for limit in limits if limit is not None]
-        return max(known) if known and len(known) == len(limits) else None
-
-    async def _composite(self, duration_s: float) -> None:
-        scene = self.scene
+    async def _composite(self, step: CompositeStep) -> None:
+        scene, terms = self.scene, self._terms()
         asked = Asked(
-            scene.utc_s(scene.journal.clock.now()),
-            duration_s,
-            scene.config.connector,
-            scene.profile.unit,
+            scene.utc_s(self._now_s),
+            step.composite,
+            number_of(step.evse, scene.config.connector),
+            terms.unit_of(step.unit),
             0.1 * scene.per_ampere(self.case),
         )
-        reply = await self._ask(
-            self._dialect.composite(asked.connector, duration_s, asked.unit), ["Accepted"], ""
-        )
+        call = self._dialect.composite(asked.connector, asked.duration_s, asked.unit)
+        reply = await self._ask(call, step.expect, "")
+        if "Accepted" in step.expect:
+            self._judge_composite(asked, reply)
+
+    def _judge_composite(self, asked: Asked, reply: OcppReply) -> None:
         reported = self._dialect.read_composite(reply.payload)
-        courses = {name: composite(self.installed, name) for name in ORACLES}
-        expected = courses[self.case.oracle]
+        expected = self.in_force.course()
         found = compare.differences(reported, expected, asked)
         if found:
             others = [
                 name
-                for name, course in courses.items()
-                if name != self.case.oracle and not compare.differences(reported, course, asked)
+                for name in ORACLES
+                if name != self.case.oracle
+                and not compare.differences(reported, self.in_force.course(name), asked)
             ]
             found += [f"it matches the oracle {name}" for name in others]
         self.outcome.composite.add(
             "FAIL" if found else "PASS",
             "; ".join(found),
             unit=asked.unit,
-            duration_s=duration_s,
+            duration_s=asked.duration_s,
             expected=[
                 [round(step.from_s - asked.at_s, 3), step.limit]
-                for step in within(expected, asked.at_s, asked.at_s + duration_s)
+                for step in within(expected, asked.at_s, asked.at_s + asked.duration_s)
             ],
             reported=[list(step) for step in reported.steps],
         )
@@ -317,11 +281,11 @@ class Playing:
     # --- what flows --------------------------------------------------------------------------
 
     async def _watch(self, step: WatchStep) -> None:
-        scene, clock = self.scene, self.scene.journal.clock
+        scene = self.scene
         self._tell(f"watch {step.watch:g} s")
-        from_s = clock.now()
+        from_s = self._now_s
         await asyncio.sleep(step.watch)
-        until_s = clock.now()
+        until_s = self._now_s
         seen = scene.wire.seen().between(from_s, until_s)
         if step.current == "before":
             self.before = seen
@@ -335,12 +299,11 @@ class Playing:
     def _judge_flow(self, from_s: float, until_s: float, seen: Seen) -> None:
         scene = self.scene
         zero_s = scene.utc_s(0.0)
-        course = composite(self.installed, self.case.oracle)
         steps = [
             Step(step.from_s - zero_s, None if step.limit is None else scene.amperes(step.limit))
-            for step in within(course, from_s + zero_s, until_s + zero_s)
+            for step in within(self.in_force.course(), from_s + zero_s, until_s + zero_s)
         ]
-        lately = self._highest_lately(from_s)
+        lately = self.in_force.highest_lately(from_s)
         before_a = None if lately is None else scene.amperes(lately)
         for stretch in follows(steps, until_s, seen, scene.tolerance, before_a):
             facts = {k: v for k, v in stretch._asdict().items() if k not in ("verdict", "reason")}

@@ -9,6 +9,7 @@ from hil.config.bench import EvseConfig
 from hil.config.conformance import ConformanceCase
 from hil.config.profiles import EvseProfile
 from hil.conformance.flow import Tolerance
+from hil.conformance.heard import Heard
 from hil.conformance.oracle import ORACLES
 from hil.conformance.wire import Wire
 from hil.drivers.protocols import Evse, OcppStation, Pilot
@@ -29,16 +30,21 @@ class Scene:
     journal: Journal
     observed: Observed
     wire: Wire
+    heard: Heard
     tolerance: Tolerance
 
     def utc_s(self, t: float) -> float:
         """Seconds since 1970 of an instant of the run."""
         return self.journal.clock.utc(t).timestamp()
 
+    def watts_per_ampere(self, case: ConformanceCase) -> float:
+        """How one ampere of a case is written in watts."""
+        phases = self.profile.number_phases or self.config.rating.phases
+        return ORACLES[case.oracle].watts_per_ampere(phases)
+
     def per_ampere(self, case: ConformanceCase) -> float:
         """What one ampere of a case is in the station's unit."""
-        phases = self.profile.number_phases or self.config.rating.phases
-        return ORACLES[case.oracle].watts_per_ampere(phases) if self.profile.unit == "W" else 1.0
+        return self.watts_per_ampere(case) if self.profile.unit == "W" else 1.0
 
     def amperes(self, limit: float) -> float:
         """A limit in the station's unit, per phase; watts at the rated voltage and phases."""

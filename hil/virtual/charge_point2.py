@@ -29,7 +29,7 @@ from hil.virtual.charge_point2_words import (
     sampled,
 )
 from hil.virtual.charge_point_link import QUIET, ChargePointLink
-from hil.virtual.charging_profiles import Oracle, Profile, ProfileError
+from hil.virtual.charging_profiles import TX, Oracle, Profile, ProfileError
 from hil.virtual.plant import PilotSignal, Plant
 from hil.virtual.station_boot import StationBoot
 from hil.virtual.station_limits import StationLimits
@@ -298,7 +298,7 @@ class ChargePoint2Twin:
         """Begin now or, within EVConnectionTimeOut, when a car comes; false if it cannot."""
         if self.transaction is not None or self._starting:
             return False
-        if profile is not None:
+        if profile is not None and "ignores_start_profile" not in self.personality.profile_flaws:
             self.limits.profiles.install(profile)
         if self._plugged:
             self._start(id_token, remote_start)
@@ -327,6 +327,9 @@ class ChargePoint2Twin:
         transaction_id = f"{self._identity:08x}-{self._transactions}"
         self.transaction = Transaction(transaction_id, id_token, remote_start)
         self.limits.begin(transaction_id, self._loop.time())
+        for _, data in self.kept_profiles():
+            if data["charging_profile_purpose"] == TX:  # it came with the start
+                data["transaction_id"] = transaction_id
         remote = {} if remote_start is None else {"remote_start_id": remote_start}
         trigger = "Authorized" if remote_start is None else "RemoteStart"
         self.say_event("Started", trigger, self.sample("Transaction.Begin", _REGISTER), **remote)
@@ -350,13 +353,27 @@ class ChargePoint2Twin:
     def take_profile(self, evse: int, data: dict[str, Any]) -> bool:
         """SetChargingProfile: passed on to the plant, or refused."""
         self.arrivals.append((self._loop.time(), data["id"]))
+        flaws = self.personality.profile_flaws
+        lenient = "takes_broken_profiles" in flaws
         try:
-            taken = self.limits.take(profile_of(evse, data))
+            profile = profile_of(self.evse if "takes_any_evse" in flaws else evse, data, lenient)
         except ProfileError:
             return False
+        if self._doubles(profile) and not lenient:
+            return False
+        taken = self.limits.take(profile)
         if taken:
             self.installed[data["id"]] = (evse, data)
         return taken
+
+    def _doubles(self, profile: Profile) -> bool:
+        """Whether another TxProfile has its level and its transaction (K01.FR.39)."""
+        return profile.purpose == TX and any(
+            other.purpose == TX
+            and other.profile_id != profile.profile_id
+            and other.stack_level == profile.stack_level
+            for other in self.limits.profiles
+        )
 
     def kept_profiles(self) -> list[tuple[int, dict[str, Any]]]:
         """EVSE and profile, as they were set, of those that are still there."""

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from ocpp.exceptions import NotSupportedError
 from ocpp.routing import after, on
 from ocpp.v201 import ChargePoint, call, call_result
 
@@ -45,6 +46,8 @@ class Calls(ChargePoint):  # type: ignore[misc]
         self, evse_id: int, charging_profile: dict[str, Any], **_: Any
     ) -> Any:
         """The plant learns of it on arrival, the management system after the station's delay."""
+        if self._twin.personality.setpoints == "unsupported":
+            raise NotSupportedError
         taken = self._twin.take_profile(evse_id, charging_profile)
         await asyncio.sleep(self._twin.acknowledge_delay_s())
         return call_result.SetChargingProfile(status=_word(taken))
@@ -57,6 +60,8 @@ class Calls(ChargePoint):  # type: ignore[misc]
         **_: Any,
     ) -> Any:
         """Remove what matches."""
+        if "ignores_clear" in self._twin.personality.profile_flaws:
+            return call_result.ClearChargingProfile(status="Accepted")
         criteria, limits = charging_profile_criteria or {}, self._twin.limits
         removed = limits.profiles.clear(
             charging_profile_id,
@@ -72,6 +77,8 @@ class Calls(ChargePoint):  # type: ignore[misc]
         self, criterion: dict[str, Any], evse_id: int | None
     ) -> list[tuple[int, dict[str, Any]]]:
         """EVSE and profile of those asked for."""
+        if "ignores_get_filters" in self._twin.personality.profile_flaws:
+            return self._twin.kept_profiles()
         sources = criterion.get("charging_limit_source") or ["CSO"]
         ids = criterion.get("charging_profile_id")
         return [
@@ -120,13 +127,16 @@ class Calls(ChargePoint):  # type: ignore[misc]
     ) -> Any:
         """What the profiles make together from now on."""
         twin = self._twin
-        unit = charging_rate_unit or twin.personality.units[0]
-        if evse_id not in (0, twin.evse) or unit not in twin.personality.units:
+        unit: Any = charging_rate_unit or twin.personality.units[0]
+        flaws = twin.personality.profile_flaws
+        known_evse = evse_id in (0, twin.evse) or "takes_any_evse" in flaws
+        known_unit = unit in twin.personality.units or "takes_any_unit" in flaws
+        if not known_evse or not known_unit:
             return call_result.GetCompositeSchedule(status="Rejected")
         periods = [
             {
                 "start_period": round(period.start_s),
-                "limit": round(period.limit, 1),
+                "limit": self._told(period.limit, unit),
                 **({"number_phases": period.number_phases} if period.number_phases else {}),
             }
             for period in twin.limits.composite(duration, unit)
@@ -139,6 +149,14 @@ class Calls(ChargePoint):  # type: ignore[misc]
             "charging_schedule_period": periods,
         }
         return call_result.GetCompositeSchedule(status="Accepted", schedule=schedule)
+
+    def _told(self, limit: float, unit: str) -> float:
+        """A limit as the composite schedule tells it."""
+        twin = self._twin
+        own = twin.rating.current if unit == "A" else twin.rating.power_w
+        if "minus_one_without_profile" in twin.personality.profile_flaws and limit >= own:
+            return -1.0
+        return round(limit, 1)
 
     # --- transactions ----------------------------------------------------------------------------
 
@@ -154,14 +172,18 @@ class Calls(ChargePoint):  # type: ignore[misc]
         """Begin, or wait for a car."""
         twin, profile = self._twin, None
         accepted = evse_id in (None, twin.evse)
-        if charging_profile is not None:
+        if charging_profile is not None and twin.personality.setpoints != "unsupported":
             try:
                 # It belongs to the transaction that it comes with, which has no id yet.
                 profile = profile_of(twin.evse, {**charging_profile, "transaction_id": None})
             except ProfileError:
                 accepted = False
-            accepted = accepted and profile is not None and profile.purpose == TX
+            any_purpose = "takes_any_start_profile" in twin.personality.profile_flaws
+            right = profile is not None and (any_purpose or profile.purpose == TX)
+            accepted = accepted and right
         accepted = accepted and twin.start_remotely(id_token, remote_start_id, profile)
+        if accepted and profile is not None and charging_profile is not None:
+            twin.installed[profile.profile_id] = (twin.evse, charging_profile)
         return call_result.RequestStartTransaction(status=_word(accepted))
 
     @on("RequestStopTransaction")  # type: ignore[untyped-decorator]
@@ -271,6 +293,8 @@ class Calls(ChargePoint):  # type: ignore[misc]
     def station_after_reset(self, **_: Any) -> None:
         """End the transaction, then start anew."""
         self._twin.end_transaction("ImmediateReset", "ResetCommand")
+        if "reset_forgets_profiles" in self._twin.personality.profile_flaws:
+            self._twin.limits.forget()
         self._twin.reboot("RemoteReset")
 
     @on("DataTransfer")  # type: ignore[untyped-decorator]

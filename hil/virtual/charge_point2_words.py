@@ -38,17 +38,14 @@ def sampled(values: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def profile_of(evse: int, data: Mapping[str, Any]) -> Profile:
+def profile_of(evse: int, data: Mapping[str, Any], lenient: bool = False) -> Profile:
     """A profile out of a ``chargingProfile`` (keys in snake case); its first schedule counts.
 
-    Raises ProfileError with the reason.
+    Raises ProfileError with the reason; ``lenient`` leaves the rules of use case K01 out.
     """
-    kind, schedule = data["charging_profile_kind"], data["charging_schedule"][0]
-    if (kind == "Relative") == ("start_schedule" in schedule):
-        raise ProfileError(f"a {kind} profile with a startSchedule, or one without")  # K01.FR.40
-    purpose = data["charging_profile_purpose"]
-    if purpose == "TxProfile" and "transaction_id" not in data:
-        raise ProfileError("a TxProfile names its transaction")  # K01.FR.03
+    schedule, purpose = data["charging_schedule"][0], data["charging_profile_purpose"]
+    if not lenient:
+        _check(evse, data, schedule, purpose)
     as_in_16 = {
         **data,
         "charging_profile_id": data["id"],
@@ -56,6 +53,19 @@ def profile_of(evse: int, data: Mapping[str, Any]) -> Profile:
         "charging_schedule": schedule,
     }
     return parse_profile(evse, as_in_16)
+
+
+def _check(evse: int, data: Mapping[str, Any], schedule: Mapping[str, Any], purpose: str) -> None:
+    """The rules of K01, by the number of each."""
+    kind = data["charging_profile_kind"]
+    if (kind == "Relative") == ("start_schedule" in schedule):
+        raise ProfileError(f"a {kind} profile with a startSchedule, or one without")  # FR.40, 41
+    if purpose == "TxProfile" and "transaction_id" not in data:
+        raise ProfileError("a TxProfile names its transaction")  # FR.03
+    if purpose == "TxProfile" and evse == 0:
+        raise ProfileError("a TxProfile is of one EVSE")
+    if _PURPOSES.get(purpose) == MAX and kind == "Relative":
+        raise ProfileError("a maximum is not relative to a transaction")  # FR.38
 
 
 def purpose_of(purpose: str | None) -> str | None:

@@ -148,6 +148,8 @@ class ProfileStore:
         self.supply, self.oracle, self.flaws = supply, oracle, flaws
         if "default_returns_after_tx_profile" in flaws:
             self.oracle = Oracle.OCTT201_ERRATA_2025_04
+        if "tx_profile_keeps_default_out" in flaws:
+            self.oracle = Oracle.OCTT16_2024_04
         self._profiles: list[Profile] = []
 
     def __len__(self) -> int:
@@ -160,6 +162,12 @@ class ProfileStore:
         """Keep a profile; it replaces one of the same id, or of the same place in the stack."""
         if "ignores_duration" in self.flaws:
             profile = replace(profile, duration_s=math.inf)
+        if "ignores_validity" in self.flaws:
+            profile = replace(profile, valid_from_s=-math.inf, valid_to_s=math.inf)
+        if "ignores_start" in self.flaws:
+            profile = replace(profile, start_s=None)
+        if "recurs_not" in self.flaws:
+            profile = replace(profile, recurrence_s=None)
         self._profiles = [
             other
             for other in self._profiles

@@ -20,7 +20,7 @@ def takes(
         profile.purpose != MAX or profile.connector == 0
     )
     right_kind = (
-        profile.unit in evse.units
+        (profile.unit in evse.units or "takes_any_unit" in evse.profile_flaws)
         and profile.kind in evse.kinds
         and profile.purpose in evse.purposes
         and profile.stack_level < evse.stack_levels

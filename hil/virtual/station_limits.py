@@ -114,6 +114,11 @@ class StationLimits:
         """A transaction has begun, at an instant of the loop."""
         self.running = Running(transaction_id, since_s)
 
+    def forget(self) -> None:
+        """Lose every profile."""
+        self.profiles.clear()
+        self.refresh()
+
     def end(self) -> None:
         """The transaction is over, and with it its profiles."""
         self.running = None

@@ -37,7 +37,7 @@ class Variables:
             HEARTBEAT_INTERVAL: "300",
             "SampledDataCtrlr.TxUpdatedInterval": f"{math.ceil(evse.meter_interval)}",
             MEASURANDS_SENT: "Energy.Active.Import.Register",
-            "SmartChargingCtrlr.Enabled": "true",
+            "SmartChargingCtrlr.Enabled": "false" if evse.setpoints == "unsupported" else "true",
             "SmartChargingCtrlr.PeriodsPerSchedule": "24",
             "SmartChargingCtrlr.ProfileStackLevel": str(evse.stack_levels - 1),
             "SmartChargingCtrlr.RateUnit": ",".join(evse.units),
