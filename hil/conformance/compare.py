@@ -22,6 +22,8 @@ class Asked(NamedTuple):
     unit: str
     limit_tolerance: float
     """In the unit."""
+    own_limit: float | None = None
+    """What the station said before where no profile applied."""
 
 
 def differences(reported: Reported, course: Course, asked: Asked) -> list[str]:
@@ -67,8 +69,17 @@ def _first_difference(reported: Reported, course: Course, asked: Asked) -> Itera
                 f"at {second} s it says {limit:g} {asked.unit}; no profile applies there, and the "
                 "station's own limit is a positive number"
             )
+        elif expected is None and _another(limit, asked):
+            yield (
+                f"at {second} s it says {limit:g} {asked.unit}; no profile applies there, and "
+                f"where none did it said {asked.own_limit:g} {asked.unit} before"
+            )
         elif expected is not None and abs(limit - expected) > asked.limit_tolerance:
             yield f"at {second} s it says {limit:g} {asked.unit}, not {expected:g} {asked.unit}"
         else:
             continue
         return
+
+
+def _another(limit: float, asked: Asked) -> bool:
+    return asked.own_limit is not None and abs(limit - asked.own_limit) > asked.limit_tolerance

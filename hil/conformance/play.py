@@ -55,6 +55,8 @@ class Playing:
     scene: Scene
     outcome: Outcome
     before: Seen | None = None
+    own_limit: float | None = None
+    """The limit of the first composite schedule that was told while no profile was installed."""
     sent: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """By name, what was sent of each profile: as GetChargingProfiles should report it."""
     in_force: InForce = field(init=False)
@@ -248,6 +250,7 @@ class Playing:
             number_of(step.evse, scene.config.connector),
             terms.unit_of(step.unit),
             0.1 * scene.per_ampere(self.case),
+            self.own_limit,
         )
         call = self._dialect.composite(asked.connector, asked.duration_s, asked.unit)
         reply = await self._ask(call, step.expect, "")
@@ -258,6 +261,8 @@ class Playing:
         reported = self._dialect.read_composite(reply.payload)
         expected = self.in_force.course()
         found = compare.differences(reported, expected, asked)
+        if not self.in_force.installed and not found:
+            self.own_limit = reported.steps[0][1]
         if found:
             others = [
                 name

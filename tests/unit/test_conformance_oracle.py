@@ -185,7 +185,7 @@ def test_every_shipped_case_is_sound_and_named_as_its_file() -> None:
     for name in found:
         one = case(name)
         assert one.case == name
-        ids += [profile.id for profile in one.profiles.values()]
+        ids += {profile.id for profile in one.profiles.values()}
     assert len(ids) == len(set(ids)), "an id of one case must not meet what another left behind"
 
 
