@@ -60,6 +60,8 @@ class Calls(ChargePoint):  # type: ignore[misc]
         **_: Any,
     ) -> Any:
         """Remove what matches."""
+        if self._twin.personality.setpoints == "unsupported":
+            raise NotSupportedError
         if "ignores_clear" in self._twin.personality.profile_flaws:
             return call_result.ClearChargingProfile(status="Accepted")
         criteria, limits = charging_profile_criteria or {}, self._twin.limits
@@ -126,6 +128,8 @@ class Calls(ChargePoint):  # type: ignore[misc]
         self, duration: int, evse_id: int, charging_rate_unit: str | None = None, **_: Any
     ) -> Any:
         """What the profiles make together from now on."""
+        if self._twin.personality.setpoints == "unsupported":
+            raise NotSupportedError
         twin = self._twin
         unit: Any = charging_rate_unit or twin.personality.units[0]
         flaws = twin.personality.profile_flaws

@@ -22,8 +22,13 @@ from hil.record.journal import Journal
 from hil.record.run_folder import read_run
 from hil.run import Probed, probe
 
+BASES = ("virtual-ideal", "virtual-ideal-201", "virtual-ideal-21")
+"""The same charger over OCPP 1.6, 2.0.1 and 2.1."""
 
-def bench_with(folder: Path, line: str, profile: str = "generic-ac") -> str:
+
+def bench_with(
+    folder: Path, line: str, profile: str = "generic-ac", base: str = "virtual-ideal"
+) -> str:
     """A bench whose charger has one line of the ideal personality written anew, or added."""
     key = line.split(":")[0]
     text = find(Kind.PERSONALITY, "ideal-evse").read_text(encoding="utf-8")
@@ -32,13 +37,14 @@ def bench_with(folder: Path, line: str, profile: str = "generic-ac") -> str:
     target = folder / "configs" / "virtual" / "odd-evse.yaml"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text("\n".join([*kept, line, ""]), encoding="utf-8")
-    return changed_bench(
-        folder, ("ideal-evse", "odd-evse"), ("profile: generic-ac", f"profile: {profile}")
-    )
+    changes = (("ideal-evse", "odd-evse"), ("profile: generic-ac", f"profile: {profile}"))
+    return changed_bench(folder, *changes, base=base)
 
 
-def probed(folder: Path, line: str, profile: str = "generic-ac") -> Probed:
-    bench = bench_with(folder, line, profile)
+def probed(
+    folder: Path, line: str, profile: str = "generic-ac", base: str = "virtual-ideal"
+) -> Probed:
+    bench = bench_with(folder, line, profile, base)
     with contextlib.chdir(folder):
         return probe(bench, capabilities=True)
 
@@ -47,11 +53,12 @@ def taken(trials: dict[Any, Trial]) -> list[Any]:
     return [choice for choice, trial in trials.items() if trial.taken]
 
 
-def test_a_charger_that_takes_all_has_no_gap(tmp_path: Path) -> None:
-    result = probe("virtual-ideal", capabilities=True)
+@pytest.mark.parametrize("base", BASES)
+def test_a_charger_that_takes_all_has_no_gap(base: str) -> None:
+    result = probe(base, capabilities=True)
     found = result.capabilities["dut"]
     assert result.status is ExitStatus.PASS
-    assert found.subprotocol == "ocpp1.6"
+    assert found.subprotocol == f"ocpp{found.version}"
     assert found.base == "TxDefaultProfile, Absolute, level 0, A"
     assert taken(found.units) == ["A", "W"]
     assert taken(found.kinds) == ["Absolute", "Relative", "Recurring"]
@@ -59,8 +66,11 @@ def test_a_charger_that_takes_all_has_no_gap(tmp_path: Path) -> None:
     assert found.purposes["TxProfile"].taken is None
     assert found.composite == "Accepted, 6 A for 6"
     assert "power" in found.measurands
-    assert found.connectors == {0: "Accepted", 1: "Accepted"}
+    assert (found.connectors[0], found.connectors[1]) == ("Accepted", "Accepted")
     assert found.left_behind == []
+    assert found.connectors.get(2) == (None if base == "virtual-ideal" else "Rejected")
+    units = ["ChargingScheduleAllowedChargingRateUnit", "SmartChargingCtrlr.RateUnit"]
+    assert any(found.configuration.get(key) for key in units)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +113,24 @@ def test_what_the_profile_uses_in_vain_is_told_with_the_line_to_change(
     assert result.status is ExitStatus.FAIL
 
 
+def test_a_newer_charger_that_refuses_a_choice_is_told_of_likewise(tmp_path: Path) -> None:
+    result = probed(tmp_path, "purposes: [ChargePointMaxProfile]", base="virtual-ideal-201")
+    (gap,) = result.gaps["dut"]
+    assert gap.code == "capability_purpose"
+    assert_matches("write 'purpose: ChargePointMaxProfile'", gap.text)
+    assert result.capabilities["dut"].purposes["ChargePointMaxProfile"].taken
+
+
+def test_where_there_is_no_smart_charging_nothing_is_tried(tmp_path: Path) -> None:
+    sent, found, _ = try_out(tmp_path, "setpoints: unsupported", "virtual-ideal-21")
+    actions = [action for action, _ in sent.calls]
+    assert "SetChargingProfile" not in actions
+    assert found.composite.startswith("NotSupported: the charger has no smart charging")
+    assert found.configuration["SmartChargingCtrlr.Enabled"] == "false"
+    (gap,) = gaps(found, load_bench("virtual-ideal-21").evses["dut"])
+    assert gap.code == "capability_none"
+
+
 def assert_matches(pattern: str, text: str) -> None:
     with pytest.raises(ValueError, match=pattern):
         raise ValueError(text)
@@ -119,15 +147,15 @@ class Sent:
     def on_event(self, event: Event) -> None: ...
 
     def on_frame(self, frame: Frame) -> None:
-        if frame.protocol == "ocpp1.6" and frame.direction == "sent":
+        if frame.protocol.startswith("ocpp") and frame.direction == "sent":
             message = json.loads(frame.payload)
             if message[0] == 2:
                 self.calls.append((message[2], message[3]))
 
 
-def try_out(folder: Path, line: str) -> tuple[Sent, Capabilities, str]:
+def try_out(folder: Path, line: str, base: str = "virtual-ideal") -> tuple[Sent, Capabilities, str]:
     """What was sent, what was found, and the composite schedule afterwards."""
-    bench = bench_with(folder, line)
+    bench = bench_with(folder, line, base=base)
     with contextlib.chdir(folder):
         loaded = load_bench(bench)
 
@@ -139,30 +167,39 @@ def try_out(folder: Path, line: str) -> tuple[Sent, Capabilities, str]:
             dut: Any = devices.evses["dut"]
             found = await dut.capabilities()
             after = await dut.composite_schedule(60.0)
-            return sent, found, f"{after.periods[0].limit:g} {after.unit}"
+            limit = f"{after.periods[0].limit:g} {after.unit}" if after.periods else ""
+            return sent, found, limit
 
     return run_on(ClockKind.WARP, live)
 
 
-def test_nothing_over_the_safe_setpoint_is_tried_and_all_is_cleared(tmp_path: Path) -> None:
-    sent, found, after = try_out(tmp_path, "description: as the ideal one")
-    tried = [p["csChargingProfiles"] for a, p in sent.calls if a == "SetChargingProfile"]
+@pytest.mark.parametrize("base", BASES)
+def test_nothing_over_the_safe_setpoint_is_tried_and_all_is_cleared(
+    base: str, tmp_path: Path
+) -> None:
+    sent, found, after = try_out(tmp_path, "description: as the ideal one", base)
+    newer = base != "virtual-ideal"
+    key = "chargingProfile" if newer else "csChargingProfiles"
+    tried = [p[key] for a, p in sent.calls if a == "SetChargingProfile"]
     assert len(tried) >= 9
     for profile in tried:
-        schedule = profile["chargingSchedule"]
+        schedule = profile["chargingSchedule"][0] if newer else profile["chargingSchedule"]
         highest = {"A": 6.0, "W": 6.0 * 230.0 * 3}[schedule["chargingRateUnit"]]
         assert all(p["limit"] <= highest for p in schedule["chargingSchedulePeriod"])
     assert after == "32 A", "what was tried is still in force"
     assert found.left_behind == []
     actions = {action for action, _ in sent.calls}
-    assert not actions & {"RemoteStartTransaction", "ChangeConfiguration", "Reset"}
-    asked = [payload["key"] for action, payload in sent.calls if action == "GetConfiguration"]
+    assert not actions & {"RemoteStartTransaction", "RequestStartTransaction", "Reset"}
+    assert not actions & {"ChangeConfiguration", "SetVariables"}
+    reads = {"GetConfiguration": "key", "GetVariables": "getVariableData"}
+    asked = [payload[reads[action]] for action, payload in sent.calls if action in reads]
     assert max(len(keys) for keys in asked) <= 10
     assert "MeterValuesSampledData" not in [key for keys in asked for key in keys]
 
 
-def test_what_a_charger_keeps_though_it_says_otherwise_is_told(tmp_path: Path) -> None:
-    _, found, after = try_out(tmp_path, "profile_flaws: [ignores_clear]")
+@pytest.mark.parametrize("base", BASES[:2])
+def test_what_a_charger_keeps_though_it_says_otherwise_is_told(base: str, tmp_path: Path) -> None:
+    _, found, after = try_out(tmp_path, "profile_flaws: [ignores_clear]", base)
     assert after == "6 A"
     assert found.left_behind == ["the composite schedule still says 6 A after the clearing"]
 

@@ -15,6 +15,7 @@ from ocpp.v16 import call
 from hil.config.bench import EvseConfig, SafeState
 from hil.config.profiles import EvseProfile
 from hil.drivers.capabilities import Capabilities
+from hil.drivers.evse.capability_trials import Trials
 from hil.drivers.evse.charging_profile import connector_for
 from hil.drivers.evse.ocpp16_answers import (
     IDENTITY_KEYS,
@@ -25,7 +26,7 @@ from hil.drivers.evse.ocpp16_answers import (
     misfits,
     ocpp_reply,
 )
-from hil.drivers.evse.ocpp16_capabilities import Trials
+from hil.drivers.evse.ocpp16_capabilities import Speech16
 from hil.drivers.evse.ocpp16_session import Session
 from hil.drivers.evse.ocpp_charger import Charger, TransactionId
 from hil.drivers.evse.ocpp_composite import Composites
@@ -274,7 +275,14 @@ class Ocpp16:
         subprotocol = self._visits.subprotocol
         found = Capabilities(self.ocpp_version, subprotocol)
         trials = Trials(
-            self.name, self, self._config, self._profile, self._safe_state, self._journal, found
+            self.name,
+            self,
+            self._config,
+            self._profile,
+            self._safe_state,
+            self._journal,
+            found,
+            Speech16(),
         )
         await trials.learn()
         if found.left_behind:

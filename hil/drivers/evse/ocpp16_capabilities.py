@@ -1,30 +1,16 @@
-"""What an OCPP 1.6 charger takes of smart charging, found by trying, in the order most often taken.
-
-Nothing that is tried allows more than the safe setpoint, no transaction is started, and what a
-trial installs is cleared again. The order is that of field reports: the advertised unit, a
-TxDefaultProfile on the connector at level 0 with an absolute start a minute ago, then Relative,
-then a ChargePointMaxProfile on connector 0, then a TxProfile of the running transaction.
-"""
+"""How the trials of what a charger takes are said in OCPP 1.6."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
-from itertools import product
-from typing import Any, Literal, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
-from hil.config.bench import EvseConfig, SafeState
-from hil.config.profiles import EvseProfile
-from hil.drivers.capabilities import Capabilities, Trial
-from hil.drivers.evse.charging_profile import PURPOSES, connector_for, limit_for, utc_text
+from hil.drivers.capabilities import Capabilities
+from hil.drivers.evse.capability_trials import Spoken
 from hil.drivers.evse.ocpp16_answers import IDENTITY_KEYS, units_told
 from hil.drivers.evse.ocpp_charger import whole
 from hil.drivers.protocols import OcppReply, OcppStation
 from hil.links.ocpp_frames import printable
-from hil.quantities import Event, Frame, Quantity, Reading
-from hil.record.journal import Journal
 
 KEYS = (
     "GetConfigurationMaxKeys",
@@ -45,263 +31,74 @@ KEYS = (
 _MOST_KEYS = 10
 """Some chargers take no more in one GetConfiguration (issue 14888 of evcc-io/evcc)."""
 
-_TRIAL_ID = 900
 _MOST_CONNECTORS = 4
-_METER_VALUES_WITHIN_S = 5.0
-_LOOK_EVERY_S = 0.1
-_LISTED_LEVELS = (0, 1)
-_SAME_LIMIT = 0.05
-
-Kind = Literal["Absolute", "Relative", "Recurring"]
 
 
-class Choice(NamedTuple):
-    """One charging profile that may be tried."""
+class Speech16:
+    """See :class:`hil.drivers.evse.capability_trials.Speech`."""
 
-    unit: Literal["A", "W"]
-    purpose: str
-    kind: Kind
-    stack_level: int
-    number_phases: int | None = None
+    level_key = "ChargeProfileMaxStackLevel"
+    asks_composite_first = False
 
-    def __str__(self) -> str:
-        phases = f", numberPhases {self.number_phases}" if self.number_phases else ""
-        return f"{self.purpose}, {self.kind}, level {self.stack_level}, {self.unit}{phases}"
-
-
-class _Heard:
-    """The quantities that the charger itself tells of. An observer of the journal."""
-
-    def __init__(self, device: str) -> None:
-        self._device = device
-        self.quantities: set[Quantity] = set()
-
-    def on_readings(self, readings: Sequence[Reading]) -> None:
-        self.quantities |= {r.quantity for r in readings if r.device == self._device}
-
-    def on_event(self, event: Event) -> None: ...
-
-    def on_frame(self, frame: Frame) -> None: ...
-
-
-@dataclass
-class Trials:
-    """Tries one charger; :meth:`learn` once."""
-
-    name: str
-    station: OcppStation
-    config: EvseConfig
-    profile: EvseProfile
-    safe_state: SafeState
-    journal: Journal
-    found: Capabilities
-    _words: dict[Choice, str] = field(default_factory=dict)
-
-    async def learn(self) -> Capabilities:
-        """Ask and try everything; what is there in the end is what was there before."""
-        await self._read_keys()
-        base = await self._base()
-        if base is not None:
-            self.found.base = str(base)
-            await self._vary(base)
-            await self._look_afterwards(base)
-        await self._ask_connectors()
-        await self._ask_meter_values()
-        if self.found.left_behind and self.profile.clear_first:
-            await self.station.call("ClearChargingProfile", {})
-        return self.found
-
-    # --- what it says ------------------------------------------------------------------------
-
-    async def _read_keys(self) -> None:
+    async def read_configuration(self, station: OcppStation, found: Capabilities) -> None:
+        """GetConfiguration, a few keys at a time."""
         most, rest = _MOST_KEYS, list(dict.fromkeys(KEYS))
         while rest:
             group, rest = rest[:most], rest[most:]
-            reply = await self.station.call("GetConfiguration", {"key": group})
-            self._keep(reply, group)
-            told = whole(self.found.configuration.get("GetConfigurationMaxKeys", ""))
+            reply = await station.call("GetConfiguration", {"key": group})
+            _keep(reply, group, found)
+            told = whole(found.configuration.get("GetConfigurationMaxKeys", ""))
             most = min(most, told) if told and told > 0 else most
 
-    def _keep(self, reply: OcppReply, group: Sequence[str]) -> None:
-        as_asked = {key.lower(): key for key in group}
-        entries = reply.payload.get("configurationKey")
-        for entry in entries if isinstance(entries, list) else []:
-            key = str(entry.get("key", "")).lower() if isinstance(entry, dict) else ""
-            if key in as_asked and "value" in entry:
-                self.found.configuration[as_asked[key]] = printable(entry["value"])
-        self.found.unknown_keys += [k for k in group if k not in self.found.configuration]
+    def units(self, found: Capabilities) -> Collection[str]:
+        """By ChargingScheduleAllowedChargingRateUnit."""
+        return units_told(found.configuration)
 
-    async def _ask_connectors(self) -> None:
-        count = whole(self.found.configuration.get("NumberOfConnectors", "")) or 1
+    async def ask_connectors(self, station: OcppStation, found: Capabilities) -> None:
+        """Connector 0 is the charger as a whole."""
+        count = whole(found.configuration.get("NumberOfConnectors", "")) or 1
         for connector in range(min(count, _MOST_CONNECTORS) + 1):
             payload = {"requestedMessage": "StatusNotification", "connectorId": connector}
-            reply = await self.station.call("TriggerMessage", payload)
-            self.found.connectors[connector] = reply.word
+            reply = await station.call("TriggerMessage", payload)
+            found.connectors[connector] = reply.word
 
-    async def _ask_meter_values(self) -> None:
-        heard = _Heard(self.name)
-        self.journal.subscribe(heard)
-        payload = {"requestedMessage": "MeterValues", "connectorId": self.config.connector}
-        await self.station.call("TriggerMessage", payload)
-        ends_s = self.journal.clock.now() + _METER_VALUES_WITHIN_S
-        while not heard.quantities:
-            if self.journal.clock.now() >= ends_s:
-                break
-            await asyncio.sleep(_LOOK_EVERY_S)
-        self.found.measurands = sorted(heard.quantities)
+    def trigger_meter_values(self, connector: int) -> Spoken:
+        """TriggerMessage."""
+        return "TriggerMessage", {"requestedMessage": "MeterValues", "connectorId": connector}
 
-    # --- what it takes -----------------------------------------------------------------------
+    def set_profile(self, connector: int, profile: dict[str, Any]) -> Spoken:
+        """SetChargingProfile."""
+        payload = {"connectorId": connector, "csChargingProfiles": profile}
+        return "SetChargingProfile", payload
 
-    def _own(self) -> Choice:
-        profile = self.profile
-        return Choice(
-            profile.unit,
-            profile.purpose,
-            profile.kind,
-            profile.stack_level,
-            profile.number_phases,
-        )
-
-    def _candidates(self) -> Iterator[Choice]:
-        """What may be taken, the profile's own choice first, then what is taken most often."""
-        told = units_told(self.found.configuration)
-        units = sorted(("A", "W"), key=lambda unit: unit not in told)
-        yield self._own()
-        purposes = ("TxDefaultProfile", "ChargePointMaxProfile", "TxProfile")
-        kinds: tuple[Kind, ...] = ("Absolute", "Relative")
-        for purpose, kind, unit in product(purposes, kinds, units):
-            yield Choice("A" if unit == "A" else "W", purpose, kind, 0)
-
-    async def _base(self) -> Choice | None:
-        """The first choice that is taken; its composite schedule is looked at on the way."""
-        for choice in self._candidates():
-            if await self._take(choice, look=True):
-                return choice
-        return None
-
-    async def _vary(self, base: Choice) -> None:
-        """Change one thing at a time."""
-        found = self.found
-        for unit in ("A", "W"):
-            found.units[unit] = await self._trial(base._replace(unit=unit))
-        for purpose in reversed(PURPOSES[:2]):
-            found.purposes[purpose] = await self._trial(base._replace(purpose=purpose))
-        found.purposes["TxProfile"] = await self._trial(base._replace(purpose="TxProfile"))
-        kinds: tuple[Kind, ...] = ("Absolute", "Relative", "Recurring")
-        for kind in kinds:
-            found.kinds[kind] = await self._trial(base._replace(kind=kind))
-        for level in self._levels():
-            found.stack_levels[level] = await self._trial(base._replace(stack_level=level))
-        for phases in range(1, self.config.rating.phases + 1, 2):
-            choice = base._replace(number_phases=phases)
-            found.number_phases[phases] = await self._trial(choice)
-
-    def _levels(self) -> list[int]:
-        advertised = whole(self.found.configuration.get("ChargeProfileMaxStackLevel", ""))
-        levels = {*_LISTED_LEVELS, self.profile.stack_level}
-        if advertised is not None and 0 <= advertised <= 1000:
-            levels.add(advertised)
-        return sorted(levels)
-
-    async def _trial(self, choice: Choice) -> Trial:
-        if choice.purpose == "TxProfile" and self.station.transaction_id is None:
-            return Trial(None, "not tried: no transaction is running")
-        taken = await self._take(choice)
-        return Trial(taken, self._words[choice])
-
-    async def _take(self, choice: Choice, look: bool = False) -> bool:
-        """Install a choice, and clear it again; whether it was accepted. Each is tried once."""
-        if choice in self._words:
-            return self._words[choice] == "Accepted"
-        if choice.purpose == "TxProfile" and self.station.transaction_id is None:
-            return False
-        connector = connector_for(choice.purpose, self.config.connector)
-        payload = {"connectorId": connector, "csChargingProfiles": self._profile(choice)}
-        reply = await self.station.call("SetChargingProfile", payload)
-        self._words[choice] = reply.word
-        if reply.word != "Accepted":
-            return False
-        if look:
-            await self._look_at_composite(choice)
-        await self._clear(choice, connector)
-        return True
-
-    async def _clear(self, choice: Choice, connector: int) -> None:
-        """By the id; some chargers clear by the place in the stack alone."""
+    def clear(self, profile_id: int, connector: int, purpose: str, level: int) -> Sequence[Spoken]:
+        """Some chargers clear by the place in the stack alone."""
         by_place = {
             "connectorId": connector,
-            "chargingProfilePurpose": choice.purpose,
-            "stackLevel": choice.stack_level,
+            "chargingProfilePurpose": purpose,
+            "stackLevel": level,
         }
-        for payload in ({"id": _TRIAL_ID}, by_place):
-            reply = await self.station.call("ClearChargingProfile", payload)
-            if reply.word == "Accepted":
-                return
-        self.found.left_behind.append(f"{choice} (ClearChargingProfile: {reply.word})")
+        return [("ClearChargingProfile", payload) for payload in ({"id": profile_id}, by_place)]
 
-    async def _look_at_composite(self, choice: Choice) -> None:
-        word, limit = await self._composite(choice)
-        told = "no limit" if limit is None else f"{limit:g} {choice.unit}"
-        self.found.composite = f"{word}, {told} for {self._limit(choice):g}"
+    def clear_all(self) -> Sequence[Spoken]:
+        """One call without any condition."""
+        return [("ClearChargingProfile", {})]
 
-    async def _look_afterwards(self, choice: Choice) -> None:
-        """Some chargers accept a clear and keep the profile; their composite schedule may tell."""
-        _, limit = await self._composite(choice)
-        if limit is not None and abs(limit - self._limit(choice)) < _SAME_LIMIT:
-            words = f"the composite schedule still says {limit:g} {choice.unit} after the clearing"
-            self.found.left_behind.append(words)
+    def composite(self, connector: int, unit: str) -> Spoken:
+        """GetCompositeSchedule."""
+        payload = {"connectorId": connector, "duration": 60, "chargingRateUnit": unit}
+        return "GetCompositeSchedule", payload
 
-    async def _composite(self, choice: Choice) -> tuple[str, float | None]:
-        """The charger's word, and the limit of the first period."""
-        payload = {
-            "connectorId": self.config.connector,
-            "duration": 60,
-            "chargingRateUnit": choice.unit,
-        }
-        reply = await self.station.call("GetCompositeSchedule", payload)
-        schedule = reply.payload.get("chargingSchedule")
-        periods = schedule.get("chargingSchedulePeriod") if isinstance(schedule, dict) else None
-        first = periods[0] if isinstance(periods, list) and periods else {}
-        limit = first.get("limit") if isinstance(first, Mapping) else None
-        return reply.word, _finite(limit)
-
-    def _limit(self, choice: Choice) -> float:
-        """The safe setpoint, or just below it, in the unit of the choice."""
-        how = self.profile.model_copy(
-            update={"unit": choice.unit, "number_phases": choice.number_phases}
-        )
-        return limit_for(self.safe_state.setpoint, how, self.config.rating).value
-
-    def _profile(self, choice: Choice) -> dict[str, Any]:
-        now = self.journal.clock.utc()
-        limit = self._limit(choice)
-        period: dict[str, Any] = {"startPeriod": 0, "limit": limit}
-        if choice.number_phases is not None:
-            period["numberPhases"] = choice.number_phases
-        schedule: dict[str, Any] = {
-            "duration": 86_400,
-            "chargingRateUnit": choice.unit,
-            "chargingSchedulePeriod": [period],
-        }
-        if choice.kind != "Relative":
-            begun = now - timedelta(seconds=self.profile.start_in_past)
-            schedule["startSchedule"] = utc_text(begun)
-        result: dict[str, Any] = {
-            "chargingProfileId": _TRIAL_ID,
-            "stackLevel": choice.stack_level,
-            "chargingProfilePurpose": choice.purpose,
-            "chargingProfileKind": choice.kind,
-            "chargingSchedule": schedule,
-        }
-        if choice.kind == "Recurring":
-            result["recurrencyKind"] = "Daily"
-        if choice.purpose == "TxProfile":
-            result["transactionId"] = self.station.transaction_id
-        return result
+    def schedule(self, payload: Mapping[str, Any]) -> object:
+        """In ``chargingSchedule``."""
+        return payload.get("chargingSchedule")
 
 
-def _finite(value: object) -> float | None:
-    """A number that a charger sent; ``None`` if it is none, or larger than any limit."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e9:
-        return None
-    return float(value)
+def _keep(reply: OcppReply, group: Sequence[str], found: Capabilities) -> None:
+    as_asked = {key.lower(): key for key in group}
+    entries = reply.payload.get("configurationKey")
+    for entry in entries if isinstance(entries, list) else []:
+        key = str(entry.get("key", "")).lower() if isinstance(entry, dict) else ""
+        if key in as_asked and "value" in entry:
+            found.configuration[as_asked[key]] = printable(entry["value"])
+    found.unknown_keys += [k for k in group if k not in found.configuration]

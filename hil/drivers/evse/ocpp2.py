@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from hil.config.bench import EvseConfig, SafeState
 from hil.config.profiles import EvseProfile
+from hil.drivers.capabilities import Capabilities
+from hil.drivers.evse.ocpp2_capabilities import try_out
 from hil.drivers.evse.ocpp2_messages import (
     AS_IN_16,
     IDENTITY_VARIABLES,
@@ -66,6 +68,7 @@ class Ocpp2:
         self.ocpp_version = _VERSIONS[config.driver].removeprefix("ocpp")
         """``2.0.1`` or ``2.1``."""
         self._config, self._profile, self._journal = config, profile, journal
+        self._safe_state = safe_state
         self._charger = Charger(name, config.connector, journal, FirstTimes(journal, name))
         self._station = Station(self._charger)
         self._details: dict[str, str] = {}
@@ -296,6 +299,22 @@ class Ocpp2:
         """The answer to a GetChargingProfiles, and the profiles that follow it."""
         answer, items = await self._report(Request("GetChargingProfiles", dict(payload)))
         return ocpp_reply(answer), items
+
+    async def capabilities(self) -> Capabilities:
+        """Try what it takes of smart charging, at or below the safe setpoint; seconds to minutes.
+
+        Not while anything is measured. Profiles of its own are cleared again.
+        """
+        found = await try_out(
+            self,
+            self._config,
+            self._profile,
+            self._safe_state,
+            self._journal,
+            self._visits.subprotocol,
+        )
+        await self._setpoints.prepare()  # a trial may have taken the place of what lies beneath
+        return found
 
     async def call(self, action: str, payload: Mapping[str, Any]) -> OcppReply:
         """Make a call of OCPP 2.x with a payload in its own spelling; what became of it."""

@@ -83,9 +83,14 @@ def charging_profile(profile: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": profile_id,
         **reworded,
-        "chargingProfilePurpose": _PURPOSES.get(purpose, purpose),
+        "chargingProfilePurpose": purpose_in_2(purpose),
         "chargingSchedule": [schedule],
     }
+
+
+def purpose_in_2(purpose: str) -> str:
+    """A purpose of OCPP 1.6 as 2.x calls it."""
+    return _PURPOSES.get(purpose, purpose)
 
 
 def composite(answer: Answer) -> CompositeSchedule:
@@ -107,20 +112,23 @@ def set_variables(values: Mapping[str, str]) -> Request:
 
 
 def get_variables(names: Sequence[str]) -> Request:
-    """GetVariables of ``Component.Variable`` each."""
+    """GetVariables of ``Component.Variable`` or ``Component.Variable[instance]`` each."""
     return Request("GetVariables", {"getVariableData": [_place(name) for name in names]})
 
 
 def _place(name: str) -> dict[str, Any]:
     component, variable = name.split(".", 1)
-    return {"component": {"name": component}, "variable": {"name": variable}}
+    variable, _, instance = variable.rstrip("]").partition("[")
+    of_instance = {"instance": instance} if instance else {}
+    return {"component": {"name": component}, "variable": {"name": variable, **of_instance}}
 
 
 def name_of(entry: Mapping[str, Any], names: Sequence[str] = ()) -> str:
     """``Component.Variable`` of an entry, spelled as in ``names`` whatever its letter case."""
     component = member(entry, "component").get("name")
     variable = member(entry, "variable").get("name")
-    written = printable(f"{component}.{variable}")
+    instance = member(entry, "variable").get("instance")
+    written = printable(f"{component}.{variable}" + (f"[{instance}]" if instance else ""))
     return next((name for name in names if name.lower() == written.lower()), written)
 
 
