@@ -135,7 +135,7 @@ class RegisterMap:
 def compile_map(profile: MeterProfile) -> RegisterMap:
     """Work out once what reading and writing a map takes."""
     registers = sorted(profile.registers, key=lambda r: (r.address, r.quantity, r.phase))
-    parts = _split(registers, profile.max_registers)
+    parts = _split(registers, profile.max_registers, profile.reads_across_gaps)
     return RegisterMap(
         blocks=tuple(_block(part, profile.word_order) for part in parts),
         addresses=frozenset(_order(registers, profile.word_order)),
@@ -227,12 +227,21 @@ def _to_raw(register: Register) -> Callable[[float], float]:
     return integer
 
 
+def _seamless(part: Sequence[Register]) -> bool:
+    """Whether the first two values of a sorted part leave no register between them."""
+    return len(part) < 2 or part[0].address + part[0].width >= part[1].address
+
+
 def _within_f32(raw: float) -> float:
     return raw if abs(raw) <= _LARGEST_F32 or math.isnan(raw) else math.copysign(math.inf, raw)
 
 
-def _split(registers: Sequence[Register], limit: int) -> list[Sequence[Register]]:
+def _split(
+    registers: Sequence[Register], limit: int, across_gaps: bool
+) -> list[Sequence[Register]]:
     """Cut a map, sorted by address, into blocks of at most ``limit`` registers.
+
+    A block holds no registers but those of its values unless ``across_gaps``.
 
     Of all cuts the one with the fewest fast blocks, then with the least to transmit; found by
     working out the best cut of the first one, two, three … values in turn.
@@ -243,7 +252,7 @@ def _split(registers: Sequence[Register], limit: int) -> list[Sequence[Register]
         for start in range(end - 1, -1, -1):
             part = registers[start:end]
             count = max(r.address + r.width for r in part) - part[0].address
-            if count > limit:
+            if count > limit or not (across_gaps or _seamless(part)):
                 break
             fast = _fast(part)
             weight = _FAST_READS_PER_SLOW_READ if fast else 1

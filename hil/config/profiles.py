@@ -71,6 +71,23 @@ class MeterAccuracy(Model):
         }
 
 
+class Alternative(Register):
+    """Another reading of a value of the map, where sources differ; which one fits is measured."""
+
+    source: Annotated[str, Field(min_length=1)]
+
+
+class SerialDefaults(Model):
+    """How a meter leaves its factory, on its serial side; its own menu has the last word."""
+
+    baud: Annotated[int, Field(ge=1200, le=921_600)]
+    parity: Literal["none", "even", "odd"]
+    stop_bits: Literal[1, 2]
+    unit: Annotated[int, Field(ge=1, le=247)] = 1
+    """Address on the bus."""
+    source: Annotated[str, Field(min_length=1)]
+
+
 class MeterProfile(Model):
     """A meter's register map and its habits."""
 
@@ -81,8 +98,14 @@ class MeterProfile(Model):
     """Modbus function code that reads the map: 3 holding, 4 input registers."""
     word_order: Literal["big", "little"]
     """``big``: the high word of a 32-bit value comes first."""
+    phases: Literal[1, 3] = 3
+    """1 for a meter of one conductor, whose total is that of L1."""
     max_registers: Annotated[int, Field(ge=1, le=125)]
     """Most registers the meter answers in one request."""
+    whole_values: bool = False
+    """Whether it refuses a request that begins or ends inside a value."""
+    reads_across_gaps: bool = True
+    """Whether a request may hold registers that are none of the map's."""
     refresh: RefreshTime
     """How often the meter's own values change; ``unknown`` (None) where nobody has measured it."""
     averaging: Seconds = 0.0
@@ -92,7 +115,11 @@ class MeterProfile(Model):
     the result says so."""
     request_gap: Seconds = 0.0
     """Pause the meter needs between two requests."""
+    serial: SerialDefaults | None = None
+    """Left out where it has no serial side, or nobody knows how it is set."""
     registers: Annotated[list[Register], Field(min_length=1)]
+    alternatives: list[Alternative] = Field(default_factory=list)
+    """Other readings of values of the map; never read while measuring."""
     golden: Annotated[list[Golden], Field(min_length=1)]
     source: str
     """Where the map comes from."""
@@ -117,6 +144,24 @@ class MeterProfile(Model):
                     {"quantity": str(key[0]), "phase": str(key[1])},
                 )
             seen.add(key)
+        return self
+
+    @model_validator(mode="after")
+    def _alternatives_are_of_the_map(self) -> Self:
+        known = {(register.quantity, register.phase) for register in self.registers}
+        for other in self.alternatives:
+            if (other.quantity, other.phase) not in known:
+                raise PydanticCustomError(
+                    "alternatives",
+                    "{name} is no value of the map, so nothing can be its alternative",
+                    {"name": f"{other.quantity} {other.phase}"},
+                )
+            if other.width > self.max_registers or other.address + other.width > 65536:
+                raise PydanticCustomError(
+                    "alternatives",
+                    "{name} at {address} cannot be read in one request",
+                    {"name": f"{other.quantity} {other.phase}", "address": other.address},
+                )
         return self
 
     @model_validator(mode="after")

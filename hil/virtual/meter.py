@@ -12,7 +12,7 @@ import math
 import random
 import struct
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from hil.config.personalities import VirtualMeter
@@ -23,7 +23,21 @@ from hil.virtual.plant import Electrical
 
 FREQUENCY_HZ = 50.0
 
+_BY_LINE = (
+    Quantity.VOLTAGE,
+    Quantity.CURRENT,
+    Quantity.POWER,
+    Quantity.POWER_FACTOR,
+    Quantity.ENERGY_IMPORT,
+    Quantity.ENERGY_EXPORT,
+)
+"""What a meter has a value of for each line."""
+
 _HEADER_BYTES = 6
+
+_RESTART_S = 4.0
+"""How long a meter is gone that was asked again too soon; an estimate of what an SDM72 takes."""
+_INSTANT_S = 1e-6
 _ILLEGAL_FUNCTION, _ILLEGAL_ADDRESS, _ILLEGAL_VALUE = 1, 2, 3
 
 
@@ -62,6 +76,16 @@ class MeterTwin:
         self._personality, self._profile, self._plant = personality, profile, plant
         self._unit = unit
         self._map = compile_map(profile)
+        self._inside = {
+            register.address + within
+            for register in profile.registers
+            for within in range(1, register.width)
+        }
+        """Addresses at which a value goes on."""
+        self._restarts_until_s = self._answered_s = -math.inf
+        self._split_wh = 0.0
+        self._lines_wh = [0.0, 0.0, 0.0]
+        """Energy of each line; all of it together is ``_split_wh``."""
         self._random = random.Random(seed)
         self._refresh_phase_s = self._random.random() * personality.refresh
         self._image: Mapping[int, int] = {}
@@ -96,12 +120,20 @@ class MeterTwin:
 
     def answer(self, request: bytes, now_s: float) -> bytes | None:
         """The reply to one whole frame that arrived at ``now_s``; None for no reply."""
-        if self.silent or len(request) < 8 or request[6] != self._unit:
+        if self.silent or len(request) < 8 or request[6] != self._unit or self._hurried(now_s):
             return None
+        self._answered_s = now_s
         content = self._content(request[7:], now_s)
         if self.garbled:
             return self._garbled(request, content)
         return request[:4] + (len(content) + 1).to_bytes(2, "big") + request[6:7] + content
+
+    def _hurried(self, now_s: float) -> bool:
+        """Whether it restarts because a request came sooner than the pause that it needs."""
+        ready_s = self._answered_s + self._personality.latency + self._profile.request_gap
+        if self._profile.request_gap and now_s < ready_s - _INSTANT_S:
+            self._restarts_until_s = now_s + _RESTART_S
+        return now_s < self._restarts_until_s
 
     def _garbled(self, request: bytes, content: bytes) -> bytes:
         """A frame that a check can tell: a gateway's own checksum stops what no check could."""
@@ -125,12 +157,21 @@ class MeterTwin:
         if len(request) != 5 or not 1 <= count <= self._profile.max_registers:
             return bytes((function | 0x80, _ILLEGAL_VALUE))
         asked = range(address, address + count)
-        if self._map.addresses.isdisjoint(asked):
+        if not self._answers(asked):
             return bytes((function | 0x80, _ILLEGAL_ADDRESS))
         self._refresh(now_s)
         words = [self._image.get(at, 0) for at in asked]
         words = (words + [0] * self.surplus_registers)[: count + self.surplus_registers]
         return struct.pack(f">BB{len(words)}H", function, 2 * len(words), *words)
+
+    def _answers(self, asked: range) -> bool:
+        """Whether the meter takes a request for these registers, by what its profile says of it."""
+        profile, known = self._profile, self._map.addresses
+        if known.isdisjoint(asked):
+            return False
+        if profile.whole_values and {asked.start, asked.stop} & self._inside:
+            return False
+        return profile.reads_across_gaps or known.issuperset(asked)
 
     def _refresh(self, now_s: float) -> None:
         """Latch the registers of the last tick, unless that has been done."""
@@ -167,7 +208,24 @@ class MeterTwin:
             measured[Quantity.CURRENT, phase] = personality.gain * true.current_a[line]
             measured[Quantity.POWER, phase] = self._rounded(powers[line])
             measured[Quantity.POWER_FACTOR, phase] = _factor(true.power_w[line], apparent[line])
+        measured |= self._energies(energy_wh, powers)
+        if self._profile.phases == 1:
+            for quantity in _BY_LINE:
+                measured[quantity, Phase.TOTAL] = measured[quantity, Phase.L1]
         return measured
+
+    def _energies(self, energy_wh: float, powers: Sequence[float]) -> dict[Key, float]:
+        """Energy by line: what came since the refresh before, shared out as the power is now."""
+        gained_wh, self._split_wh = energy_wh - self._split_wh, energy_wh
+        signed = [p if (p > 0.0) == (gained_wh > 0.0) else 0.0 for p in powers]
+        total = sum(signed)
+        for line, power in enumerate(signed):
+            self._lines_wh[line] += gained_wh * (power / total if total else 1 / 3)
+        return {
+            (quantity, phase): max(sign * self._lines_wh[line], 0.0)
+            for quantity, sign in ((Quantity.ENERGY_IMPORT, 1.0), (Quantity.ENERGY_EXPORT, -1.0))
+            for line, phase in enumerate(LINES)
+        }
 
     def _rounded(self, power_w: float) -> float:
         step_w = self._personality.resolution

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hil.config.library import Kind, shipped_root
-from hil.config.load import load
+from hil.config.load import load, load_text
+from hil.errors import ConfigError
 from hil.registers import compile_map, golden_problems
 
 PROFILES = sorted((shipped_root() / Kind.METER.value).glob("*.yaml"))
@@ -26,4 +27,35 @@ def test_profile_holds_its_golden_pairs(path):
 
 
 def test_there_are_profiles():
-    assert len(PROFILES) >= 3
+    assert len(PROFILES) >= 18
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
+def test_every_alternative_is_another_reading_with_a_source(path):
+    profile = load(Kind.METER, str(path)).model
+    places = {(r.quantity, r.phase): (r.address, r.type, r.scale) for r in profile.registers}
+    for other in profile.alternatives:
+        assert (other.address, other.type, other.scale) != places[other.quantity, other.phase]
+        assert other.source
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
+def test_a_meter_of_one_phase_says_so(path):
+    profile = load(Kind.METER, str(path)).model
+    lines = {register.phase.value for register in profile.registers}
+    assert (profile.phases == 1) == (lines == {"L1", "total"})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("{quantity: duty, address: 3, type: u16, source: x}", "duty total is no value of the map"),
+        ("{quantity: power, address: 65535, type: f32, source: x}", "cannot be read in one req"),
+        ("{quantity: power, address: 3, type: f32}", "source: is missing"),
+    ],
+)
+def test_an_alternative_that_is_none_is_refused(change, words):
+    text = next(path for path in PROFILES if path.stem == "siemens-pac2200").read_text("utf-8")
+    text = text.replace("alternatives:\n", f"alternatives:\n  - {change}\n")
+    with pytest.raises(ConfigError, match=words):
+        load_text(Kind.METER, text, "meter.yaml")

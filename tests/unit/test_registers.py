@@ -240,6 +240,16 @@ def test_blocks_cover_every_value_once_within_the_limit(drawn, word_order):
 
 @NO_DEADLINE
 @given(register_maps())
+def test_without_gaps_a_request_holds_nothing_but_values(drawn):
+    registers, limit = drawn
+    seamless = profile(registers, "big", limit).model_copy(update={"reads_across_gaps": False})
+    compiled = compile_map(seamless)
+    asked = [at for b in compiled.blocks for at in range(b.address, b.address + b.count)]
+    assert sorted(asked) == sorted(compiled.addresses)
+
+
+@NO_DEADLINE
+@given(register_maps())
 def test_fast_values_take_as_few_requests_as_can_be(drawn):
     registers, limit = drawn
     compiled = compile_map(profile(registers, "big", limit))
