@@ -321,7 +321,7 @@ def _safe_state_problems(config: BenchConfig, source: Source) -> list[str]:
             f"{setpoint} is over the rating of '{name}', which is {evse.rating.limit(setpoint)}",
         )
         for name, evse in config.evses.items()
-        if setpoint.value > evse.rating.limit(setpoint).value * (1 + 1e-9)
+        if evse.rating.exceeded_by(setpoint)
     ]
 
 

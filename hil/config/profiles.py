@@ -33,6 +33,8 @@ class Register(Model):
     """Raw number times this is the value in the unit of the quantity (W, A, V, Hz, Wh, 1)."""
     sign: Literal[1, -1] = 1
     """-1 where the meter counts export as positive."""
+    magnitude: bool = False
+    """Whether the meter shows the value without its sign, as many do of a current."""
 
     @property
     def width(self) -> int:

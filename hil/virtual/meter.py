@@ -151,22 +151,27 @@ class MeterTwin:
         true = self._plant.measure(start_s, end_s)
         apparent = [v * i for v, i in zip(true.voltage_v, true.current_a, strict=True)]
         powers = [personality.gain * p + personality.offset / 3 for p in true.power_w]
+        exported_wh = personality.gain * true.exported_wh
         energy_wh = personality.gain * true.energy_wh
         energy_wh += personality.offset * (end_s - self._started_s) / 3600
         measured = {
             (Quantity.VOLTAGE, Phase.TOTAL): sum(true.voltage_v) / 3,
             (Quantity.CURRENT, Phase.TOTAL): personality.gain * sum(true.current_a),
             (Quantity.POWER, Phase.TOTAL): self._rounded(sum(powers)),
-            (Quantity.POWER_FACTOR, Phase.TOTAL): _factor(sum(true.power_w), sum(apparent)),
+            (Quantity.POWER_FACTOR, Phase.TOTAL): _factor(
+                sum(true.power_w), sum(map(abs, apparent))
+            ),
             (Quantity.FREQUENCY, Phase.TOTAL): FREQUENCY_HZ,
             (Quantity.ENERGY_IMPORT, Phase.TOTAL): max(energy_wh, 0.0),
-            (Quantity.ENERGY_EXPORT, Phase.TOTAL): max(-energy_wh, 0.0),
+            (Quantity.ENERGY_EXPORT, Phase.TOTAL): exported_wh + max(-energy_wh, 0.0),
         }
         for line, phase in enumerate(LINES):
             measured[Quantity.VOLTAGE, phase] = true.voltage_v[line]
             measured[Quantity.CURRENT, phase] = personality.gain * true.current_a[line]
             measured[Quantity.POWER, phase] = self._rounded(powers[line])
-            measured[Quantity.POWER_FACTOR, phase] = _factor(true.power_w[line], apparent[line])
+            measured[Quantity.POWER_FACTOR, phase] = _factor(
+                true.power_w[line], abs(apparent[line])
+            )
         return measured
 
     def _rounded(self, power_w: float) -> float:
