@@ -22,6 +22,9 @@ _LOW_BRANCH_TOP_A = 51.0
 _HIGH_BRANCH_BOTTOM_A = 52.5
 _TOP_A = 80.0
 
+DIGITAL_PERCENT = 5.0
+"""The duty cycle that names no current, because the limit is told by digital communication."""
+
 STEADY_PERCENT = 100.0
 """No oscillation: the EVSE is not ready to deliver (state x1)."""
 

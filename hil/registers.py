@@ -208,6 +208,11 @@ def _fast(registers: Iterable[Register]) -> bool:
 
 def _to_raw(register: Register) -> Callable[[float], float]:
     """What makes the raw number of a value: rounded, and kept within the type."""
+    to_raw = _to_signed_raw(register)
+    return (lambda value: to_raw(abs(value))) if register.magnitude else to_raw
+
+
+def _to_signed_raw(register: Register) -> Callable[[float], float]:
     factor = register.scale * register.sign
     bits = int(register.type[1:])
     if register.type == "f64":

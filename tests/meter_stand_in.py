@@ -38,8 +38,8 @@ class Ramp:
     def measure(self, start_s, end_s):
         self.windows.append((start_s, end_s))
         power = self.power_w((start_s + end_s) / 2)
-        current = tuple(abs(p) / v / 0.9 for p, v in zip(power, (229.0, 230.0, 231.0), strict=True))
-        return Electrical(self.voltage_v, current, power, 7_000_000.0)
+        current = tuple(p / v / 0.9 for p, v in zip(power, (229.0, 230.0, 231.0), strict=True))
+        return Electrical(self.voltage_v, current, power, 7_000_000.0, 3_000_000.0)
 
 
 class MeterRecorder(Recorder):

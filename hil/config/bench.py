@@ -13,10 +13,10 @@ from hil.config.base import Model, Name, address, on_loopback
 from hil.config.interlocks import Interlocks
 from hil.config.tls import ChargerTlsConfig, EvseTlsConfig, way_in_problem
 from hil.config.units import (
+    ChargingSetpoint,
     Hertz,
     PositiveAmperes,
     PositiveSeconds,
-    SetpointValue,
     Volts,
     seconds_within,
 )
@@ -29,6 +29,8 @@ class Rating(Model):
 
     current: PositiveAmperes
     """Largest current per phase."""
+    discharge: PositiveAmperes = 0.0
+    """Largest current per phase that it may feed back into the grid; 0 where it cannot."""
     phases: Literal[1, 2, 3]
     voltage: Volts
     """Nominal voltage, line to neutral."""
@@ -39,8 +41,14 @@ class Rating(Model):
         return self.current * self.voltage * self.phases
 
     def limit(self, setpoint: Setpoint) -> Setpoint:
-        """The largest setpoint allowed, in the unit of this one."""
-        return Setpoint(self.current if setpoint.unit == "A" else self.power_w, setpoint.unit)
+        """The largest setpoint allowed, in the unit and with the sign of this one."""
+        limit_a = -self.discharge if setpoint.value < 0 else self.current
+        per_ampere = 1.0 if setpoint.unit == "A" else self.voltage * self.phases
+        return Setpoint(limit_a * per_ampere, setpoint.unit)
+
+    def exceeded_by(self, setpoint: Setpoint) -> bool:
+        """Whether a setpoint is more than it is built for, in its direction."""
+        return abs(setpoint.value) > abs(self.limit(setpoint).value) * (1 + 1e-9)
 
     def amperes(self, setpoint: Setpoint) -> float:
         """A setpoint per phase, amperes; watts are taken at the rated voltage and phases."""
@@ -162,8 +170,8 @@ class PilotConfig(Model):
 class SafeState(Model):
     """What the bench leaves behind, whatever happens."""
 
-    setpoint: SetpointValue
-    """The limit every EVSE is left with."""
+    setpoint: ChargingSetpoint
+    """The limit every EVSE is left with; none is left feeding back."""
     within: PositiveSeconds
     """How long reaching it may take before it counts as not reached."""
     stop_charging: bool = True

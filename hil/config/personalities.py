@@ -163,6 +163,11 @@ class VirtualEvse(Model):
     """What becomes of a TxProfile while no transaction runs; one that ignores it accepts it."""
     start: Literal["remote", "plug"] = "remote"
     """Whether a transaction needs a RemoteStartTransaction or begins by plugging in."""
+    discharges: bool = False
+    """Whether it can feed back, as far as its rating says, with a car that can. With such a car it
+    speaks digitally: its pilot stays at 5 % and the limit, of either sign and any size, goes beside
+    it, at the instant at which the pilot's edge would have come. With another car it charges only.
+    Without, a negative limit is a pause."""
     contactor_after: Seconds = 0.2
     """From vehicle state C to the closed contactor."""
     boot_time: Seconds = 8.0
@@ -202,7 +207,7 @@ class PowerFactorPoint(Model):
 
 
 class PowerBias(Model):
-    """Watts added to the delivered power while the offered power lies in a region."""
+    """Watts added to the power while the offered power lies in a region; negative discharges."""
 
     from_: Annotated[Watts, Field(alias="from")]
     to: Watts
@@ -212,8 +217,8 @@ class PowerBias(Model):
 class CurrentBias(Model):
     """Amperes added to what the pilot is read as while the offered current lies in a region."""
 
-    from_: Annotated[PositiveAmperes, Field(alias="from")]
-    to: PositiveAmperes
+    from_: Annotated[Amperes, Field(alias="from")]
+    to: Amperes
     add: Amperes
 
 
@@ -254,6 +259,8 @@ class VirtualVehicle(Model):
     minimum: PositiveAmperes = 6.0
     """Below this the car draws nothing."""
     maximum: PositiveAmperes = 32.0
+    maximum_discharge: PositiveAmperes = 0.0
+    """The most it feeds back; above 0 it can speak digitally with an EVSE that can discharge."""
     phases: Literal[1, 2, 3] = 3
     one_phase_below: PositiveAmperes = 0.0
     """Below this current it charges on one phase."""

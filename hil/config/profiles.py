@@ -33,6 +33,8 @@ class Register(Model):
     """Raw number times this is the value in the unit of the quantity (W, A, V, Hz, Wh, 1)."""
     sign: Literal[1, -1] = 1
     """-1 where the meter counts export as positive."""
+    magnitude: bool = False
+    """Whether the meter shows the value without its sign, as many do of a current."""
 
     @property
     def width(self) -> int:
@@ -199,6 +201,9 @@ class EvseProfile(Model):
     purpose: Literal["TxProfile", "TxDefaultProfile", "ChargePointMaxProfile"]
     kind: Literal["Absolute", "Relative"]
     stack_level: Annotated[int, Field(ge=0, le=100)]
+    operation_mode: Literal["charging-only", "central-setpoint"] = "charging-only"
+    """What a setpoint is to the charger. ``charging-only``: a limit that it must not exceed.
+    ``central-setpoint`` (OCPP 2.1): what it is to follow, of either sign, within the rating."""
     unit: Literal["A", "W"]
     """Rate unit of the charging profile; a setpoint in the other unit is converted with the rated
     voltage and phases, and the conversion is recorded."""
@@ -229,6 +234,17 @@ class EvseProfile(Model):
         ]
     )
     caveats: list[str] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _setpoint_for_an_evse(self) -> Self:
+        if self.operation_mode == "central-setpoint" and self.purpose == "ChargePointMaxProfile":
+            raise PydanticCustomError(
+                "operation_mode",
+                "operation_mode: a ChargePointMaxProfile is a limit and carries no setpoint; write "
+                "'purpose: TxDefaultProfile' or 'purpose: TxProfile'",
+                {},
+            )
+        return self
 
     @model_validator(mode="after")
     def _can_lapse(self) -> Self:

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from hil.config.base import Model, Name
 from hil.config.faults import Fault
-from hil.config.units import PositiveSeconds, Seconds, SetpointValue
+from hil.config.units import ChargingSetpoint, PositiveSeconds, Seconds, SetpointValue
 
 
 class PowerCondition(Model):
@@ -53,7 +53,7 @@ class _Targeted(Model):
 
 
 class SetpointStep(_Targeted):
-    """Command one setpoint and hold it."""
+    """Command one setpoint and hold it; a negative one discharges."""
 
     setpoint: SetpointValue
     hold: Seconds
@@ -64,7 +64,7 @@ class Staircase(_Targeted):
 
     from_: Annotated[SetpointValue, Field(alias="from")]
     to: SetpointValue
-    step: SetpointValue
+    step: ChargingSetpoint
     hold: PositiveSeconds
     and_back: bool = False
 

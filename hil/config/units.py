@@ -139,24 +139,33 @@ def _read_setpoint(text: Any) -> Setpoint:
     if isinstance(text, Setpoint):
         return text
     value, unit = parse(text, {**CURRENT, **POWER})
-    if value < 0:
-        raise PydanticCustomError(
-            "quantity_range",
-            "{text} is negative; this charger protocol takes charging setpoints only",
-            {"text": str(text)},
-        )
     return Setpoint(value, "A" if unit in CURRENT else "W")
+
+
+def _read_charging_setpoint(text: Any) -> Setpoint:
+    setpoint = _read_setpoint(text)
+    if setpoint.value < 0:
+        raise PydanticCustomError(
+            "quantity_range", "{text} is negative; expected at least 0", {"text": str(text)}
+        )
+    return setpoint
+
+
+def _setpoint_schema(sign: str, description: str) -> WithJsonSchema:
+    pattern = rf"^\s*{sign}(\d+\.?\d*|\.\d+)\s*(A|mA|W|kW|MW)\s*$"
+    return WithJsonSchema({"type": "string", "pattern": pattern, "description": description})
 
 
 SetpointValue = Annotated[
     Setpoint,
     BeforeValidator(_read_setpoint),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "pattern": r"^\s*(\d+\.?\d*|\.\d+)\s*(A|mA|W|kW|MW)\s*$",
-            "description": "a charging limit: amperes per phase, or watts in all",
-        }
-    ),
+    _setpoint_schema("[-+]?", "amperes per phase, or watts in all; negative discharges"),
 ]
-"""A charging limit: ``16 A`` per phase or ``7.4 kW`` in all."""
+"""A setpoint: ``16 A`` per phase or ``7.4 kW`` in all; ``-16 A`` feeds back into the grid."""
+
+ChargingSetpoint = Annotated[
+    Setpoint,
+    BeforeValidator(_read_charging_setpoint),
+    _setpoint_schema("", "amperes per phase, or watts in all; not negative"),
+]
+"""A setpoint that charges, or pauses: ``16 A`` per phase, ``7.4 kW`` in all, ``0 A``."""

@@ -247,8 +247,15 @@ class _Expansion:
 
     def within_rating(self, setpoint: Setpoint, targets: Sequence[str], at: Location) -> None:
         for name in targets:
-            limit = self.bench.evses[name].rating.limit(setpoint)
-            if setpoint.value > limit.value * (1 + 1e-9):
+            rating = self.bench.evses[name].rating
+            if setpoint.value < 0 and not rating.discharge:
+                self.problem(
+                    at,
+                    f"setpoint {setpoint} discharges, and '{name}' is not rated for that; if it "
+                    "can feed back, write how much into its rating, such as 'discharge: 16 A'",
+                )
+            elif rating.exceeded_by(setpoint):
+                limit = rating.limit(setpoint)
                 self.problem(
                     at, f"setpoint {setpoint} is over the rating of '{name}', which is {limit}"
                 )
@@ -337,8 +344,8 @@ def _trace_row(trace: Trace, line: int, row: dict[str, str | None]) -> tuple[flo
         t, value = float(row[trace.time] or ""), float(row[trace.column] or "")
     except ValueError as error:
         raise ConfigError(f"{trace.file}:{line}: is not a number: {error}") from error
-    if not (math.isfinite(t) and math.isfinite(value)) or value < 0:
-        raise ConfigError(f"{trace.file}:{line}: a setpoint must be a number that is not negative")
+    if not (math.isfinite(t) and math.isfinite(value)):
+        raise ConfigError(f"{trace.file}:{line}: a setpoint must be a finite number")
     if trace.unit == "A":
         return t, Setpoint(value, "A")
     return t, Setpoint(value * (1000.0 if trace.unit == "kW" else 1.0), "W")

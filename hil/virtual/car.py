@@ -1,4 +1,7 @@
-"""A car's on-board charger: from the pilot and the supply to the current it draws."""
+"""A car's on-board charger: from the pilot and the supply to the current it draws or feeds back.
+
+A negative current is fed back into the grid.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from hil.virtual.mains import Mains
 from hil.virtual.noise import CYCLE_S
 from hil.virtual.trajectory import Piece, Trajectory
 
-_TAPER_TICK_S = 1.0
+_BATTERY_TICK_S = 1.0
 
 _SETTLED_SHARE = 0.02
 """Band, as a share of the change, in which ``truth`` counts the power as settled."""
@@ -43,13 +46,14 @@ class Car:
         self._trajectory = Trajectory(scheduler.time())
         self._timers: list[tuple[float, TimerHandle]] = []
         self._started = False
-        self._duty_percent: float | None = None
+        self._offered_a: float | None = None
+        self._told = False
         self._target_a = 0.0
         self._due_s = -math.inf
-        self._energy_wh = 0.0
+        self._imported_wh = self._exported_wh = 0.0
         self._energy_until_s = scheduler.time()
-        if vehicle.taper is not None:
-            scheduler.call_at(scheduler.time() + _TAPER_TICK_S, self._taper_tick)
+        if vehicle.taper is not None or vehicle.maximum_discharge > 0.0:
+            scheduler.call_at(scheduler.time() + _BATTERY_TICK_S, self._battery_tick)
 
     def on_move(self, callback: MoveObserver) -> None:
         """Call back at the instant at which the current begins to move."""
@@ -67,11 +71,15 @@ class Car:
         self._target_a = 0.0
         self._move(0.0, None, None)
 
-    def see(self, duty_percent: float | None) -> None:
-        """The pilot's duty cycle, ``None`` while it does not oscillate."""
-        self._duty_percent = duty_percent
+    def see(self, duty_percent: float | None, told_a: float | None = None) -> None:
+        """The pilot's duty cycle, ``None`` while it does not oscillate.
+
+        ``told_a`` is the limit beside it where the EVSE speaks digitally.
+        """
         offered_a = offer(duty_percent).current_a if duty_percent is not None else None
-        if offered_a is None:
+        self._told = told_a is not None
+        self._offered_a = told_a if self._told else offered_a
+        if self._offered_a is None:
             self._pause()
         else:
             self._wake()
@@ -84,6 +92,7 @@ class Car:
 
     def power_factor(self, current_a: float) -> float:
         """Power factor at a current: straight lines between the personality's points."""
+        current_a = abs(current_a)
         points = self.vehicle.power_factor
         if current_a <= points[0].current:
             return points[0].factor
@@ -95,9 +104,11 @@ class Car:
 
     def phases_at(self, current_a: float) -> int:
         """On how many phases it draws a current."""
-        if current_a < self.vehicle.one_phase_below:
+        if abs(current_a) < self.vehicle.one_phase_below:
             return 1
-        return min(self.phases, 2) if current_a < self.vehicle.two_phases_below else self.phases
+        return (
+            min(self.phases, 2) if abs(current_a) < self.vehicle.two_phases_below else self.phases
+        )
 
     def level_w(self, current_a: float) -> float:
         """Active power of all phases at a steady current and the nominal voltage."""
@@ -112,17 +123,19 @@ class Car:
         instants = (start_s + (index + 0.5) * width_s for index in range(count))
         return sum(map(self._trajectory.current_a, instants)) / count
 
-    def energy_wh(self, until_s: float) -> float:
-        """Energy drawn so far, brought up to an instant in slices of a tenth of a second."""
+    def energies_wh(self, until_s: float) -> tuple[float, float]:
+        """Energy drawn and energy fed back so far, in slices of a tenth of a second."""
         while self._energy_until_s < until_s:
             start_s = self._energy_until_s
             steady = self._trajectory.steady_over(start_s, until_s)
             end_s = until_s if steady else min(until_s, start_s + 5 * CYCLE_S)
             power_w = self.level_w(self.mean_current_a(start_s, end_s))
             power_w *= self._mains.mean(start_s, end_s)
-            self._energy_wh += power_w * (end_s - start_s) / 3600.0
+            gained_wh = power_w * (end_s - start_s) / 3600.0
+            self._imported_wh += max(gained_wh, 0.0)
+            self._exported_wh += max(-gained_wh, 0.0)
             self._energy_until_s = end_s
-        return self._energy_wh
+        return self._imported_wh, self._exported_wh
 
     def passage(self, piece: Piece) -> dict[str, float]:
         """The instants and levels of one movement of the current, at the nominal voltage."""
@@ -178,7 +191,7 @@ class Car:
 
     def _pause(self) -> None:
         """Note since when nothing may be drawn, if it has been charging until now."""
-        if self._target_a > 0.0 and self._paused_s is None:
+        if self._target_a != 0.0 and self._paused_s is None:
             self._paused_s = self._scheduler.time()
 
     def _wake(self) -> None:
@@ -205,16 +218,17 @@ class Car:
         self._at(self._due_s, self._head_for, wanted_a)
 
     def _wanted_a(self) -> float:
-        """What the car draws at the pilot it sees, amperes per phase."""
-        offered_a = offer(self._duty_percent).current_a if self._duty_percent is not None else None
-        if offered_a is None or offered_a < self.vehicle.minimum - 1e-6 or self._asleep:
+        """What the car draws at the limit it was given, amperes per phase."""
+        offered_a = self._offered_a
+        if offered_a is None or abs(offered_a) < self.vehicle.minimum - 1e-6 or self._asleep:
             return 0.0
         wanted_a = self.vehicle.gain * offered_a + self.vehicle.offset + self._bias_a(offered_a)
         wanted_a += sum(b.add for b in self.vehicle.current_bias if b.from_ <= offered_a < b.to)
         if self.vehicle.quantum > 0:
             # Rounding of a few parts in 1e16 must not cost a whole quantum.
-            wanted_a = math.floor(wanted_a / self.vehicle.quantum + 1e-6) * self.vehicle.quantum
-        return self._draws * self._surge * max(0.0, min(wanted_a, self._most_a()))
+            steps = math.floor(abs(wanted_a) / self.vehicle.quantum + 1e-6)
+            wanted_a = math.copysign(steps * self.vehicle.quantum, wanted_a)
+        return self._draws * self._surge * max(self._least_a(), min(wanted_a, self._most_a()))
 
     def _bias_a(self, offered_a: float) -> float:
         offered_w = offered_a * self.voltage_v * self.phases
@@ -227,17 +241,28 @@ class Car:
         taper = self.vehicle.taper
         if taper is None:
             return self.vehicle.maximum
-        charge = min(self.vehicle.state_of_charge + self._energy_wh / self.vehicle.battery, 1.0)
+        charge = min(self._charge(), 1.0)
         if charge <= taper.above:
             return self.vehicle.maximum
         share = (charge - taper.above) / max(1.0 - taper.above, 1e-9)
         return self.vehicle.maximum * (1.0 + share * (taper.to - 1.0))
 
-    def _taper_tick(self) -> None:
+    def _least_a(self) -> float:
+        """The most it feeds back now, as a negative current; nothing from an empty battery."""
+        if not self._told or self._charge() <= 0.0:
+            return 0.0
+        return -self.vehicle.maximum_discharge
+
+    def _charge(self) -> float:
+        """State of charge, not kept within 0 and 1."""
+        gained_wh = self._imported_wh - self._exported_wh
+        return self.vehicle.state_of_charge + gained_wh / self.vehicle.battery
+
+    def _battery_tick(self) -> None:
         now_s = self._scheduler.time()
-        self.energy_wh(now_s)
+        self.energies_wh(now_s)
         self._follow()
-        self._scheduler.call_at(now_s + _TAPER_TICK_S, self._taper_tick)
+        self._scheduler.call_at(now_s + _BATTERY_TICK_S, self._battery_tick)
 
     def _head_for(self, target_a: float) -> None:
         rises = target_a > self._trajectory.current_a(self._scheduler.time())
@@ -248,7 +273,7 @@ class Car:
         self, target_a: float, rate_a_per_s: float | None, time_constant_s: float | None
     ) -> None:
         now_s = self._scheduler.time()
-        self.energy_wh(now_s)
+        self.energies_wh(now_s)
         piece = self._trajectory.move(now_s, target_a, rate_a_per_s, time_constant_s)
         if piece.from_a != piece.to_a and self._on_move is not None:
             self._on_move(piece)

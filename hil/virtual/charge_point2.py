@@ -34,6 +34,7 @@ from hil.virtual.plant import PilotSignal, Plant
 from hil.virtual.station_boot import StationBoot
 from hil.virtual.station_limits import StationLimits
 from hil.virtual.station_meter import sampled_now
+from hil.virtual.station_setpoints import summed
 from hil.virtual.station_time import StationTime
 from hil.virtual.station_variables import (
     CONNECTION_TIMEOUT,
@@ -350,21 +351,28 @@ class ChargePoint2Twin:
 
     # --- limits ----------------------------------------------------------------------------------
 
-    def take_profile(self, evse: int, data: dict[str, Any]) -> bool:
-        """SetChargingProfile: passed on to the plant, or refused."""
+    def profile_of(self, evse: int, data: dict[str, Any], lenient: bool = False) -> Profile:
+        """A ``chargingProfile`` as this station understands it. Raises ProfileError."""
+        return profile_of(evse, data, self.personality, self.rating, lenient)
+
+    def take_profile(self, evse: int, data: dict[str, Any]) -> str | None:
+        """SetChargingProfile: ``None`` if it is passed on to the plant, or why it is refused."""
         self.arrivals.append((self._loop.time(), data["id"]))
         flaws = self.personality.profile_flaws
         lenient = "takes_broken_profiles" in flaws
         try:
-            profile = profile_of(self.evse if "takes_any_evse" in flaws else evse, data, lenient)
-        except ProfileError:
-            return False
+            profile = self.profile_of(
+                self.evse if "takes_any_evse" in flaws else evse, data, lenient
+            )
+        except ProfileError as error:
+            return str(error)
         if self._doubles(profile) and not lenient:
-            return False
-        taken = self.limits.take(profile)
-        if taken:
-            self.installed[data["id"]] = (evse, data)
-        return taken
+            return "another TxProfile has its level"
+        if not self.limits.take(profile):
+            return ""
+        schedules = [summed(schedule) for schedule in data["charging_schedule"]]
+        self.installed[data["id"]] = (evse, {**data, "charging_schedule": schedules})
+        return None
 
     def _doubles(self, profile: Profile) -> bool:
         """Whether another TxProfile has its level and its transaction (K01.FR.39)."""

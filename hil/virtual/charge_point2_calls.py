@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ocpp.exceptions import NotSupportedError
 from ocpp.routing import after, on
 from ocpp.v201 import ChargePoint, call, call_result
 
-from hil.virtual.charge_point2_words import profile_of, purpose_of
-from hil.virtual.charging_profiles import TX, ProfileError
+from hil.virtual.charge_point2_words import purpose_of
+from hil.virtual.charging_profiles import TX, CompositePeriod, ProfileError
+from hil.virtual.station_setpoints import told
 from hil.virtual.station_variables import HEARTBEAT_INTERVAL, METER_INTERVAL, Variable
 from hil.virtual.troubled_line import Socket
 
@@ -48,9 +49,9 @@ class Calls(ChargePoint):  # type: ignore[misc]
         """The plant learns of it on arrival, the management system after the station's delay."""
         if self._twin.personality.setpoints == "unsupported":
             raise NotSupportedError
-        taken = self._twin.take_profile(evse_id, charging_profile)
+        refusal = self._twin.take_profile(evse_id, charging_profile)
         await asyncio.sleep(self._twin.acknowledge_delay_s())
-        return call_result.SetChargingProfile(status=_word(taken))
+        return call_result.SetChargingProfile(_word(refusal is None), _reason(refusal))
 
     @on("ClearChargingProfile")  # type: ignore[untyped-decorator]
     def station_clear_charging_profile(
@@ -137,14 +138,7 @@ class Calls(ChargePoint):  # type: ignore[misc]
         known_unit = unit in twin.personality.units or "takes_any_unit" in flaws
         if not known_evse or not known_unit:
             return call_result.GetCompositeSchedule(status="Rejected")
-        periods = [
-            {
-                "start_period": round(period.start_s),
-                "limit": self._told(period.limit, unit),
-                **({"number_phases": period.number_phases} if period.number_phases else {}),
-            }
-            for period in twin.limits.composite(duration, unit)
-        ]
+        periods = [self._told(period, unit) for period in twin.limits.composite(duration, unit)]
         schedule = {
             "evse_id": evse_id,
             "duration": duration,
@@ -154,13 +148,14 @@ class Calls(ChargePoint):  # type: ignore[misc]
         }
         return call_result.GetCompositeSchedule(status="Accepted", schedule=schedule)
 
-    def _told(self, limit: float, unit: str) -> float:
-        """A limit as the composite schedule tells it."""
+    def _told(self, period: CompositePeriod, unit: Literal["A", "W"]) -> dict[str, Any]:
+        """A period as the composite schedule tells it."""
         twin = self._twin
+        as_it_is = told(period, unit, twin.rating)
         own = twin.rating.current if unit == "A" else twin.rating.power_w
-        if "minus_one_without_profile" in twin.personality.profile_flaws and limit >= own:
-            return -1.0
-        return round(limit, 1)
+        if "minus_one_without_profile" in twin.personality.profile_flaws and period.limit >= own:
+            return {**as_it_is, "limit": -1.0}
+        return as_it_is
 
     # --- transactions ----------------------------------------------------------------------------
 
@@ -179,7 +174,7 @@ class Calls(ChargePoint):  # type: ignore[misc]
         if charging_profile is not None and twin.personality.setpoints != "unsupported":
             try:
                 # It belongs to the transaction that it comes with, which has no id yet.
-                profile = profile_of(twin.evse, {**charging_profile, "transaction_id": None})
+                profile = twin.profile_of(twin.evse, {**charging_profile, "transaction_id": None})
             except ProfileError:
                 accepted = False
             any_purpose = "takes_any_start_profile" in twin.personality.profile_flaws
@@ -309,6 +304,11 @@ class Calls(ChargePoint):  # type: ignore[misc]
 
 def _word(accepted: bool) -> str:
     return "Accepted" if accepted else "Rejected"
+
+
+def _reason(refusal: str | None) -> dict[str, Any] | None:
+    """Why a profile is refused, where the station says so."""
+    return {"reason_code": "InvalidSchedule", "additional_info": refusal} if refusal else None
 
 
 def _names(entry: dict[str, Any]) -> tuple[str, str]:

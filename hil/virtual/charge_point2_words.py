@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hil.config.bench import Rating
+from hil.config.personalities import VirtualEvse
 from hil.virtual.charging_profiles import MAX, Profile, ProfileError, parse_profile
+from hil.virtual.station_setpoints import taken
 
 CONNECTOR = 1
 """The only connector of its EVSE."""
@@ -38,7 +41,13 @@ def sampled(values: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def profile_of(evse: int, data: Mapping[str, Any], lenient: bool = False) -> Profile:
+def profile_of(
+    evse: int,
+    data: Mapping[str, Any],
+    personality: VirtualEvse,
+    rating: Rating,
+    lenient: bool = False,
+) -> Profile:
     """A profile out of a ``chargingProfile`` (keys in snake case); its first schedule counts.
 
     Raises ProfileError with the reason; ``lenient`` leaves the rules of use case K01 out.
@@ -46,11 +55,15 @@ def profile_of(evse: int, data: Mapping[str, Any], lenient: bool = False) -> Pro
     schedule, purpose = data["charging_schedule"][0], data["charging_profile_purpose"]
     if not lenient:
         _check(evse, data, schedule, purpose)
+    unit = schedule["charging_rate_unit"]
+    periods = [
+        taken(period, unit, personality, rating) for period in schedule["charging_schedule_period"]
+    ]
     as_in_16 = {
         **data,
         "charging_profile_id": data["id"],
         "charging_profile_purpose": _PURPOSES.get(purpose, purpose),
-        "charging_schedule": schedule,
+        "charging_schedule": {**schedule, "charging_schedule_period": periods},
     }
     return parse_profile(evse, as_in_16)
 
@@ -66,6 +79,10 @@ def _check(evse: int, data: Mapping[str, Any], schedule: Mapping[str, Any], purp
         raise ProfileError("a TxProfile is of one EVSE")
     if _PURPOSES.get(purpose) == MAX and kind == "Relative":
         raise ProfileError("a maximum is not relative to a transaction")  # FR.38
+    if _PURPOSES.get(purpose) == MAX and any(
+        "setpoint" in period for period in schedule["charging_schedule_period"]
+    ):
+        raise ProfileError(f"a {purpose} is a limit and has no setpoint")
 
 
 def purpose_of(purpose: str | None) -> str | None:

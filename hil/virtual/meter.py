@@ -33,6 +33,9 @@ _BY_LINE = (
 )
 """What a meter has a value of for each line."""
 
+_ENERGIES: Mapping[Quantity, float] = {Quantity.ENERGY_IMPORT: 1.0, Quantity.ENERGY_EXPORT: -1.0}
+"""The registers of energy, and the sign of the power that each counts."""
+
 _HEADER_BYTES = 6
 
 _RESTART_S = 4.0
@@ -83,9 +86,8 @@ class MeterTwin:
         }
         """Addresses at which a value goes on."""
         self._restarts_until_s = self._answered_s = -math.inf
-        self._split_wh = 0.0
-        self._lines_wh = [0.0, 0.0, 0.0]
-        """Energy of each line; all of it together is ``_split_wh``."""
+        self._lines_wh = {quantity: [0.0, 0.0, 0.0] for quantity in _ENERGIES}
+        """Energy of each line."""
         self._random = random.Random(seed)
         self._refresh_phase_s = self._random.random() * personality.refresh
         self._image: Mapping[int, int] = {}
@@ -192,38 +194,48 @@ class MeterTwin:
         true = self._plant.measure(start_s, end_s)
         apparent = [v * i for v, i in zip(true.voltage_v, true.current_a, strict=True)]
         powers = [personality.gain * p + personality.offset / 3 for p in true.power_w]
+        exported_wh = personality.gain * true.exported_wh
         energy_wh = personality.gain * true.energy_wh
         energy_wh += personality.offset * (end_s - self._started_s) / 3600
         measured = {
             (Quantity.VOLTAGE, Phase.TOTAL): sum(true.voltage_v) / 3,
             (Quantity.CURRENT, Phase.TOTAL): personality.gain * sum(true.current_a),
             (Quantity.POWER, Phase.TOTAL): self._rounded(sum(powers)),
-            (Quantity.POWER_FACTOR, Phase.TOTAL): _factor(sum(true.power_w), sum(apparent)),
+            (Quantity.POWER_FACTOR, Phase.TOTAL): _factor(
+                sum(true.power_w), sum(map(abs, apparent))
+            ),
             (Quantity.FREQUENCY, Phase.TOTAL): FREQUENCY_HZ,
             (Quantity.ENERGY_IMPORT, Phase.TOTAL): max(energy_wh, 0.0),
-            (Quantity.ENERGY_EXPORT, Phase.TOTAL): max(-energy_wh, 0.0),
+            (Quantity.ENERGY_EXPORT, Phase.TOTAL): exported_wh + max(-energy_wh, 0.0),
         }
         for line, phase in enumerate(LINES):
             measured[Quantity.VOLTAGE, phase] = true.voltage_v[line]
             measured[Quantity.CURRENT, phase] = personality.gain * true.current_a[line]
             measured[Quantity.POWER, phase] = self._rounded(powers[line])
-            measured[Quantity.POWER_FACTOR, phase] = _factor(true.power_w[line], apparent[line])
-        measured |= self._energies(energy_wh, powers)
+            measured[Quantity.POWER_FACTOR, phase] = _factor(
+                true.power_w[line], abs(apparent[line])
+            )
+        measured |= self._energies(
+            {quantity: measured[quantity, Phase.TOTAL] for quantity in _ENERGIES}, powers
+        )
         if self._profile.phases == 1:
             for quantity in _BY_LINE:
                 measured[quantity, Phase.TOTAL] = measured[quantity, Phase.L1]
         return measured
 
-    def _energies(self, energy_wh: float, powers: Sequence[float]) -> dict[Key, float]:
-        """Energy by line: what came since the refresh before, shared out as the power is now."""
-        gained_wh, self._split_wh = energy_wh - self._split_wh, energy_wh
-        signed = [p if (p > 0.0) == (gained_wh > 0.0) else 0.0 for p in powers]
-        total = sum(signed)
-        for line, power in enumerate(signed):
-            self._lines_wh[line] += gained_wh * (power / total if total else 1 / 3)
+    def _energies(
+        self, totals_wh: Mapping[Quantity, float], powers: Sequence[float]
+    ) -> dict[Key, float]:
+        """Energy by line: what came since the refresh before, shared out as its power is now."""
+        for quantity, sign in _ENERGIES.items():
+            lines_wh = self._lines_wh[quantity]
+            gained_wh = totals_wh[quantity] - sum(lines_wh)
+            flows = [max(sign * power, 0.0) for power in powers]
+            for line, flow in enumerate(flows):
+                lines_wh[line] += gained_wh * (flow / sum(flows) if any(flows) else 1 / 3)
         return {
-            (quantity, phase): max(sign * self._lines_wh[line], 0.0)
-            for quantity, sign in ((Quantity.ENERGY_IMPORT, 1.0), (Quantity.ENERGY_EXPORT, -1.0))
+            (quantity, phase): self._lines_wh[quantity][line]
+            for quantity in _ENERGIES
             for line, phase in enumerate(LINES)
         }
 

@@ -19,6 +19,7 @@ from hil.clock import Scheduler
 from hil.config.bench import GridConfig, Rating
 from hil.config.personalities import Spread, VirtualEvse, VirtualVehicle
 from hil.j1772 import (
+    DIGITAL_PERCENT,
     HIGH_LEVEL_V,
     LOW_LEVEL_V,
     MINIMUM_CURRENT_A,
@@ -69,6 +70,8 @@ class Electrical(NamedTuple):
     """Active power."""
     energy_wh: float
     """Imported since the plant began, at the end of the window."""
+    exported_wh: float = 0.0
+    """Fed back since then."""
 
 
 class Plant:
@@ -99,6 +102,7 @@ class Plant:
         self._car_supplied = False
         self._wrong = Disturbances()
 
+        self._digital = evse.discharges and vehicle.maximum_discharge > 0.0
         self._allowed = False
         self._was_allowed = False
         self._commanded_a = self._applied_a = evse.stuck_at or rating.current
@@ -123,19 +127,21 @@ class Plant:
         self._refresh_pilot()
 
     def command(self, limit_a: float) -> None:
-        """Take a limit per phase, amperes; 0 pauses. The pilot follows after the EVSE's delay.
+        """Take a limit per phase, amperes; 0 pauses, a negative one discharges.
 
+        The pilot, or what is said beside it, follows after the EVSE's delay.
         Rounded down to the EVSE's quantum, capped at its rating; below its minimum it pauses or
-        is raised to the minimum, as the personality says.
+        is raised to the minimum, as the personality says. One that cannot discharge pauses.
         """
         if self._wrong.deaf:
             return
         now_s = self._scheduler.time()
         before_a = self._commanded_a
+        discharge_a = self.rating.discharge if self._digital else None
         self._commanded_a = applied_a(
-            self.evse, limit_a, before_a, self.rating.current, self._resumes
+            self.evse, limit_a, before_a, self.rating.current, self._resumes, discharge_a
         )
-        self._resumes += before_a == 0.0 < self._commanded_a
+        self._resumes += before_a == 0.0 != self._commanded_a
         self._tell("command", limit_a=limit_a, applied_a=self._commanded_a)
         delay_s = self._draw(self.evse.pilot_after)
         # Never at the very instant of the one before: a loop keeps no order among equal timers.
@@ -216,15 +222,23 @@ class Plant:
         mains = self._mains.mean(start_s, end_s)
         voltages = [mains * (self.grid.voltage + noise) for noise in noise_v]
         currents = [0.0, 0.0, 0.0]
-        if current_a > 0.0:
+        if current_a != 0.0:
             noise_a = self._current_noise.mean(start_s, end_s)
+            least_a = -math.inf if self._digital else 0.0
             for line in range(car.phases_at(current_a)):
-                currents[line] = max(current_a + noise_a[line], 0.0)
+                currents[line] = max(current_a + noise_a[line], least_a)
         factor = car.power_factor(current_a)
         powers = [v * i * factor for v, i in zip(voltages, currents, strict=True)]
         if self._shown is not PilotState.A and not currents[0]:
             powers[0] = mains * self.vehicle.standby
-        return Electrical(tuple(voltages), tuple(currents), tuple(powers), car.energy_wh(end_s))  # type: ignore[arg-type]
+        energy_wh, exported_wh = car.energies_wh(end_s)
+        return Electrical(
+            tuple(voltages),  # type: ignore[arg-type]
+            tuple(currents),  # type: ignore[arg-type]
+            tuple(powers),  # type: ignore[arg-type]
+            energy_wh,
+            exported_wh,
+        )
 
     # --- truth, read by tests alone -----------------------------------------------------------
 
@@ -265,6 +279,8 @@ class Plant:
 
     def _offer(self, limit_a: float) -> None:
         self._applied_a = limit_a
+        if self._digital:
+            self._tell("told", limit_a=limit_a)
         self._refresh_pilot()
 
     def _pilot_now(self) -> PilotSignal:
@@ -275,11 +291,14 @@ class Plant:
             self._allowed
             and not self._faulted()
             and self._shown is not PilotState.A
-            and self._applied_a > 0.0
+            and (self._digital or self._applied_a > 0.0)
         )
         if not oscillates:
             return PilotSignal(self._shown, STEADY_PERCENT, 0.0, high_v, high_v)
-        duty = duty_for(max(self._applied_a, MINIMUM_CURRENT_A)) + 100.0 * self.evse.duty_error
+        duty = DIGITAL_PERCENT
+        if not self._digital:
+            duty = duty_for(max(self._applied_a, MINIMUM_CURRENT_A))
+        duty += 100.0 * self.evse.duty_error
         return PilotSignal(
             self._shown, min(max(duty, 0.0), 99.9), PILOT_FREQUENCY_HZ, high_v, LOW_LEVEL_V
         )
@@ -300,7 +319,9 @@ class Plant:
                 observer(now)
         self._refresh_contactor()
         if now.frequency_hz > 0 or not self._contactor.stuck:
-            self._car.see(now.duty_percent if now.frequency_hz > 0 else None)
+            oscillates = now.frequency_hz > 0
+            told_a = self._applied_a if oscillates and self._digital else None
+            self._car.see(now.duty_percent if oscillates else None, told_a)
         self._refresh_status()
 
     def _refresh_contactor(self) -> None:

@@ -315,3 +315,14 @@ def test_golden_pairs_that_hold_are_no_problem():
 def test_register_width_follows_the_type():
     for kind, width in WIDTHS.items():
         assert Register.model_validate(register(kind)).width == width
+
+
+@pytest.mark.parametrize("kind", ["s32", "f32"])
+def test_a_meter_that_shows_magnitudes_loses_the_sign(kind):
+    signed = register(kind, address=10, quantity="current", phase="L1")
+    shown = register(kind, address=12, quantity="current", phase="L2") | {"magnitude": True}
+    image = compile_map(profile([signed, shown])).encode(
+        {(Quantity.CURRENT, Phase.L1): -16.0, (Quantity.CURRENT, Phase.L2): -16.0}
+    )
+    back = read_back(compile_map(profile([signed, shown])), image)
+    assert back == {(Quantity.CURRENT, Phase.L1): -16.0, (Quantity.CURRENT, Phase.L2): 16.0}

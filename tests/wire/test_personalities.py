@@ -86,6 +86,8 @@ CASES: dict[str, Case] = {
     "ideal-car": Case(set(), "vehicle"),
     "everyday-evse": Case(set()),
     "everyday-car": Case(set(), "vehicle"),
+    "v2g-evse": Case(set()),
+    "v2g-car": Case(set(), "vehicle"),
     "accepts-and-ignores": Case(
         {"accepted_not_applied", "not_followed", "over_limit", "pause_not_followed"}
     ),

@@ -77,7 +77,11 @@ class Ocpp2:
         ask, ask_now = self._visits.ask, self._visits.ask_now
         self._ask = ask
         self._composites = Composites(
-            profile, self._charger, ask, self._composite_request, composite
+            profile,
+            self._charger,
+            ask,
+            self._composite_request,
+            lambda answer: composite(answer, self._phases),
         )
         self._setpoints = Setpoints(
             config,
@@ -193,7 +197,8 @@ class Ocpp2:
         return await self._setpoints.apply(setpoint, setpoint_number, deadline_s)
 
     def _limit_request(self, profile: dict[str, Any]) -> Request:
-        return set_charging_profile(self._config.connector, profile)
+        config = self._config
+        return set_charging_profile(config.connector, profile, self._profile, config.rating)
 
     @property
     def lease(self) -> HeldLease | None:
@@ -274,8 +279,15 @@ class Ocpp2:
     async def composite_schedule(
         self, duration_s: float, unit: Literal["A", "W"] | None = None
     ) -> CompositeSchedule:
-        """What the charger says it would allow from now on; amperes are per phase."""
-        return composite(await self._ask(self._composite_request(duration_s, unit)))
+        """What the charger says it would allow from now on; amperes are per phase.
+
+        A setpoint that it is to follow (OCPP 2.1) stands there signed.
+        """
+        return composite(await self._ask(self._composite_request(duration_s, unit)), self._phases)
+
+    @property
+    def _phases(self) -> int:
+        return self._profile.number_phases or self._config.rating.phases
 
     def _composite_request(self, duration_s: float, unit: str | None = None) -> Request:
         payload = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from hil.config.bench import EvseConfig, SafeState
+from hil.config.bench import EvseConfig, Rating, SafeState
 from hil.config.profiles import EvseProfile
 from hil.drivers.capabilities import Capabilities
 from hil.drivers.evse.capability_trials import Spoken, Trials
@@ -61,7 +61,9 @@ async def try_out(
     """What it takes; a profile of the trials that was left behind is a finding."""
     found = Capabilities(station.ocpp_version, subprotocol)
     name = station.name
-    trials = Trials(name, station, config, profile, safe_state, journal, found, Speech2())
+    trials = Trials(
+        name, station, config, profile, safe_state, journal, found, Speech2(profile, config.rating)
+    )
     await trials.learn()
     if found.left_behind:
         words = f"profiles of the trials were not cleared: {'; '.join(found.left_behind)}"
@@ -74,6 +76,9 @@ class Speech2:
 
     level_key = "SmartChargingCtrlr.ProfileStackLevel"
     asks_composite_first = True
+
+    def __init__(self, profile: EvseProfile, rating: Rating) -> None:
+        self._profile, self._rating = profile, rating
 
     async def read_configuration(self, station: OcppStation, found: Capabilities) -> None:
         """GetVariables, a few at a time."""
@@ -106,7 +111,7 @@ class Speech2:
 
     def set_profile(self, connector: int, profile: dict[str, Any]) -> Spoken:
         """SetChargingProfile."""
-        action, payload = set_charging_profile(connector, profile)
+        action, payload = set_charging_profile(connector, profile, self._profile, self._rating)
         return action, payload
 
     def clear(self, profile_id: int, connector: int, purpose: str, level: int) -> Sequence[Spoken]:
