@@ -209,7 +209,7 @@ class Listener:
         older, self._connection = self._connection, connection
         if older is not None:
             words = "the charger opened a second connection; the older one was closed"
-            self._journal.finding(self.device, "ocpp_second_connection", words)
+            self._findings.each("ocpp_second_connection", words)
             task = asyncio.create_task(older.close("another connection took its place"))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)

@@ -106,7 +106,7 @@ class Session(ChargePoint):  # type: ignore[misc]
         charger.boot = {key: printable(value) for key, value in payload.items() if value}
         if charger.boots > 1:
             words = f"the charger has started again (boot {charger.boots} of this run)"
-            charger.journal.finding(charger.device, "charger_rebooted", words)
+            charger.findings.each("charger_rebooted", words)
         charger.changed()
         return call_result.BootNotification(
             current_time=self._now_text(), interval=HEARTBEAT_INTERVAL_S, status="Accepted"
@@ -164,7 +164,7 @@ class Session(ChargePoint):  # type: ignore[misc]
         if not repeated:
             if charger.transaction_id is not None:
                 words = f"a transaction starts though {charger.transaction_id} was never stopped"
-                charger.journal.finding(charger.device, "transaction_overlap", words)
+                charger.findings.each("transaction_overlap", words)
                 charger.ended.add(charger.transaction_id)
             charger.last_transaction_id += 1
             charger.transaction_id = charger.last_transaction_id
@@ -245,7 +245,7 @@ class Session(ChargePoint):  # type: ignore[misc]
         charger.started_s = charger.journal.clock.now()
         charger.last_transaction_id = max(charger.last_transaction_id, transaction_id)
         words = f"transaction {transaction_id} was running before the bench came; taken over"
-        charger.journal.finding(charger.device, "transaction_adopted", words, "note")
+        charger.findings.each("transaction_adopted", words, "note")
         charger.changed()
 
     @_handles("DataTransfer")

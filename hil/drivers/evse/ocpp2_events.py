@@ -167,7 +167,7 @@ def _begin(station: Station, event: Event) -> bool:
         return False
     if charger.transaction_id is not None:
         words = f"a transaction starts though {charger.transaction_id} was never ended"
-        charger.journal.finding(charger.device, "transaction_overlap", words)
+        charger.findings.each("transaction_overlap", words)
         station.ended.append(str(charger.transaction_id))
     charger.transaction_id = event.transaction_id
     station.charging_state, station.authorized, station.newest_event = "", False, None
@@ -176,7 +176,7 @@ def _begin(station: Station, event: Event) -> bool:
         _tell(station, "started", event)
     else:
         words = f"transaction {event.transaction_id} was running before the bench knew; taken over"
-        charger.journal.finding(charger.device, "transaction_adopted", words, "note")
+        charger.findings.each("transaction_adopted", words, "note")
     return True
 
 

@@ -94,7 +94,7 @@ def _boot(station: Station, payload: Payload) -> Payload:
     if charger.boots > 1:
         reason = word(payload, "reason") or "no reason given"
         words = f"the charger has started again (boot {charger.boots} of this run: {reason})"
-        charger.journal.finding(charger.device, "charger_rebooted", words)
+        charger.findings.each("charger_rebooted", words)
     charger.changed()
     return {
         "currentTime": _now_text(station),

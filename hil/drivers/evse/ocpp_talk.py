@@ -116,8 +116,7 @@ class Talk:
         """Two calls without an answer: the link is dead, whatever the socket says."""
         self._unanswered += 1
         if self._unanswered >= _UNANSWERED_AT_MOST:
-            self._charger.journal.finding(
-                self._charger.device,
+            self._charger.findings.each(
                 "ocpp_silent",
                 f"{self._unanswered} calls in a row without an answer, the last one {action}; "
                 "the connection was closed so that the charger opens a new one",

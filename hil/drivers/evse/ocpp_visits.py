@@ -190,7 +190,7 @@ class Visits:
         self._finding(code, words)
 
     def _finding(self, code: str, words: str) -> None:
-        self._journal.finding(self._device, code, words, "warning")
+        self._charger.findings.each(code, words)
 
     # --- calls ---------------------------------------------------------------------------------
 

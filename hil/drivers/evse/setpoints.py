@@ -85,10 +85,10 @@ class Setpoints:
             self._beneath_since_boot = boot if answer.answered else None
             if not answer.accepted:
                 words = f"{self._safe} beneath the setpoints was not taken ({answer.words}); "
-                self._journal.finding(self._device, "no_lease", words + _FOR_EVER, "error")
+                self._charger.findings.each("no_lease", words + _FOR_EVER, "error")
         elif how == "none":
             words = f"the EVSE profile '{self._profile.evse_profile}' has no lease; "
-            self._journal.finding(self._device, "no_lease", words + _FOR_EVER)
+            self._charger.findings.each("no_lease", words + _FOR_EVER)
 
     async def apply(
         self, setpoint: Setpoint, setpoint_number: int, deadline_s: float
@@ -207,7 +207,7 @@ class Setpoints:
         if sent_s > held.since_s + held.lasts_s:
             words = f"the lease of setpoint {number} had run out when it was renewed: the charger "
             words += f"was at {self._safe} for {sent_s - held.since_s - held.lasts_s:.1f} s"
-            self._journal.finding(self._device, "lease_lapsed", words, "error")
+            self._charger.findings.each("lease_lapsed", words, "error")
         self._held = HeldLease(sent_s, held.lasts_s)
         self._journal.event(
             EventKind.SETPOINT_RENEWED,

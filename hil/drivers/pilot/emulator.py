@@ -230,7 +230,7 @@ class PilotEmulator:
         except DeviceError as error:
             if self._answers:
                 words = f"a heartbeat failed: {error.what}"
-                self._journal.finding(self.name, "pilot_silent", words, "error")
+                self._findings.each("pilot_silent", words, "error")
                 self._say_presence("lost")
         else:
             if not self._answers:
@@ -247,8 +247,7 @@ class PilotEmulator:
     def _lost(self, why: str) -> None:
         if self._heartbeats is not None:
             self._heartbeats.cancel()
-        self._journal.finding(
-            self.name,
+        self._findings.each(
             "pilot_lost",
             f"the connection to the pilot emulator broke: {why}; it falls back to state A by "
             f"itself within {WATCHDOG_S:g} s",
@@ -343,8 +342,7 @@ class PilotEmulator:
     def _expired(self, words: tuple[str, ...], arrived_s: float) -> None:
         t = self._clock.instant(whole(words[0], 0, _STAMP_END), arrived_s).t
         self._fall_back(t, "watchdog")
-        self._journal.finding(
-            self.name,
+        self._findings.each(
             "pilot_watchdog",
             f"no heartbeat reached the emulator for {WATCHDOG_S:g} s; it went to state A",
             "error",
@@ -353,8 +351,7 @@ class PilotEmulator:
     def _booted(self, words: tuple[str, ...], arrived_s: float) -> None:
         self._clock.restart()
         self._fall_back(arrived_s, "restart")
-        self._journal.finding(
-            self.name,
+        self._findings.each(
             "pilot_restarted",
             f"the emulator restarted ({words[1].lower()}); it shows state A",
             "error",
