@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from firmware import Emulator, Firmware
 from pilot_stand_in import Bench, PilotRecorder
+from pilot_transcript import Conversation, TerminalPlayer, TwinPlayer, replay
 
 from hil.clock import ClockKind, run_on
 from hil.errors import DeviceError
@@ -23,6 +24,13 @@ def firmware(tmp_path_factory: pytest.TempPathFactory) -> Firmware:
 @pytest.fixture
 def host(firmware: Firmware) -> Iterator[Emulator]:
     emulator = firmware.host()
+    yield emulator
+    emulator.kill()
+
+
+@pytest.fixture
+def avr(firmware: Firmware) -> Iterator[Emulator]:
+    emulator = firmware.avr()
     yield emulator
     emulator.kill()
 
@@ -72,3 +80,38 @@ def test_the_driver_plays_a_charge_and_a_killed_emulator_is_a_finding(host: Emul
     assert record.findings() == ["pilot_lost"]
     uncertain_s = [edge.data["uncertainty_s"] for edge in record.of(EventKind.PILOT_EDGE)]
     assert max(uncertain_s) < 0.5, "stamps are mapped through answers, not taken from arrivals"
+
+
+# --- one transcript for all three, so that they cannot drift apart ------------------------------
+
+
+def test_the_twin_takes_the_course_of_the_transcript() -> None:
+    replay(TwinPlayer())
+
+
+@pytest.mark.parametrize("build", ["host", "avr"])
+def test_the_firmware_takes_the_course_of_the_transcript(
+    build: str, request: pytest.FixtureRequest
+) -> None:
+    player = TerminalPlayer(request.getfixturevalue(build))
+    replay(player)
+    player.close()
+
+
+# --- the microcontroller's pins ----------------------------------------------------------------
+
+CYCLES = 16_000
+"""Of a period of 1 kHz at 16 MHz."""
+
+
+def test_the_generated_pilot_has_the_commanded_duty_on_its_pin(avr: Emulator) -> None:
+    player = TerminalPlayer(avr)
+    emulator = Conversation(player)
+    emulator.ask("BEAT 60000")
+    emulator.ask("ROLE EVSE")
+    for duty_percent in (10.0, 16.7, 26.7, 53.3, 85.0, 96.0):
+        emulator.ask(f"OFFER {duty_percent * 100:.0f}")
+        _, period, _, high = avr.tell("measure 20").split()
+        assert float(period) == pytest.approx(CYCLES, rel=0.005)
+        assert float(high) / float(period) * 100 == pytest.approx(duty_percent, abs=0.05)
+    player.close()

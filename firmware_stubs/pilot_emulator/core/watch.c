@@ -112,6 +112,8 @@ static void look_at_levels(struct watch *watch, uint32_t stamp_us, struct events
         };
         return;
     }
+    if (watch->duty.waiting)
+        return; /* the duty is told first */
     watch->level.waiting = false;
     told->high_mv = high_mv;
     told->low_mv = low_mv;

@@ -19,6 +19,7 @@
 
 #include <avr_adc.h>
 #include <avr_ioport.h>
+#include <avr_timer.h>
 #include <avr_uart.h>
 #include <sim_avr.h>
 #include <sim_cycle_timers.h>
@@ -28,7 +29,14 @@
 #include "circuit.h"
 #include "terminal.h"
 
-enum { FREQUENCY = 16000000, CYCLES_PER_PASS = 8000, NS_PER_CYCLE_TIMES_2 = 125 };
+enum {
+    FREQUENCY = 16000000,
+    CYCLES_PER_PASS = 8000,
+    NS_PER_TWO_CYCLES = 125,
+    TCCR1A_ADDRESS = 0x80, /* of the ATmega328P */
+    PORTB_ADDRESS = 0x25,
+    COM1B1_MASK = 1 << 5,
+};
 
 static avr_t *avr;
 static struct circuit circuit;
@@ -101,16 +109,33 @@ static void measure(void)
     terminal_say(text);
 }
 
-static void generator_pin(avr_irq_t *irq, uint32_t value, void *unused)
+static void drive_generator(bool high)
 {
-    (void)irq;
-    (void)unused;
-    bool high = (value & 1U) != 0;
     if (high == own_high)
         return;
     own_high = high;
     measure();
     let_compare();
+}
+
+/* The pin is the timer's while COM1B1 says so, and the port's otherwise. */
+static bool timer_has_pin(void)
+{
+    return (avr->data[TCCR1A_ADDRESS] & COM1B1_MASK) != 0;
+}
+
+static void take_port_pin(void)
+{
+    if (!timer_has_pin())
+        drive_generator((avr->data[PORTB_ADDRESS] >> WIRED_GENERATOR & 1U) != 0);
+}
+
+static void timer_pin(avr_irq_t *irq, uint32_t value, void *unused)
+{
+    (void)irq;
+    (void)unused;
+    if (timer_has_pin())
+        drive_generator((value & 1U) != 0);
 }
 
 static uint16_t proximity(uint32_t pins)
@@ -237,7 +262,9 @@ static void wire(void)
     comparator = pin_irq('B', WIRED_COMPARATOR);
     converter = avr_io_getirq(avr, AVR_IOCTL_ADC_GETIRQ, ADC_IRQ_ADC0 + WIRED_PILOT);
     uart_input = uart_irq(UART_IRQ_INPUT);
-    avr_irq_register_notify(pin_irq('B', WIRED_GENERATOR), generator_pin, NULL);
+    avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_TIMER_GETIRQ('1'),
+                                          TIMER_IRQ_OUT_COMP + AVR_TIMER_COMPB),
+                            timer_pin, NULL);
     avr_irq_register_notify(pin_irq('B', IOPORT_IRQ_REG_PORT), port_b, NULL);
     avr_irq_register_notify(pin_irq('C', IOPORT_IRQ_REG_PORT), port_c, NULL);
     avr_irq_register_notify(pin_irq('D', IOPORT_IRQ_REG_PORT), port_d, NULL);
@@ -272,7 +299,7 @@ static uint64_t real_cycles(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     uint64_t ns = (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
-    return ns / NS_PER_CYCLE_TIMES_2 * 2U;
+    return ns / NS_PER_TWO_CYCLES * 2U;
 }
 
 /* Let simulated time pass up to the end of a pass, then wait until real time is there too. */
@@ -283,6 +310,7 @@ static bool pass(uint64_t began)
         int state = avr_run(avr);
         if (state == cpu_Done || state == cpu_Crashed)
             return false;
+        take_port_pin();
     }
     while (real_cycles() - began < avr->cycle)
         terminal_wait(1);
