@@ -1,12 +1,13 @@
 # The two commands of the README, and what they need. `make demo`, `make test`,
 # and what they measure of themselves: `make coverage`, `make validation`,
 # `make performance`, `make endurance`, `make fuzz`. `make audit` asks after known weaknesses.
+# `make firmware` builds the pilot emulator's firmware.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint coverage validation performance endurance fuzz audit clean
+.PHONY: demo test lint coverage validation performance endurance fuzz firmware audit clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -52,6 +53,10 @@ endurance: $(READY)
 
 fuzz: $(READY)
 	$(BIN)/python tests/faults/fuzz_frames.py
+
+# Needs gcc-avr, avr-libc and, for the simulator, libsimavr-dev, libelf-dev and pkg-config.
+firmware:
+	$(MAKE) --directory firmware_stubs/pilot_emulator BUILD=$(CURDIR)/build/firmware
 
 clean:
 	rm -rf $(VENV) $(AUDIT) build runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import settings
@@ -38,11 +39,16 @@ def require_tool(program: str, package: str) -> str:
     """Path of a program; without it the test is skipped, or failed where HIL_REQUIRE_TOOLS=1."""
     path = shutil.which(program) or shutil.which(program, path=SYSTEM_FOLDERS)
     if path is None:
-        message = f"{program} is not installed; install the Debian package {package}"
-        if os.environ.get("HIL_REQUIRE_TOOLS") == "1":
-            pytest.fail(message, pytrace=False)
-        pytest.skip(message)
+        missing_tool(program, package)
     return path
+
+
+def missing_tool(tool: str, package: str) -> NoReturn:
+    """Skip the test for want of a tool, or fail it where HIL_REQUIRE_TOOLS=1."""
+    message = f"{tool} is not installed; install the Debian package {package}"
+    if os.environ.get("HIL_REQUIRE_TOOLS") == "1":
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message)
 
 
 class Mosquitto:

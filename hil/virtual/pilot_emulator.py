@@ -1,8 +1,9 @@
 """The twin of the pilot emulator: a TCP server that speaks its line protocol byte for byte.
 
-Written from ``firmware_stubs/pilot_emulator/PROTOCOL.md`` alone, with a codec of its own, so that
-a mistake in either side shows. It lives on the plant's clock, and has one of its own: started at an
-instant of its own, running a little fast or slow, read in steps of four microseconds.
+Written from ``firmware_stubs/pilot_emulator/PROTOCOL.md`` alone, with a codec of its own
+(:mod:`hil.virtual.pilot_lines`), so that a mistake in either side shows. It lives on the plant's
+clock, and has one of its own: started at an instant of its own, running a little fast or slow, read
+in steps of four microseconds.
 """
 
 from __future__ import annotations
@@ -10,18 +11,27 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from typing import NamedTuple
 
 from hil.clock import Scheduler, TimerHandle
 from hil.j1772 import PilotState
-from hil.virtual.plant import PilotSignal, Plant
+from hil.virtual.pilot_lines import IDS, LINE_BYTES, seal, unseal
+from hil.virtual.pilot_roles import (
+    NO_REFERENCE,
+    STEADY_HIGH,
+    STEADY_LOW,
+    Role,
+    Told,
+    duty_for_tenths,
+    generated,
+    state_seen,
+    told,
+)
+from hil.virtual.plant import Plant
 
 _NAME = "pilot-emulator"
 _FIRMWARE = "0.1.0"
 _PROTOCOL = 1
 
-_LINE_BYTES = 64
-_IDS = 65536
 _CLOCK_RANGE_US = 2**32
 
 RESOLUTION_US = 4
@@ -42,81 +52,20 @@ _LEAST_DUTY_CHANGE = 5
 _LEAST_LEVEL_CHANGE_MV = 300
 
 _RESISTORS = ("100", "220", "680", "1500", "OPEN")
-_ERRORS = {1: "UNKNOWN", 2: "MALFORMED", 3: "RANGE", 4: "UNSUPERVISED", 5: "HARDWARE"}
-
-
-def _table() -> list[int]:
-    rows = []
-    for byte in range(256):
-        value = byte << 8
-        for _ in range(8):
-            value = (value << 1) ^ 0x1021 if value & 0x8000 else value << 1
-        rows.append(value & 0xFFFF)
-    return rows
-
-
-_CRC_TABLE = _table()
-
-
-def crc(data: bytes) -> int:
-    """CRC-16, polynomial 0x1021, initial value 0xFFFF, no reflection, no final inversion."""
-    value = 0xFFFF
-    for byte in data:
-        value = ((value << 8) & 0xFFFF) ^ _CRC_TABLE[(value >> 8) ^ byte]
-    return value
-
-
-def seal(body: str) -> bytes:
-    """A body as a whole line: checksum and line feed added."""
-    data = body.encode("ascii")
-    return data + f"*{crc(data):04X}\n".encode("ascii")
-
-
-class Request(NamedTuple):
-    """A request whose checksum is right."""
-
-    number: str
-    verb: str
-    arguments: list[str]
-
-
-def unseal(line: bytes) -> Request | None:
-    """The request in a line without its line feed, ``None`` if it is to be ignored."""
-    if len(line) >= _LINE_BYTES or line[-5:-4] != b"*":
-        return None
-    body = line[:-5]
-    if line[-4:] != f"{crc(body):04X}".encode("ascii"):
-        return None
-    if not body.startswith(b">") or any(not 0x20 <= byte <= 0x7E or byte == 0x2A for byte in body):
-        return None
-    number, *words = body[1:].decode("ascii").split(" ")
-    if not number.isdigit() or str(int(number)) != number or int(number) >= _IDS:
-        return None
-    if not words or "" in words:
-        return None
-    return Request(number, words[0], words[1:])
+_ERRORS = {1: "UNKNOWN", 2: "MALFORMED", 3: "RANGE", 4: "UNSUPERVISED", 5: "HARDWARE", 6: "ROLE"}
 
 
 class _RefusalError(Exception):
     """The request is answered with an error code."""
 
 
-class _Told(NamedTuple):
-    """The pilot as the emulator last told it, in the units of the protocol."""
-
-    duty: int
-    frequency: int
-    high_mv: int
-    low_mv: int
-
-
-def _in_protocol_units(signal: PilotSignal) -> _Told:
-    return _Told(
-        round(signal.duty_percent * 100),
-        round(signal.frequency_hz * 10),
-        round(signal.high_v * 1000),
-        round(signal.low_v * 1000),
-    )
+def _whole(word: str, least: int, most: int) -> int:
+    """A whole number as the protocol writes it, within bounds."""
+    if not word.isdigit() or (word.startswith("0") and word != "0"):
+        raise _RefusalError(2)
+    if not least <= int(word) <= most:
+        raise _RefusalError(3)
+    return int(word)
 
 
 class PilotEmulatorTwin:
@@ -134,7 +83,10 @@ class PilotEmulatorTwin:
         self.serial_number = f"TWIN{draw.randrange(10**6):06d}"
         self.state = PilotState.A
         self.proximity = "OPEN"
-        self.diode_fault = False
+        self.diode_fault = self.pe_broken = False
+        self.role = Role.VEHICLE
+        self._offered = STEADY_HIGH
+        self._beside = PilotState.A
         self.silent = False
         self.stuck = False
         """Its relays follow no command; only the watchdog, which cuts their supply, still works."""
@@ -159,9 +111,10 @@ class PilotEmulatorTwin:
         self._pending = bytearray()
         self._server: asyncio.Server | None = None
         self._transport: asyncio.WriteTransport | None = None
+        self._seen = self._told = told(plant.pilot())
         self._go_safe()
-        self._seen = self._told = _in_protocol_units(plant.pilot())
-        plant.on_pilot(self._pilot_changed)
+        self._seen = self._told = told(plant.pilot())
+        plant.on_pilot(lambda _: self._look())
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
         """Listen, on the running loop; the port it listens on."""
@@ -185,6 +138,11 @@ class PilotEmulatorTwin:
         self._pending.clear()
         self._go_safe()
         self._event("BOOT", str(self.protocol), cause)
+
+    def put_car_beside(self, state: PilotState) -> None:
+        """A car on the same plug shows this state; A takes it away."""
+        self._beside = state
+        self._show()
 
     def clock_us(self) -> int:
         """Its own clock: microseconds, 32 bits."""
@@ -218,7 +176,7 @@ class PilotEmulatorTwin:
                 line = bytes(self._pending)
                 self._pending.clear()
                 self._handle(line)
-            elif len(self._pending) < _LINE_BYTES:
+            elif len(self._pending) < LINE_BYTES:
                 self._pending.append(byte)
 
     def _handle(self, line: bytes) -> None:
@@ -227,16 +185,21 @@ class PilotEmulatorTwin:
             return
         verbs: dict[str, Callable[..., str]] = {
             "IDENT": self._identify,
+            "CAPS": self._capabilities,
             "BEAT": self._beat,
             "STATE": self._set_state,
             "DIODE": self._set_diode,
             "PROX": self._set_proximity,
+            "PE": self._set_pe,
+            "ROLE": self._set_role,
+            "OFFER": self._offer_duty,
+            "AMPS": self._offer_current,
             "REPORT": self._report,
         }
         try:
             if request.verb not in verbs:
                 raise _RefusalError(1)
-            wanted = 0 if request.verb in ("IDENT", "REPORT") else 1
+            wanted = 0 if request.verb in ("IDENT", "CAPS", "REPORT") else 1
             if len(request.arguments) != wanted:
                 raise _RefusalError(2)
             answer = "OK " + verbs[request.verb](*request.arguments)
@@ -255,21 +218,21 @@ class PilotEmulatorTwin:
         clock = f"{RESOLUTION_US} {_BYTE_TIME_US}"
         return f"{_NAME} {self.protocol} {_FIRMWARE} {self.serial_number} {clock}"
 
+    def _capabilities(self) -> str:
+        return " ".join((*Role, "PE"))
+
     def _beat(self, timeout_ms: str) -> str:
-        if not timeout_ms.isdigit() or timeout_ms.startswith("0"):
-            raise _RefusalError(2)
-        if not 100 <= int(timeout_ms) <= 60000:
-            raise _RefusalError(3)
+        within_ms = _whole(timeout_ms, 100, 60000)
         if self._watchdog is not None:
             self._watchdog.cancel()
-        expiry_s = self._scheduler.time() + int(timeout_ms) / 1000
+        expiry_s = self._scheduler.time() + within_ms / 1000
         self._watchdog = self._scheduler.call_at(expiry_s, self._expire)
         return self._report()
 
     def _set_state(self, letter: str) -> str:
         if letter not in ("A", "B", "C", "D", "E"):
             raise _RefusalError(3)
-        self._needs_supervision(letter == "A")
+        self._may(Role.VEHICLE, safe=letter == "A")
         if self.stuck:
             raise _RefusalError(5)
         self.state = PilotState(letter)
@@ -277,25 +240,59 @@ class PilotEmulatorTwin:
         return f"{letter} {self.clock_us()}"
 
     def _set_diode(self, flag: str) -> str:
-        if flag not in ("0", "1"):
-            raise _RefusalError(3)
-        self._needs_supervision(flag == "0")
-        self.diode_fault = flag == "1"
+        self.diode_fault = self._flag(flag)
         self._show()
         return f"{flag} {self.clock_us()}"
+
+    def _set_pe(self, flag: str) -> str:
+        self.pe_broken = self._flag(flag)
+        self._show()
+        return f"{flag} {self.clock_us()}"
+
+    def _flag(self, flag: str) -> bool:
+        if flag not in ("0", "1"):
+            raise _RefusalError(3)
+        self._may(Role.VEHICLE, safe=flag == "0")
+        return flag == "1"
 
     def _set_proximity(self, code: str) -> str:
         if code not in _RESISTORS:
             raise _RefusalError(3)
-        self._needs_supervision(code == "OPEN")
+        self._may(Role.VEHICLE, safe=code == "OPEN")
         self.proximity = code
         return f"{code} {self.clock_us()}"
 
-    def _report(self) -> str:
-        told = " ".join(str(value) for value in self._told)
-        return f"{self.clock_us()} {self.state.value} {told}"
+    def _set_role(self, name: str) -> str:
+        if name not in tuple(Role):
+            raise _RefusalError(3)
+        if self.role != name:
+            self._may(self.role, safe=name == Role.VEHICLE)
+            self._release(Role(name))
+        return f"{name} {self.clock_us()}"
 
-    def _needs_supervision(self, safe: bool) -> None:
+    def _offer_duty(self, word: str) -> str:
+        duty = _whole(word, 0, STEADY_HIGH)
+        if duty not in (STEADY_LOW, STEADY_HIGH) and not 100 <= duty <= 9900:
+            raise _RefusalError(3)
+        return self._generate(duty)
+
+    def _offer_current(self, word: str) -> str:
+        return self._generate(duty_for_tenths(_whole(word, 60, 800)))
+
+    def _generate(self, duty: int) -> str:
+        self._may(Role.EVSE, safe=False)
+        self._offered = duty
+        self._show()
+        return f"{duty} {self.clock_us()}"
+
+    def _report(self) -> str:
+        state = self.state if self.role is Role.VEHICLE else state_seen(self._told.high_mv)
+        words = " ".join(str(value) for value in self._told)
+        return f"{self.clock_us()} {state.value} {words}"
+
+    def _may(self, role: Role, *, safe: bool) -> None:
+        if self.role is not role:
+            raise _RefusalError(6)
         if self._watchdog is None and not safe:
             raise _RefusalError(4)
 
@@ -308,17 +305,35 @@ class PilotEmulatorTwin:
         if self._watchdog is not None:
             self._watchdog.cancel()
             self._watchdog = None
-        self.state, self.proximity, self.diode_fault = PilotState.A, "OPEN", False
+        self._release(Role.VEHICLE)
+
+    def _release(self, role: Role) -> None:
+        """Everything as in the safe state, in a role."""
+        self.role, self.state, self.proximity = role, PilotState.A, "OPEN"
+        self.diode_fault = self.pe_broken = False
+        self._offered = STEADY_HIGH
         self._show()
 
     def _show(self) -> None:
-        self._plant.show(self.state, diode_fault=self.diode_fault)
+        """Present to the EVSE what the switches make of it, and see what comes of that."""
+        own = PilotState.A if self.pe_broken else self.state
+        beside = PilotState.A if self.role is Role.EVSE else self._beside
+        shown = beside if own is PilotState.A else own
+        self._plant.show(shown, diode_fault=self.diode_fault)
+        self._look()
 
-    def _pilot_changed(self, signal: PilotSignal) -> None:
-        """Note the instant of a change; it is told once it has lasted."""
-        now, before = _in_protocol_units(signal), self._seen
+    def _pilot_now(self) -> Told:
+        if self.role is Role.EVSE:
+            return generated(self._offered, self._beside)
+        return NO_REFERENCE if self.pe_broken else told(self._plant.pilot())
+
+    def _look(self) -> None:
+        """Note the instant of a change of the pilot; it is told once it has lasted."""
+        now, before = self._pilot_now(), self._seen
         self._seen = now
-        if now.duty != before.duty:
+        if self.role is Role.EVSE:
+            self._told = self._told._replace(duty=now.duty, frequency=now.frequency)
+        elif now.duty != before.duty:
             self._confirm_later("duty", self._tell_duty)
         if (now.high_mv, now.low_mv) != (before.high_mv, before.low_mv):
             self._confirm_later("level", self._tell_level)
@@ -354,7 +369,7 @@ class PilotEmulatorTwin:
         self._event("LEVEL", str(stamp_us), str(high_mv), str(low_mv))
 
     def _event(self, *words: str) -> None:
-        number, self._events = self._events, (self._events + 1) % _IDS
+        number, self._events = self._events, (self._events + 1) % IDS
         if self.drop_events > 0:
             self.drop_events -= 1
             return

@@ -15,7 +15,8 @@ from hil.drivers.pilot.codec import Fault, Line, checksum, decode, encode, whole
 from hil.drivers.pilot.device_clock import DeviceClock
 from hil.errors import ConfigError
 from hil.links.serial_line import LONGEST_LINE, LineBuffer, parse_address
-from hil.virtual.pilot_emulator import PilotEmulatorTwin, Request, crc, unseal
+from hil.virtual.pilot_emulator import PilotEmulatorTwin
+from hil.virtual.pilot_lines import Request, crc, unseal
 
 DOCUMENT = Path(__file__).parents[2] / "firmware_stubs" / "pilot_emulator" / "PROTOCOL.md"
 

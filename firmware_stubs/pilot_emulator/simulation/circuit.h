@@ -1,0 +1,46 @@
+/* The pilot circuit around an emulator: an EVSE opposite, a car beside, and the emulator's own switches.
+ * For the host build and the simulated microcontroller; nothing of it is on a real emulator. */
+#ifndef CIRCUIT_H
+#define CIRCUIT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Time is counted in ticks of 62.5 ns: cycles of a 16 MHz microcontroller. */
+#define CIRCUIT_TICKS_PER_US 16U
+#define CIRCUIT_PERIOD_TICKS 16000U
+
+struct circuit {
+    /* around the emulator */
+    uint16_t evse_duty; /* 0.01 %; 0 and 10000 are steady */
+    char car;           /* 'A' to 'E'; 'A' is none */
+    /* the emulator's switches */
+    bool load_b, load_c, load_d, load_e, diode_shorted, pe_broken, source;
+    uint16_t proximity; /* ohm, 0 is open */
+    /* the generator on the line: that of the EVSE, or the emulator's own where it is the source */
+    bool generator_high;
+    uint64_t period_began;
+    uint64_t next_edge;
+};
+
+void circuit_begin(struct circuit *circuit, uint64_t now);
+
+/* The generator's next edge, if it is due by `now`: true, and its instant and direction. */
+bool circuit_edge(struct circuit *circuit, uint16_t duty, uint64_t now, uint64_t *at, bool *high);
+
+/* Level of the pilot at the EVSE's end, mV, while its generator is high or low. */
+int16_t circuit_at_evse_mv(const struct circuit *circuit, bool high);
+
+/* The same as the emulator sees it, whose reference is the protective earth. */
+int16_t circuit_at_emulator_mv(const struct circuit *circuit, bool high);
+
+/* Whether the emulator's comparator says high at a level. */
+bool circuit_compares(int16_t mv);
+
+/* A command of a test, "evse 2667" or "car C"; false if it is neither. */
+bool circuit_command(struct circuit *circuit, const char *line);
+
+/* What the EVSE sees now, as one line without line feed. */
+void circuit_describe(const struct circuit *circuit, char *text, unsigned size);
+
+#endif
