@@ -6,6 +6,7 @@ of a step. The car's current is held against it if it stood still until the end 
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -115,6 +116,8 @@ def worst_error_a(
     else:
         return None
     offers_a += [edge.offered_a for edge in edges[first:last]]
+    if any(map(math.isnan, offers_a)):
+        return None  # the limit is told digitally
     return max((offer_a - step.setpoint.value for offer_a in offers_a), key=abs)
 
 
@@ -122,9 +125,9 @@ def _should_offer(one: Measured, rating: Rating, definitions: Definitions) -> bo
     """Whether the pilot had to offer a setpoint for long enough to be looked at."""
     step = one.step
     held = step.ends_s - step.sent_s >= definitions.steady_window
-    within = step.setpoint.unit == "A" and step.setpoint.value <= rating.current_a + SAME_A
+    within = step.setpoint.unit == "A" and 0.0 < step.setpoint.value <= rating.current_a + SAME_A
     free = step.plugged and step.acknowledged_s is not None and not one.late
-    return held and within and free and rating.allows_charging(step.setpoint)
+    return held and within and free and rating.lets_power_flow(step.setpoint)
 
 
 def current_points(

@@ -194,7 +194,7 @@ def _stairs(subject: _Subject) -> dict[str, Found]:
     missing = [
         one
         for one in subject.steps
-        if refused(one) and subject.rating.allows_charging(one.step.setpoint)
+        if refused(one) and subject.rating.lets_power_flow(one.step.setpoint)
     ]
     doubts = without_figure(missing, [None] * len(missing), metered)
     found = {

@@ -1,8 +1,9 @@
 """Steps whose meter contradicts itself: a sign turned round, a current on another phase's voltage.
 
-Active power cannot exceed the product of voltage and current, a charging car draws and does not
-feed, and its power factor is near one. A step that breaks one of these tells no figure: the number
-would be the wiring's, not the charger's. Nor does one during which the supply failed.
+Active power cannot exceed the product of voltage and current, a car that charges draws and does
+not feed, one that discharges feeds and does not draw, and its power factor is near one. A step that
+breaks one of these tells no figure: the number would be the wiring's, not the charger's. Nor does
+one during which the supply failed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hil.assess.outcome.step import NOT_MEASURED, Measured, without_figures
+from hil.assess.outcome.step import NO_RESPONSE, NOT_MEASURED, Measured, without_figures
 from hil.assess.outcome.tracking import SUPPLIED_SHARE, Supply
 from hil.assess.reading.devices import Rating
 from hil.j1772 import MINIMUM_CURRENT_A
@@ -26,6 +27,8 @@ _LEAST_POWER_FACTOR = 0.6
 """Current transformers on another phase's voltage give 0.5; cars that charge, 0.8 and more."""
 _CHARGES_SHARE = 0.9
 """Above this share of the same the car charges, so its power factor is known to be good."""
+_TURNED_SHARE = 0.25
+"""Power this near to what was asked for, but for its sign, is the power with its sign turned."""
 _IDLE_SHARE = 0.5
 """Below this share of the least charging power on one phase nothing is concluded."""
 
@@ -72,11 +75,13 @@ def contradiction(one: Measured, rating: Rating) -> str:
         return ""
     idle_w = _IDLE_SHARE * MINIMUM_CURRENT_A * rating.voltage_v
     power_w = after.mean_w
-    if power_w + 2.0 * after.standard_w < -idle_w:
+    if _reversed(one, rating, idle_w):
+        fed, asked = ("drawn", "discharge") if power_w > 0.0 else ("fed back", "charge")
         return (
-            f"the meter shows {power_w:.0f} W, fed back, under a setpoint to charge: is it, or a "
+            f"the meter shows {power_w:.0f} W, {fed}, under a setpoint to {asked}: is it, or a "
             "current transformer, connected the wrong way round?"
         )
+    power_w = abs(power_w)
     if at.current_a is None or not at.voltage_measured:
         return ""
     apparent_va = abs(at.current_a) * at.voltage_v * at.phases
@@ -95,3 +100,19 @@ def contradiction(one: Measured, rating: Rating) -> str:
             "way round?"
         )
     return ""
+
+
+def _reversed(one: Measured, rating: Rating, idle_w: float) -> bool:
+    """Whether power flows the other way than it can.
+
+    Through an EVSE that can feed back it can flow either way, and one that stays where it was has
+    not followed. What is asked for with its sign turned round is no coincidence.
+    """
+    after = one.after
+    assert after is not None
+    if not rating.discharge_a:
+        return after.mean_w + 2.0 * after.standard_w < -idle_w
+    asked_w = one.requested
+    if asked_w is None or abs(asked_w) < idle_w or one.outcome == NO_RESPONSE or one.late:
+        return False
+    return abs(after.mean_w + asked_w) < _TURNED_SHARE * abs(asked_w)
