@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hil.assess.outcome.step import NO_RESPONSE, NOT_MEASURED, Measured, without_figures
+from hil.assess.outcome.step import NOT_MEASURED, Measured, without_figures
 from hil.assess.outcome.tracking import SUPPLIED_SHARE, Supply
-from hil.assess.reading.devices import Rating
+from hil.assess.reading.devices import Rating, idle_below_w
 from hil.j1772 import MINIMUM_CURRENT_A
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def plausible(
 ) -> list[Measured]:
     """The steps, those of an implausible meter without figures and with the reason."""
     live = _live_lines(supply, rating) if supply is not None else []
-    return [_checked(one, rating, live) for one in steps]
+    turned = _sign_turned(steps, rating)
+    return [_checked(one, rating, live, turned) for one in steps]
 
 
 def _live_lines(supply: Supply, rating: Rating) -> list[Series]:
@@ -61,21 +62,27 @@ def _supply_failed(one: Measured, rating: Rating, live: Sequence[Series]) -> str
     return ""
 
 
-def _checked(one: Measured, rating: Rating, live: Sequence[Series]) -> Measured:
-    why = _supply_failed(one, rating, live) or contradiction(one, rating)
+def _checked(
+    one: Measured, rating: Rating, live: Sequence[Series], turned: bool = False
+) -> Measured:
+    why = _supply_failed(one, rating, live) or contradiction(one, rating, turned)
     if not why:
         return one
     return without_figures(one)._replace(outcome=NOT_MEASURED, reason=why, implausible=True)
 
 
-def contradiction(one: Measured, rating: Rating) -> str:
-    """What the meter says of a step that cannot be, in words; empty if it may be."""
+def contradiction(one: Measured, rating: Rating, turned: bool = False) -> str:
+    """What the meter says of a step that cannot be, in words; empty if it may be.
+
+    ``turned`` is whether it shows every power with the wrong sign.
+    """
     after, at = one.after, one.at
     if after is None or at is None or not one.step.plugged:
         return ""
     idle_w = _IDLE_SHARE * MINIMUM_CURRENT_A * rating.voltage_v
     power_w = after.mean_w
-    if _reversed(one, rating, idle_w):
+    fed_back = not rating.discharge_a and power_w + 2.0 * after.standard_w < -idle_w
+    if fed_back or (turned and abs(power_w) > idle_w):
         fed, asked = ("drawn", "discharge") if power_w > 0.0 else ("fed back", "charge")
         return (
             f"the meter shows {power_w:.0f} W, {fed}, under a setpoint to {asked}: is it, or a "
@@ -102,17 +109,21 @@ def contradiction(one: Measured, rating: Rating) -> str:
     return ""
 
 
-def _reversed(one: Measured, rating: Rating, idle_w: float) -> bool:
-    """Whether power flows the other way than it can.
+def _sign_turned(steps: Sequence[Measured], rating: Rating) -> bool:
+    """Whether a meter of an EVSE that can feed back shows every power with the wrong sign.
 
-    Through an EVSE that can feed back it can flow either way, and one that stays where it was has
-    not followed. What is asked for with its sign turned round is no coincidence.
+    A charger that takes a setpoint to discharge for one to charge is no such thing, so setpoints
+    that charge tell: after a change, minus what was asked for, and never what was asked for.
     """
-    after = one.after
-    assert after is not None
     if not rating.discharge_a:
-        return after.mean_w + 2.0 * after.standard_w < -idle_w
-    asked_w = one.requested
-    if asked_w is None or abs(asked_w) < idle_w or one.outcome == NO_RESPONSE or one.late:
         return False
-    return abs(after.mean_w + asked_w) < _TURNED_SHARE * abs(asked_w)
+    shares = [
+        one.after.mean_w / one.requested
+        for one in steps
+        if one.after is not None
+        and one.before is not None
+        and one.requested is not None
+        and one.requested > idle_below_w(rating)
+        and abs(one.after.mean_w - one.before.mean_w) > _TURNED_SHARE * one.requested
+    ]
+    return any(abs(share + 1.0) < _TURNED_SHARE for share in shares) and max(shares) < 0.0
