@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from hil.clock import Clock, ClockKind, run_on
-from hil.config.bench import EvseConfig, SafeState
+from hil.config.bench import EvseConfig, Rating, SafeState
 from hil.config.personalities import VirtualEvse
 from hil.config.profiles import EvseProfile
 from hil.drivers.evse.ocpp2 import Ocpp2
@@ -53,7 +53,7 @@ class StandInPlant:
 
     @property
     def contactor_closed(self) -> bool:
-        return self.allowed and self._state is PilotState.C and self.limit_a > 0
+        return self.allowed and self._state is PilotState.C and self.limit_a != 0
 
     @property
     def status(self) -> str:
@@ -160,6 +160,7 @@ class Bench:
         self.chargers: list[RawCharger] = []
         self.evses: list[Any] = []
         self.versions: dict[Any, str] = {}
+        self.ratings: dict[Any, Rating] = {}
 
     def add_evse(
         self,
@@ -180,6 +181,7 @@ class Bench:
         )
         self.evses.append(evse)
         self.versions[evse] = VERSIONS[complete.driver]
+        self.ratings[evse] = complete.rating
         return evse
 
     async def add_twin(
@@ -187,7 +189,7 @@ class Bench:
     ) -> Any:
         url = await evse.listen()
         base, charge_point = url.rsplit("/", 1)
-        known = (charge_point, 1, personality(**(behaviour or {})), evse_config().rating)
+        known = (charge_point, 1, personality(**(behaviour or {})), self.ratings[evse])
         if isinstance(evse, Ocpp16):
             self.twin = ChargePointTwin(*known, self.plant, seed)  # type: ignore[arg-type]
         else:

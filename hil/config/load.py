@@ -22,6 +22,7 @@ from hil.config.library import Kind, find, names, nearest
 from hil.config.limits import LimitsConfig
 from hil.config.personalities import Personality, VirtualEvse, VirtualMeter, VirtualVehicle
 from hil.config.profiles import EvseProfile, MeterProfile
+from hil.config.protocol_fit import protocol_problems
 from hil.config.scenario import ScenarioConfig
 from hil.config.services import ServicesConfig
 from hil.config.source import Location, Source, parse_yaml, read_yaml
@@ -269,6 +270,7 @@ def load_bench(text: str) -> Bench:
         files=collect.files,
     )
     problems = collect.problems + _wiring_problems(config, loaded.source)
+    problems += protocol_problems(config, bench.evses, loaded.source)
     if not problems:
         problems = untripped(config, bench.meters, bench.evses, loaded.source)
     if problems:

@@ -156,6 +156,9 @@ class EvseProfile(Model):
     purpose: Literal["TxProfile", "TxDefaultProfile", "ChargePointMaxProfile"]
     kind: Literal["Absolute", "Relative"]
     stack_level: Annotated[int, Field(ge=0, le=100)]
+    operation_mode: Literal["charging-only", "central-setpoint"] = "charging-only"
+    """What a setpoint is to the charger. ``charging-only``: a limit that it must not exceed.
+    ``central-setpoint`` (OCPP 2.1): what it is to follow, of either sign, within the rating."""
     unit: Literal["A", "W"]
     """Rate unit of the charging profile; a setpoint in the other unit is converted with the rated
     voltage and phases, and the conversion is recorded."""
@@ -186,6 +189,17 @@ class EvseProfile(Model):
         ]
     )
     caveats: list[str] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _setpoint_for_an_evse(self) -> Self:
+        if self.operation_mode == "central-setpoint" and self.purpose == "ChargePointMaxProfile":
+            raise PydanticCustomError(
+                "operation_mode",
+                "operation_mode: a ChargePointMaxProfile is a limit and carries no setpoint; write "
+                "'purpose: TxDefaultProfile' or 'purpose: TxProfile'",
+                {},
+            )
+        return self
 
     @model_validator(mode="after")
     def _can_lapse(self) -> Self:

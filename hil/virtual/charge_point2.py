@@ -34,6 +34,7 @@ from hil.virtual.plant import PilotSignal, Plant
 from hil.virtual.station_boot import StationBoot
 from hil.virtual.station_limits import StationLimits
 from hil.virtual.station_meter import sampled_now
+from hil.virtual.station_setpoints import summed
 from hil.virtual.station_time import StationTime
 from hil.virtual.station_variables import (
     CONNECTION_TIMEOUT,
@@ -347,16 +348,22 @@ class ChargePoint2Twin:
 
     # --- limits ----------------------------------------------------------------------------------
 
-    def take_profile(self, evse: int, data: dict[str, Any]) -> bool:
-        """SetChargingProfile: passed on to the plant, or refused."""
+    def profile_of(self, evse: int, data: dict[str, Any]) -> Profile:
+        """A ``chargingProfile`` as this station understands it. Raises ProfileError."""
+        return profile_of(evse, data, self.personality, self.rating)
+
+    def take_profile(self, evse: int, data: dict[str, Any]) -> str | None:
+        """SetChargingProfile: ``None`` if it is passed on to the plant, or why it is refused."""
         self.arrivals.append((self._loop.time(), data["id"]))
         try:
-            taken = self.limits.take(profile_of(evse, data))
-        except ProfileError:
-            return False
-        if taken:
-            self.installed[data["id"]] = (evse, data)
-        return taken
+            taken = self.limits.take(self.profile_of(evse, data))
+        except ProfileError as error:
+            return str(error)
+        if not taken:
+            return ""
+        schedules = [summed(schedule) for schedule in data["charging_schedule"]]
+        self.installed[data["id"]] = (evse, {**data, "charging_schedule": schedules})
+        return None
 
     def kept_profiles(self) -> list[tuple[int, dict[str, Any]]]:
         """EVSE and profile, as they were set, of those that are still there."""

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from ocpp.routing import after, on
 from ocpp.v201 import ChargePoint, call, call_result
 
-from hil.virtual.charge_point2_words import profile_of, purpose_of
+from hil.virtual.charge_point2_words import purpose_of
 from hil.virtual.charging_profiles import TX, ProfileError
+from hil.virtual.station_setpoints import told
 from hil.virtual.station_variables import HEARTBEAT_INTERVAL, METER_INTERVAL, Variable
 from hil.virtual.troubled_line import Socket
 
@@ -45,9 +46,9 @@ class Calls(ChargePoint):  # type: ignore[misc]
         self, evse_id: int, charging_profile: dict[str, Any], **_: Any
     ) -> Any:
         """The plant learns of it on arrival, the management system after the station's delay."""
-        taken = self._twin.take_profile(evse_id, charging_profile)
+        refusal = self._twin.take_profile(evse_id, charging_profile)
         await asyncio.sleep(self._twin.acknowledge_delay_s())
-        return call_result.SetChargingProfile(status=_word(taken))
+        return call_result.SetChargingProfile(_word(refusal is None), _reason(refusal))
 
     @on("ClearChargingProfile")  # type: ignore[untyped-decorator]
     def station_clear_charging_profile(
@@ -124,12 +125,7 @@ class Calls(ChargePoint):  # type: ignore[misc]
         if evse_id not in (0, twin.evse) or unit not in twin.personality.units:
             return call_result.GetCompositeSchedule(status="Rejected")
         periods = [
-            {
-                "start_period": round(period.start_s),
-                "limit": round(period.limit, 1),
-                **({"number_phases": period.number_phases} if period.number_phases else {}),
-            }
-            for period in twin.limits.composite(duration, unit)
+            told(period, unit, twin.rating) for period in twin.limits.composite(duration, unit)
         ]
         schedule = {
             "evse_id": evse_id,
@@ -157,7 +153,7 @@ class Calls(ChargePoint):  # type: ignore[misc]
         if charging_profile is not None:
             try:
                 # It belongs to the transaction that it comes with, which has no id yet.
-                profile = profile_of(twin.evse, {**charging_profile, "transaction_id": None})
+                profile = twin.profile_of(twin.evse, {**charging_profile, "transaction_id": None})
             except ProfileError:
                 accepted = False
             accepted = accepted and profile is not None and profile.purpose == TX
@@ -281,6 +277,11 @@ class Calls(ChargePoint):  # type: ignore[misc]
 
 def _word(accepted: bool) -> str:
     return "Accepted" if accepted else "Rejected"
+
+
+def _reason(refusal: str | None) -> dict[str, Any] | None:
+    """Why a profile is refused, where the station says so."""
+    return {"reason_code": "InvalidSchedule", "additional_info": refusal} if refusal else None
 
 
 def _names(entry: dict[str, Any]) -> tuple[str, str]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hil.config.bench import Rating
+from hil.config.personalities import VirtualEvse
 from hil.virtual.charging_profiles import MAX, Profile, ProfileError, parse_profile
+from hil.virtual.station_setpoints import taken
 
 CONNECTOR = 1
 """The only connector of its EVSE."""
@@ -38,7 +41,9 @@ def sampled(values: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def profile_of(evse: int, data: Mapping[str, Any]) -> Profile:
+def profile_of(
+    evse: int, data: Mapping[str, Any], personality: VirtualEvse, rating: Rating
+) -> Profile:
     """A profile out of a ``chargingProfile`` (keys in snake case); its first schedule counts.
 
     Raises ProfileError with the reason.
@@ -49,11 +54,19 @@ def profile_of(evse: int, data: Mapping[str, Any]) -> Profile:
     purpose = data["charging_profile_purpose"]
     if purpose == "TxProfile" and "transaction_id" not in data:
         raise ProfileError("a TxProfile names its transaction")  # K01.FR.03
+    unit = schedule["charging_rate_unit"]
+    if purpose == "ChargingStationMaxProfile" and any(
+        "setpoint" in period for period in schedule["charging_schedule_period"]
+    ):
+        raise ProfileError(f"a {purpose} is a limit and has no setpoint")
+    periods = [
+        taken(period, unit, personality, rating) for period in schedule["charging_schedule_period"]
+    ]
     as_in_16 = {
         **data,
         "charging_profile_id": data["id"],
         "charging_profile_purpose": _PURPOSES.get(purpose, purpose),
-        "charging_schedule": schedule,
+        "charging_schedule": {**schedule, "charging_schedule_period": periods},
     }
     return parse_profile(evse, as_in_16)
 

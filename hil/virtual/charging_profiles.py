@@ -3,7 +3,8 @@
 Inside a purpose the highest stack level that is active wins; a TxProfile stands in for the
 TxDefaultProfile; the result never exceeds the ChargePointMaxProfile nor the charger's own rating.
 Documents differ on what follows a TxProfile that ends before its transaction: :class:`Oracle`.
-Instants are seconds since 1970 UTC, currents amperes per phase, powers watts of all phases.
+Instants are seconds since 1970 UTC, currents amperes per phase, powers watts of all phases. A
+setpoint of OCPP 2.1 is kept as a limit that may be negative: what discharges is below every limit.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ class Period(NamedTuple):
     start_s: float
     limit: float
     number_phases: int | None = None
+    is_setpoint: bool = False
+    """Whether the limit is followed rather than kept below; then it may be negative."""
 
 
 class ProfileError(ValueError):
@@ -126,6 +129,7 @@ class Limit(NamedTuple):
 
     current_a: float
     number_phases: int | None
+    is_setpoint: bool = False
 
 
 class CompositePeriod(NamedTuple):
@@ -134,6 +138,7 @@ class CompositePeriod(NamedTuple):
     start_s: float
     limit: float
     number_phases: int | None
+    is_setpoint: bool = False
 
 
 class ProfileStore:
@@ -205,7 +210,10 @@ class ProfileStore:
             session = self._active(DEFAULT, at_s, anchor_s)
         maximum = None if "ignores_maximum" in self.flaws else self._active(MAX, at_s, anchor_s)
         limits = [own, maximum, session]
-        return min((limit for limit in limits if limit), key=lambda limit: limit.current_a)
+        least = min((limit for limit in limits if limit), key=lambda limit: limit.current_a)
+        if session is not None and session.is_setpoint:
+            return session._replace(current_a=least.current_a)
+        return least
 
     def _replaces_default(self) -> bool:
         """Whether a TxProfile keeps the default out even where its own schedule is over."""
@@ -222,7 +230,8 @@ class ProfileStore:
             period = profile.period_at(at_s, since_s)
             if period is not None:
                 phases = period.number_phases
-                return Limit(self.supply.amperes(period.limit, profile.unit, phases), phases)
+                limit_a = self.supply.amperes(period.limit, profile.unit, phases)
+                return Limit(limit_a, phases, period.is_setpoint)
         return None
 
     def next_change_s(
@@ -260,7 +269,7 @@ class ProfileStore:
             value = limit.current_a
             if unit == "W":
                 value *= self.supply.voltage_v * (limit.number_phases or self.supply.phases)
-            step = CompositePeriod(edge_s - at_s, value, limit.number_phases)
+            step = CompositePeriod(edge_s - at_s, value, limit.number_phases, limit.is_setpoint)
             ends = edge_s >= at_s + duration_s and edge_s > at_s
             if not ends and (not periods or periods[-1][1:] != step[1:]):
                 periods.append(step)
@@ -283,7 +292,12 @@ def parse_profile(connector: int, data: Mapping[str, Any]) -> Profile:
     if kind == "Recurring" and recurrence_s is None:
         raise ProfileError("a Recurring profile needs a recurrencyKind")
     periods = tuple(
-        Period(float(period["start_period"]), float(period["limit"]), period.get("number_phases"))
+        Period(
+            float(period["start_period"]),
+            float(period["limit"]),
+            period.get("number_phases"),
+            period.get("is_setpoint", False),
+        )
         for period in schedule["charging_schedule_period"]
     )
     if not periods or periods[0].start_s != 0.0:

@@ -40,11 +40,13 @@ def _within(evse: VirtualEvse, profile: Profile, supply: Supply) -> bool:
     highest_a = math.inf
     if evse.ceiling is not None and evse.above_ceiling == "reject":
         highest_a = evse.ceiling
-    return all(
-        minimum_a - 1e-9
-        <= supply.amperes(period.limit, profile.unit, period.number_phases)
-        <= highest_a + 1e-9
+    limits = (
+        (abs(period.limit) if period.is_setpoint else period.limit, period.number_phases)
         for period in profile.periods
+    )
+    return all(
+        minimum_a - 1e-9 <= supply.amperes(limit, profile.unit, phases) <= highest_a + 1e-9
+        for limit, phases in limits
     )
 
 

@@ -158,9 +158,9 @@ def test_watts_become_amperes_by_the_phases_sent_or_else_the_rated_ones() -> Non
         1, 1, DEFAULT, 0, "Absolute", "W", (Period(0, 3680, number_phases=1),), NOW_S
     )
     charger = store(one_phase, profile(2, MAX, {0: 20}))
-    assert charger.limit(NOW_S) == (pytest.approx(16.0), 1)
+    assert charger.limit(NOW_S)[:2] == (pytest.approx(16.0), 1)
     (period,) = charger.composite(NOW_S, 60, "W")
-    assert period == (0, pytest.approx(3680), 1)
+    assert period[:3] == (0, pytest.approx(3680), 1)
 
 
 def test_an_absolute_schedule_in_the_future_does_not_count_yet() -> None:

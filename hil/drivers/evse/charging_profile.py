@@ -41,7 +41,9 @@ class Limit(NamedTuple):
 
 
 def limit_for(setpoint: Setpoint, profile: EvseProfile, rating: Rating) -> Limit:
-    """The limit in the charger's rate unit, cut (never rounded up) to the decimals it takes.
+    """The limit in the charger's rate unit, cut (never to more) to the decimals it takes.
+
+    A negative setpoint is cut towards zero too: nothing is ever discharged that was not asked for.
 
     Between the units: watts = amperes x rated voltage x phases, where the phases are those sent
     with the period, or else the rated ones.
@@ -51,7 +53,7 @@ def limit_for(setpoint: Setpoint, profile: EvseProfile, rating: Rating) -> Limit
     if setpoint.unit != profile.unit:
         exact = exact * per_ampere_w if profile.unit == "W" else exact / per_ampere_w
     scale = 10**profile.decimals
-    value = math.floor(round(exact * scale, 6)) / scale
+    value = math.trunc(round(exact * scale, 6)) / scale
     return Limit(value, profile.unit, exact)
 
 
@@ -121,11 +123,13 @@ def charging_profile(
     return result
 
 
+def written(limit: Limit, profile: EvseProfile) -> float | int:
+    """The number of a limit as the charger takes it."""
+    return limit.value if profile.decimals else int(limit.value)
+
+
 def _period(start_s: int, limit: Limit, profile: EvseProfile) -> dict[str, Any]:
-    period: dict[str, Any] = {
-        "startPeriod": start_s,
-        "limit": limit.value if profile.decimals else int(limit.value),
-    }
+    period: dict[str, Any] = {"startPeriod": start_s, "limit": written(limit, profile)}
     if profile.number_phases is not None:
         period["numberPhases"] = profile.number_phases
     return period

@@ -41,7 +41,10 @@ _UNITS_KEY = "ChargingScheduleAllowedChargingRateUnit"
 
 
 class SchedulePeriod(NamedTuple):
-    """From ``start_s`` after the schedule's beginning, ``limit`` in the schedule's unit holds."""
+    """From ``start_s`` after the schedule's beginning, ``limit`` in the schedule's unit holds.
+
+    Negative only where it is a setpoint that discharges (OCPP 2.1).
+    """
 
     start_s: float
     limit: float

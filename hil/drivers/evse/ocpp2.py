@@ -177,7 +177,8 @@ class Ocpp2:
         return await self._setpoints.apply(setpoint, setpoint_number, deadline_s)
 
     def _limit_request(self, profile: dict[str, Any]) -> Request:
-        return set_charging_profile(self._config.connector, profile)
+        config = self._config
+        return set_charging_profile(config.connector, profile, self._profile, config.rating)
 
     @property
     def lease(self) -> HeldLease | None:
@@ -249,13 +250,17 @@ class Ocpp2:
     async def composite_schedule(
         self, duration_s: float, unit: Literal["A", "W"] | None = None
     ) -> CompositeSchedule:
-        """What the charger says it would allow from now on; amperes are per phase."""
+        """What the charger says it would allow from now on; amperes are per phase.
+
+        A setpoint that it is to follow (OCPP 2.1) stands there signed.
+        """
         payload = {
             "evseId": self._config.connector,
             "duration": math.ceil(duration_s),
             "chargingRateUnit": unit or self._profile.unit,
         }
-        return composite(await self._ask(Request("GetCompositeSchedule", payload)))
+        answer = await self._ask(Request("GetCompositeSchedule", payload))
+        return composite(answer, self._profile.number_phases or self._config.rating.phases)
 
     async def charging_profiles(self, criterion: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Profiles that the charger says it keeps: limit source, EVSE and profile of each.

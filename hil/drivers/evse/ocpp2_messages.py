@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from hil.config.bench import Rating
+from hil.config.profiles import EvseProfile
 from hil.drivers.evse.ocpp16_answers import CompositeSchedule, composite_schedule
+from hil.drivers.evse.ocpp21_setpoints import central_setpoints, signed_periods
 from hil.drivers.evse.ocpp_charger import Answer
 from hil.links.ocpp_frames import printable
 
@@ -66,9 +69,13 @@ def word(payload: Mapping[str, Any], key: str) -> str:
 # --- charging profiles ---------------------------------------------------------------------------
 
 
-def set_charging_profile(evse: int, profile: Mapping[str, Any]) -> Request:
+def set_charging_profile(
+    evse: int, profile: Mapping[str, Any], how: EvseProfile, rating: Rating
+) -> Request:
     """SetChargingProfile, of a profile as OCPP 1.6 writes it."""
     reworded = charging_profile(profile)
+    if how.operation_mode == "central-setpoint":
+        reworded = central_setpoints(reworded, how, rating)
     if reworded["chargingProfilePurpose"] == STATION_PURPOSE:
         evse = 0
     return Request("SetChargingProfile", {"evseId": evse, "chargingProfile": reworded})
@@ -88,11 +95,16 @@ def charging_profile(profile: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def composite(answer: Answer) -> CompositeSchedule:
-    """What can be read of a GetCompositeSchedule answer."""
+def composite(answer: Answer, phases: int) -> CompositeSchedule:
+    """What can be read of a GetCompositeSchedule answer.
+
+    Where it has setpoints they stand for the limits, signed; amperes per phase, of ``phases`` if
+    the charger names none.
+    """
     if answer.payload is None:
         return composite_schedule(answer)
     schedule = member(answer.payload, "schedule")
+    schedule["chargingSchedulePeriod"] = signed_periods(schedule, phases)
     as_in_16 = {"chargingSchedule": schedule, "scheduleStart": schedule.get("scheduleStart")}
     return composite_schedule(Answer({**answer.payload, **as_in_16}))
 

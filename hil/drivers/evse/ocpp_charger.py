@@ -40,6 +40,16 @@ class Answer(NamedTuple):
         return printable(status) if status is not None else "answered without a status"
 
     @property
+    def words(self) -> str:
+        """The charger's word and, where it gives one (OCPP 2.x), its reason."""
+        info = (self.payload or {}).get("statusInfo")
+        if not isinstance(info, dict):
+            return self.status
+        said = [info.get("reasonCode"), info.get("additionalInfo")]
+        reason = ": ".join(printable(part) for part in said if isinstance(part, str) and part)
+        return f"{self.status} ({reason})" if reason else self.status
+
+    @property
     def declined(self) -> bool:
         """Whether the charger clearly says no; what it garbles may have been either."""
         return self.refused or self.status.casefold() in ("rejected", "notsupported")

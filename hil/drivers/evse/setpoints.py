@@ -1,7 +1,8 @@
 """Setpoints to an OCPP charger: each is a lease that the charger itself lets lapse.
 
 A bench that was killed, is frozen or has lost its cable renews nothing, and the charger goes to the
-safe setpoint by the clock in its own profile. A setpoint at or below the safe one needs no lease.
+safe setpoint by the clock in its own profile. A setpoint from 0 to the safe one needs no lease; one
+that discharges always does.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class Setpoints:
             self._can_lapse = answer.accepted
             self._beneath_since_boot = boot if answer.answered else None
             if not answer.accepted:
-                words = f"{self._safe} beneath the setpoints was not taken ({answer.status}); "
+                words = f"{self._safe} beneath the setpoints was not taken ({answer.words}); "
                 self._journal.finding(self._device, "no_lease", words + _FOR_EVER, "error")
         elif how == "none":
             words = f"the EVSE profile '{self._profile.evse_profile}' has no lease; "
@@ -142,16 +143,16 @@ class Setpoints:
                 EventKind.SETPOINT_FAILED,
                 self._device,
                 setpoint=number,
-                reason=answer.status,
+                reason=answer.words,
                 answered=answer.declined,
             )
             # What was refused left the one before in force. Without a clear answer nobody knows
             # which is, so none is renewed: either lapses.
             self._newest, self._held = before if answer.declined else (None, None)
-        return Acknowledgement(answer.accepted, answer.status)
+        return Acknowledgement(answer.accepted, answer.words)
 
     def _lease_for(self, limit: Limit) -> Lease | None:
-        if not self._can_lapse or limit.value <= self._safe.value:
+        if not self._can_lapse or 0.0 <= limit.value <= self._safe.value:
             return None
         return Lease(self._safe_state.lease, self._safe)
 
@@ -199,7 +200,7 @@ class Setpoints:
             return
         if not answer.accepted:
             ends_s = held.since_s + held.lasts_s
-            words = f"setpoint {number} was not renewed ({answer.status}); without that the "
+            words = f"setpoint {number} was not renewed ({answer.words}); without that the "
             words += f"charger goes to {self._safe} {ends_s:.0f} s after the run's start"
             self._charger.findings.finding("lease_not_renewed", words, key=(number, held.since_s))
             return
@@ -233,7 +234,7 @@ class Setpoints:
         refused = False
         for purpose in purposes:
             answer = await self._ask_now(self._limit_request(limit, purpose), within_s, None)
-            said.append(f"{limit} as {purpose}: {answer.status}")
+            said.append(f"{limit} as {purpose}: {answer.words}")
             refused = refused or not answer.accepted
         words = "; ".join(said)
         if not refused:

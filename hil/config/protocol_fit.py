@@ -1,0 +1,45 @@
+"""Whether the driver of an EVSE and its profile can carry what the bench file asks of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from hil.config.bench import BenchConfig
+from hil.config.profiles import EvseProfile
+from hil.config.source import Location, Source
+
+_WITH_SETPOINTS = "ocpp21"
+"""The only driver whose protocol has setpoints that discharge."""
+
+
+def protocol_problems(
+    config: BenchConfig, profiles: Mapping[str, EvseProfile], source: Source
+) -> list[str]:
+    """What cannot be said over the protocol that was chosen, and what to write instead."""
+    found = (
+        problem for name in config.evses for problem in _problems(config, profiles.get(name), name)
+    )
+    return [source.problem(location, words) for location, words in found]
+
+
+def _problems(
+    config: BenchConfig, profile: EvseProfile | None, name: str
+) -> Iterator[tuple[Location, str]]:
+    evse = config.evses[name]
+    if profile is None:
+        return
+    named, mode = f"the EVSE profile '{profile.evse_profile}'", profile.operation_mode
+    is_signed = mode == "central-setpoint"
+    if is_signed and evse.driver != _WITH_SETPOINTS:
+        yield (
+            ("evses", name, "driver"),
+            f"{named} says 'operation_mode: {mode}', which only OCPP 2.1 has; write "
+            f"'driver: {_WITH_SETPOINTS}'",
+        )
+    if evse.rating.discharge > 0 and not is_signed:
+        yield (
+            ("evses", name, "rating", "discharge"),
+            f"nothing can tell '{name}' to discharge: {named} says 'operation_mode: {mode}'; "
+            "choose one with 'operation_mode: central-setpoint', such as 'generic-v2g', and 'driver: "
+            f"{_WITH_SETPOINTS}', or leave 'discharge' out",
+        )
