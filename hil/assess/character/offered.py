@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hil.record.run_folder import Record
 
 NO_PILOT = "no pilot emulator saw what was offered"
+DIGITAL = "the limit is told digitally, and by no duty cycle"
 
 _A_PER_PERCENT = 0.6
 """Of the lower branch of the duty table, to 51 A (SAE J1772, IEC 61851-1 Annex A)."""
@@ -82,6 +83,8 @@ def pilot_error(
     told = [worst_error_a(one, edges, definitions) for one in counted]
     errors_a = [error_a for error_a in told if error_a is not None]
     missing = "no setpoint in amperes was held for long enough to be offered"
+    if any(edge.digital for edge in edges):
+        missing = DIGITAL
     if not errors_a:
         return Found(Figure("worst", None, of=len(counted)), missing)
     # The terms are the same for every step, so the worst of them is no more uncertain.

@@ -51,6 +51,11 @@ class PilotEdge(NamedTuple):
         """By how much it moved the current that is offered."""
         return self.offered_a - self.before_a
 
+    @property
+    def digital(self) -> bool:
+        """Whether the limit is told digitally before or after, so that it tells none."""
+        return math.isnan(self.change_a)
+
 
 class Step(NamedTuple):
     """One setpoint and the time it was in force."""
@@ -103,7 +108,7 @@ class Step(NamedTuple):
 
     def pilot_s(self, rating: Rating) -> float | None:
         """First duty change of the step to a duty that offers its setpoint."""
-        edges = (edge for edge in self.edges if edge.change_a != 0)
+        edges = (edge for edge in self.edges if edge.change_a != 0 and not edge.digital)
         return next((e.t for e in edges if _offers(e.offered_a, self.setpoint, rating)), None)
 
     def late_edge_s(self, rating: Rating) -> float | None:
@@ -118,7 +123,8 @@ class Step(NamedTuple):
         late = (
             edge.t
             for edge in self.edges
-            if _offers(edge.offered_a, previous, rating)
+            if not edge.digital
+            and _offers(edge.offered_a, previous, rating)
             and not _offers(edge.offered_a, self.setpoint, rating)
             and not _offers(edge.before_a, previous, rating)
         )
