@@ -16,7 +16,7 @@ from hil.assess.character.floor import power_at_zero, smallest_stable_power
 from hil.assess.character.found import NO_METER, Found
 from hil.assess.character.granularity import Staircase, dead_band, granularity, staircases
 from hil.assess.character.linearity import Instrument, hysteresis, lines, power_points
-from hil.assess.character.offered import NO_PILOT, current_points, duty_terms, pilot_error
+from hil.assess.character.offered import DIGITAL, NO_PILOT, current_points, duty_terms, pilot_error
 from hil.assess.character.overshoot import overshoot
 from hil.assess.character.phase_use import phase_use, phases_in_words
 from hil.assess.character.register import register_odd
@@ -179,6 +179,8 @@ def _in_amperes(subject: _Subject) -> dict[str, Found]:
         missing = NO_PILOT
     elif not subject.metered:
         missing = "no meter told the current"
+    elif any(edge.digital for edge in edges):
+        missing = DIGITAL
     instrument = Instrument("current", error, finest_a, shifts=duty)
     line = lines(points, instrument, len(points), missing, ())
     found = {f"{name}_current": one for name, one in line._asdict().items()}
@@ -194,7 +196,7 @@ def _stairs(subject: _Subject) -> dict[str, Found]:
     missing = [
         one
         for one in subject.steps
-        if refused(one) and subject.rating.allows_charging(one.step.setpoint)
+        if refused(one) and subject.rating.lets_power_flow(one.step.setpoint)
     ]
     doubts = without_figure(missing, [None] * len(missing), metered)
     found = {
