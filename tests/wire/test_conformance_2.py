@@ -17,7 +17,7 @@ from hil.run import Checked, conform
 NOT_DRIVEN = {f"K_{n}" for n in (48, 50, 51, 52, 53, 54, 55, 56, 57, 58)}
 ONE_UNIT = {"K_12", "K_42"}
 WITHOUT = {"K_15", "K_38"}
-RARELY = ("poll: 10 Hz", "poll: 2 Hz")
+RARELY = ("poll: 10 Hz", "poll: 1 Hz")
 """Cases are long, and the meter of a bench for tests need not be quick."""
 
 NO_SMART_CHARGING = """pics: plain
