@@ -207,6 +207,12 @@ def test_a_remote_start_is_told_by_the_station_too(event: dict[str, Any], words:
         ),
         ("K_12", {}, VARIABLES, ""),
         ("K_12", {}, {"SmartChargingCtrlr.RateUnit": "A,W"}, "it takes A and W"),
+        (
+            "K_12",
+            {},
+            {"SmartChargingCtrlr.RateUnit": "W"},
+            "it takes W, where the EVSE profile",
+        ),
         ("K_42", {}, {}, "the station names none it takes"),
         ("K_15", {}, VARIABLES, "no PICS says that this is one"),
         ("K_15", {"SmartCharging": True}, {}, "it is for stations without SmartCharging"),

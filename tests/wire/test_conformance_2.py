@@ -10,7 +10,7 @@ import pytest
 from bench_files import changed_bench
 
 from hil.config.library import Kind, find
-from hil.errors import ExitStatus
+from hil.errors import ConfigError, ExitStatus
 from hil.inputs import prepare_conformance
 from hil.run import Checked, conform
 
@@ -182,5 +182,7 @@ def test_every_case_that_is_played_has_a_bad_charger(sound: Checked) -> None:
 
 def test_a_pics_of_another_version_is_refused(tmp_path: Path) -> None:
     bench = changed_bench(tmp_path, RARELY, base="virtual-ideal-201")
-    checked = play(tmp_path / "runs", bench, ("K_14",), "everything-1.6")
-    assert "is of OCPP 1.6, and dut speaks 2.0.1" in checked.detail
+    with pytest.raises(
+        ConfigError, match=r"everything-1\.6: it is of OCPP 1\.6, and 'dut' speaks 2"
+    ):
+        play(tmp_path / "runs", bench, ("K_14",), "everything-1.6")
