@@ -35,6 +35,9 @@ from hil.drivers.protocols import OcppReply, ReportsProfiles
 from hil.j1772 import PilotState
 from hil.quantities import EventKind
 
+_NOBODYS_ID = 0
+"""No profile of a case has it."""
+
 _NO_START_S = 10.0
 """How long a remote start that was refused is watched for a transaction all the same."""
 
@@ -127,7 +130,9 @@ class Playing:
         for call in calls:
             await self._ask(call, step.expect, "")
         if "Accepted" in step.expect:
-            named = None if wanted.profile is None else self.case.profiles[wanted.profile].id
+            named = _NOBODYS_ID if wanted.unknown_id else None
+            if wanted.profile is not None:
+                named = self.case.profiles[wanted.profile].id
             self.in_force.clear(wanted, named, self._now_s)
 
     async def _get_profiles(self, step: GetProfilesStep) -> None:

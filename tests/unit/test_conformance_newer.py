@@ -241,6 +241,12 @@ def test_a_case_that_does_not_apply_says_why(
             "what is to be cleared or rep",
         ),
         ("reports: [lower]", "reports: [other]", "there is no profile 'other' in this case"),
+        (
+            "{set_profile: lower}",
+            "{set_profile: lower, expect: [Rejected]}",
+            "'lower' is to be rep",
+        ),
+        ("    duration: 400 s", "    valid_to: 1e9 h\n    duration: 400 s", "out of range"),
         ("begin: idle", "begin: idle\nnot_played: why", "either 'steps' or 'not_played'"),
         ("stack_level: 1}", "stack_level: 1}, expect: []", "needs at least 1 of its kind"),
         ('version: ["2.0.1", "2.1"]', "version: []", "needs at least 1 of its kind"),
