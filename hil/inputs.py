@@ -147,6 +147,9 @@ def prepare_conformance(
         config = load_bench(bench).config
         name = _evse(config, evse)
         version = VERSION_OF_DRIVER.get(config.evses[name].driver)
+        if the_pics is not None and version not in (None, *the_pics.model.version):
+            of = ", ".join(the_pics.model.version)
+            problems.append(f"{pics}: it is of OCPP {of}, and '{name}' speaks {version}")
         played = [case for case in loaded if cases or version in (None, *case.model.version)]
         text = "".join(case.source.text for case in played)
         text += the_pics.source.text if the_pics else ""

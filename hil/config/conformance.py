@@ -16,6 +16,7 @@ from hil.config.conformance_steps import (
     WatchStep,
     only_in_2,
     profiles_named,
+    reported_unsent,
     without_criterion,
 )
 from hil.config.units import Amperes
@@ -100,6 +101,8 @@ class ConformanceCase(Model):
         for name in profiles_named(self.steps):
             if name not in self.profiles:
                 yield f"there is no profile '{name}' in this case"
+        for name in reported_unsent(self.steps):
+            yield f"'{name}' is to be reported, and no step above has sent it and expects Accepted"
         remembered = False
         for step in self.steps:
             if isinstance(step, WatchStep):

@@ -9,7 +9,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from hil.config.base import Model, Name
-from hil.config.units import PositiveAmperes, PositiveSeconds, Seconds, SignedSeconds
+from hil.config.units import PositiveAmperes, PositiveSeconds, Seconds, seconds_within
 
 Purpose = Literal["TxProfile", "TxDefaultProfile", "ChargePointMaxProfile"]
 """In the words of OCPP 1.6; 2.x calls the last one ChargingStationMaxProfile."""
@@ -19,6 +19,12 @@ Place = Literal["own", "station", "unknown"]
 
 Unit = Literal["own", "other"]
 """The rate unit of the EVSE profile, or the other one."""
+
+
+_WEEK_S = 604_800.0
+Distance = Annotated[float, *seconds_within(-_WEEK_S, _WEEK_S)]
+Delay = Annotated[float, *seconds_within(0.0, _WEEK_S)]
+"""What a calendar bears, and a case needs."""
 
 
 class CasePeriod(Model):
@@ -43,10 +49,10 @@ class CaseProfile(Model):
     """``Daily`` is Recurring, once a day."""
     evse: Place | None = None
     """Where it is sent; ``own``, or ``station`` for a ChargePointMaxProfile, if not given."""
-    starts_in: SignedSeconds | None = None
+    starts_in: Distance | None = None
     """When its schedule starts, from when it is sent on."""
-    valid_from: Seconds | None = None
-    valid_to: Seconds | None = None
+    valid_from: Delay | None = None
+    valid_to: Delay | None = None
     """From when it is sent on."""
     unit: Unit = "own"
     broken: Literal["first_period_late", "start_missing", "start_added"] | None = None
@@ -223,6 +229,18 @@ def profiles_named(steps: list[CaseStep]) -> Iterator[str]:
             yield step.clear.profile
         elif isinstance(step, GetProfilesStep):
             yield from (*step.get_profiles.profiles, *step.reports)
+
+
+def reported_unsent(steps: list[CaseStep]) -> Iterator[str]:
+    """The profiles that are to be reported before any step has sent them."""
+    sent: set[str] = set()
+    for step in steps:
+        if isinstance(step, SetProfileStep) and "Accepted" in step.expect:
+            sent.add(step.set_profile)
+        elif isinstance(step, RemoteStartStep) and "Accepted" in step.expect:
+            sent |= set() if step.profile_ignored else {step.remote_start}
+        elif isinstance(step, GetProfilesStep):
+            yield from (name for name in step.reports if name not in sent)
 
 
 def only_in_2(step: CaseStep) -> bool:

@@ -46,7 +46,7 @@ def why_not(
     reasons += [_has(feature, pics, known) for feature in case.lacks]
     reasons += [_too_few(key, least, known) for key, least in case.at_least.items()]
     if case.uses_other_unit:
-        reasons.append(_no_unit_to_refuse(known))
+        reasons.append(_no_unit_to_refuse(known, profile.unit))
     if case.begin == "plugged" and profile.start == "plug":
         words = f"the EVSE profile '{profile.evse_profile}' starts charging by plugging in"
         reasons.append(words)
@@ -97,11 +97,12 @@ def _switched_off(known: Mapping[str, str]) -> str:
     return next(off, "")
 
 
-def _no_unit_to_refuse(known: Mapping[str, str]) -> str:
+def _no_unit_to_refuse(known: Mapping[str, str], own: str) -> str:
     told = next((known[key] for key in _UNIT_KEYS if key in known), "")
     if not told:
         return "it needs a rate unit that the station refuses, and the station names none it takes"
     units = [unit.strip() for unit in told.split(",")]
-    if len(units) > 1:
-        return f"it needs a rate unit that the station refuses, and it takes {' and '.join(units)}"
-    return ""
+    if units == [own]:
+        return ""
+    words = f"it needs a rate unit that the station refuses, and it takes {' and '.join(units)}"
+    return words if own in units else f"{words}, where the EVSE profile says {own}"

@@ -10,7 +10,7 @@ from hil.conformance.calls import Call
 from hil.quantities import Event, Frame, Reading
 
 _ACTIONS = ("BootNotification", "TransactionEvent")
-_MOST_KEPT = 500
+_MOST_KEPT = 50
 """A station that chatters fills no memory."""
 
 _CALL = 2

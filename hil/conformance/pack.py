@@ -96,7 +96,6 @@ class Pack:
             known = ", ".join(DIALECTS)
             raise ConfigError(f"{self._evse}: cases are played on chargers that speak OCPP {known}")
         assert isinstance(device, Evse)
-        self._check_pics(device.ocpp_version)
         wire, heard = Wire(session.config, self._evse), Heard(self._evse)
         session.journal.subscribe(wire)
         session.journal.subscribe(heard)
@@ -113,14 +112,6 @@ class Pack:
             heard,
             tolerance_for(self._bench, self._evse),
         )
-
-    def _check_pics(self, version: str) -> None:
-        if self._pics is not None and version not in self._pics.version:
-            of = ", ".join(self._pics.version)
-            words = (
-                f"the PICS '{self._pics.pics}' is of OCPP {of}, and {self._evse} speaks {version}"
-            )
-            raise ConfigError(words)
 
     async def _read_keys(self, scene: Scene) -> dict[str, str]:
         dialect = DIALECTS[scene.station.ocpp_version]

@@ -12,6 +12,7 @@ from hil.conformance.read import instant_s, number, short
 
 _LIMIT = 0.05
 _INSTANT_S = 1.0
+_MOST_TOLD = 5
 _INSTANTS = ("startSchedule", "validFrom", "validTo")
 
 Sent = Mapping[str, Any]
@@ -31,7 +32,10 @@ def differences(expected: Mapping[str, Sent], items: Sequence[Mapping[str, Any]]
             found.append(f"{name} is reported {len(same)} times")
         found += [f"{name}: {words}" for words in _differences(sent, same[0])]
         left = [item for item in left if item not in same]
-    found += [f"a profile is reported that was not asked for (id {short(_id(i))})" for i in left]
+    told = left[:_MOST_TOLD]
+    found += [f"a profile is reported that was not asked for (id {short(_id(i))})" for i in told]
+    if len(left) > len(told):
+        found.append(f"and {len(left) - len(told)} more")
     return found
 
 

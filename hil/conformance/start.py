@@ -16,7 +16,7 @@ UNPLUGGED_S = 2.0
 CHARGING_WITHIN_S = 60.0
 
 _CHARGING_A = 1.0
-_LOOK_EVERY_S = 0.1
+LOOK_EVERY_S = 0.1
 _CLEARED = ("Accepted", "Unknown")
 _WITHOUT_SMART_CHARGING = ("NotSupported", "NotImplemented")
 
@@ -69,7 +69,7 @@ async def draws_within(scene: Scene, within_s: float) -> bool:
     while not _charges(scene):
         if clock.now() >= deadline_s:
             return False
-        await asyncio.sleep(_LOOK_EVERY_S)
+        await asyncio.sleep(LOOK_EVERY_S)
     return True
 
 
@@ -87,7 +87,7 @@ async def transaction_within(scene: Scene, within_s: float) -> bool:
     while station.transaction_id is None:
         if clock.now() >= deadline_s:
             return False
-        await asyncio.sleep(_LOOK_EVERY_S)
+        await asyncio.sleep(LOOK_EVERY_S)
     return True
 
 
@@ -98,7 +98,7 @@ async def boots_within(scene: Scene, within_s: float) -> bool:
     while not scene.heard.booted():
         if clock.now() >= deadline_s:
             return False
-        await asyncio.sleep(_LOOK_EVERY_S)
+        await asyncio.sleep(LOOK_EVERY_S)
     return True
 
 

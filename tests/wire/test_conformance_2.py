@@ -10,14 +10,14 @@ import pytest
 from bench_files import changed_bench
 
 from hil.config.library import Kind, find
-from hil.errors import ExitStatus
+from hil.errors import ConfigError, ExitStatus
 from hil.inputs import prepare_conformance
 from hil.run import Checked, conform
 
 NOT_DRIVEN = {f"K_{n}" for n in (48, 50, 51, 52, 53, 54, 55, 56, 57, 58)}
 ONE_UNIT = {"K_12", "K_42"}
 WITHOUT = {"K_15", "K_38"}
-RARELY = ("poll: 10 Hz", "poll: 2 Hz")
+RARELY = ("poll: 10 Hz", "poll: 1 Hz")
 """Cases are long, and the meter of a bench for tests need not be quick."""
 
 NO_SMART_CHARGING = """pics: plain
@@ -182,5 +182,7 @@ def test_every_case_that_is_played_has_a_bad_charger(sound: Checked) -> None:
 
 def test_a_pics_of_another_version_is_refused(tmp_path: Path) -> None:
     bench = changed_bench(tmp_path, RARELY, base="virtual-ideal-201")
-    checked = play(tmp_path / "runs", bench, ("K_14",), "everything-1.6")
-    assert "is of OCPP 1.6, and dut speaks 2.0.1" in checked.detail
+    with pytest.raises(
+        ConfigError, match=r"everything-1\.6: it is of OCPP 1\.6, and 'dut' speaks 2"
+    ):
+        play(tmp_path / "runs", bench, ("K_14",), "everything-1.6")

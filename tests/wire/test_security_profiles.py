@@ -20,8 +20,8 @@ from tls_files import Lab
 from hil.certs import Wanted, make_certificates
 from hil.clock import ClockKind
 from hil.errors import ConfigError, ExitStatus
-from hil.inputs import prepare
-from hil.run import Finished, execute
+from hil.inputs import prepare, prepare_conformance
+from hil.run import Finished, conform, execute
 
 CHARGER = "CP-SECURE-1"
 
@@ -68,6 +68,36 @@ def secured(folder: Path, place: Path, *changes: tuple[str, str], profile: int =
     whole = ("certs/", f"{(place / 'certs').as_posix()}/")
     soon = ("charge_point: CP", "connect_within: 10 s\n    charge_point: CP")
     return changed_bench(folder, *changes, whole, soon, base=f"virtual-profile-{profile}")
+
+
+def newer(folder: Path, place: Path, profile: int, driver: str) -> str:
+    """The bench of a profile with a charger of another version: one line of it."""
+    return secured(folder, place, ("driver: ocpp16", f"driver: {driver}"), profile=profile)
+
+
+@pytest.mark.parametrize(("profile", "driver"), [(1, "ocpp21"), (2, "ocpp201"), (3, "ocpp21")])
+def test_a_newer_charger_is_let_in_by_each_profile_too(
+    profile: int, driver: str, place: Path, tmp_path: Path
+) -> None:
+    finished = play(newer(tmp_path, place, profile, driver), tmp_path / "runs")
+    assert finished.status is ExitStatus.PASS
+    device = json.loads((finished.path / "manifest.json").read_text("utf-8"))["devices"]["dut"]
+    assert device["identity"]["details"]["security_profile"] == str(profile)
+    assert set(findings(finished.path)) <= {"ocpp_password_form"}
+    frames = (finished.path / "frames.jsonl").read_text("utf-8")
+    assert '"ocpp2.1"' in frames or '"ocpp2.0.1"' in frames
+
+
+@pytest.mark.parametrize(("profile", "driver"), [(1, "ocpp201"), (2, "ocpp21"), (3, "ocpp201")])
+def test_cases_are_played_over_each_profile(
+    profile: int, driver: str, place: Path, tmp_path: Path
+) -> None:
+    """One with a Reset, after which the charger has to be let in again."""
+    bench = newer(tmp_path, place, profile, driver)
+    inputs, pack = prepare_conformance(bench, ("K_13",), None, None, None, 1)
+    checked = conform(inputs, pack, tmp_path / "runs")
+    assert {one["verdict"]: one["reason"] for one in checked.outcomes} == {"PASS": ""}
+    assert checked.status is ExitStatus.PASS
 
 
 def test_a_twin_with_another_chargers_certificate_stays_outside(

@@ -6,7 +6,6 @@ The ``connector`` of the bench file is the EVSE's number.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -28,10 +27,11 @@ from hil.drivers.evse.ocpp2_messages import (
     set_variables,
     variables,
 )
+from hil.drivers.evse.ocpp2_reports import Reports
 from hil.drivers.evse.ocpp2_session import Session
-from hil.drivers.evse.ocpp2_station import Report, Station
+from hil.drivers.evse.ocpp2_station import Station
 from hil.drivers.evse.ocpp16_answers import CompositeSchedule, identity, misfits, ocpp_reply
-from hil.drivers.evse.ocpp_charger import Answer, Charger, TransactionId
+from hil.drivers.evse.ocpp_charger import Charger, TransactionId
 from hil.drivers.evse.ocpp_composite import Composites
 from hil.drivers.evse.ocpp_transactions import Messages, Transactions
 from hil.drivers.evse.ocpp_visits import Visits
@@ -44,8 +44,6 @@ from hil.quantities import Setpoint
 from hil.record.journal import Journal
 
 _STATUS_PATIENCE_S = 5.0
-_REPORT_WITHIN_S = 30.0
-"""From the accepted request to the last part of a report; a full device model takes many."""
 
 _VERSIONS: Mapping[str, Version] = {"ocpp201": "ocpp2.0.1", "ocpp21": "ocpp2.1"}
 
@@ -72,10 +70,10 @@ class Ocpp2:
         self._charger = Charger(name, config.connector, journal, FirstTimes(journal, name))
         self._station = Station(self._charger)
         self._details: dict[str, str] = {}
-        self._requests = 0
         self._visits = Visits(config, self._charger, (_VERSIONS[config.driver],), self._meet)
         ask, ask_now = self._visits.ask, self._visits.ask_now
         self._ask = ask
+        self._reports = Reports(self._station, ask)
         self._composites = Composites(
             profile,
             self._charger,
@@ -303,13 +301,13 @@ class Ocpp2:
         ``criterion`` is the ``chargingProfile`` of GetChargingProfiles, such as a stack level.
         """
         payload = {"chargingProfile": dict(criterion)}
-        return await self._reported(Request("GetChargingProfiles", payload), "NoProfiles")
+        return await self._reports.wanted(Request("GetChargingProfiles", payload), "NoProfiles")
 
     async def reported_profiles(
         self, payload: Mapping[str, Any]
     ) -> tuple[OcppReply, list[dict[str, Any]]]:
         """The answer to a GetChargingProfiles, and the profiles that follow it."""
-        answer, items = await self._report(Request("GetChargingProfiles", dict(payload)))
+        answer, items = await self._reports.gather(Request("GetChargingProfiles", dict(payload)))
         return ocpp_reply(answer), items
 
     async def capabilities(self) -> Capabilities:
@@ -335,33 +333,5 @@ class Ocpp2:
     async def base_report(self) -> dict[str, str]:
         """The charger's whole device model: values by ``Component.Variable``."""
         request = Request("GetBaseReport", {"reportBase": "FullInventory"})
-        entries = await self._reported(request, "EmptyResultSet")
+        entries = await self._reports.wanted(request, "EmptyResultSet")
         return {name: value for entry in entries for name, value in reported(entry).items()}
-
-    async def _reported(self, request: Request, nothing: str) -> list[dict[str, Any]]:
-        """Ask for a report and gather its parts; one that is refused or ends early is a finding.
-
-        ``nothing`` is the charger's word for there being nothing to report.
-        """
-        answer, items = await self._report(request)
-        if not answer.accepted and answer.status != nothing:
-            self._finding("report_refused", f"{request.action}: {answer.status}")
-        return items
-
-    async def _report(self, request: Request) -> tuple[Answer, list[dict[str, Any]]]:
-        """Ask for a report; the answer, and its parts. One that ends early is a finding."""
-        self._requests += 1
-        report = self._station.reports[self._requests] = Report()
-        number = self._requests
-        payload = {"requestId": number, **request.payload}
-        try:
-            answer = await self._ask(Request(request.action, payload))
-            if answer.accepted:
-                async with asyncio.timeout(_REPORT_WITHIN_S):
-                    await report.complete.wait()
-        except TimeoutError:
-            words = f"{request.action}: no end within {_REPORT_WITHIN_S:g} s"
-            self._finding("report_incomplete", words)
-        finally:
-            del self._station.reports[number]
-        return answer, report.items
