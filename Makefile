@@ -1,12 +1,12 @@
 # The two commands of the README, and what they need. `make demo`, `make test`,
 # and what they measure of themselves: `make coverage`, `make validation`,
-# `make performance`, `make endurance`, `make fuzz`. `make audit` asks after known weaknesses.
+# `make performance`, `make load`, `make endurance`, `make fuzz`. `make audit` asks after known weaknesses.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint coverage validation performance endurance fuzz audit clean
+.PHONY: demo test lint coverage validation performance load endurance fuzz audit clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +34,9 @@ validation: $(READY)
 
 performance: $(READY)
 	$(BIN)/python tests/performance/measure.py
+
+load: $(READY)
+	$(BIN)/python tests/performance/load.py
 
 # In an environment of its own: the auditor is no dependency. Strict: a package that the advisory
 # service does not tell of counts as not audited, and that fails.
