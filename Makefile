@@ -1,13 +1,13 @@
 # The two commands of the README, and what they need. `make demo`, `make test`,
 # and what they measure of themselves: `make coverage`, `make validation`,
-# `make performance`, `make endurance`, `make fuzz`. `make audit` asks after known weaknesses.
-# `make firmware` builds the pilot emulator's firmware.
+# `make performance`, `make load`, `make endurance`, `make fuzz`. `make audit` asks after known
+# weaknesses. `make firmware` builds the pilot emulator's firmware.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint coverage validation performance endurance fuzz firmware audit clean
+.PHONY: demo test lint coverage validation performance load endurance fuzz firmware audit clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -35,6 +35,9 @@ validation: $(READY)
 
 performance: $(READY)
 	$(BIN)/python tests/performance/measure.py
+
+load: $(READY)
+	$(BIN)/python tests/performance/load.py
 
 # In an environment of its own: the auditor is no dependency. Strict: a package that the advisory
 # service does not tell of counts as not audited, and that fails.

@@ -41,19 +41,20 @@ def meter_values(number: int, stamp: str) -> str:
     return json.dumps([2, f"m{number}", "MeterValues", {"connectorId": 1, "meterValue": sample}])
 
 
-async def _open(url: str) -> ClientConnection:
+async def open_socket(url: str) -> ClientConnection:
+    """A station's connection, without what a raw echo would not do either."""
     return await connect(
         url, subprotocols=[_PROTOCOL], compression=None, proxy=None, ping_interval=None
     )
 
 
-def station(number: int, journal: Journal) -> Ocpp16:
-    """The bench's end of one charger, on any free port."""
+def station(number: int, journal: Journal, listen: str = "ws://127.0.0.1:0") -> Ocpp16:
+    """The bench's end of one charger, on any free port if none is given."""
     config = EvseConfig.model_validate(
         {
             "driver": "ocpp16",
             "profile": "generic-ac",
-            "listen": "ws://127.0.0.1:0",
+            "listen": listen,
             "charge_point": f"CP-{number}",
             "rating": {"current": "32 A", "phases": 3, "voltage": "230 V"},
         }
@@ -65,7 +66,7 @@ def station(number: int, journal: Journal) -> Ocpp16:
 async def metered(stations: int, each: int, journal: Journal) -> float:
     """Seconds until every station's messages were validated, recorded and answered."""
     drivers = [station(number, journal) for number in range(stations)]
-    sockets = [await _open(await driver.listen()) for driver in drivers]
+    sockets = [await open_socket(await driver.listen()) for driver in drivers]
     stamp = journal.clock.utc().isoformat()
     took_s = await _talk(sockets, [meter_values(number, stamp) for number in range(each)])
     for socket in sockets:
@@ -86,7 +87,7 @@ async def echoed(stations: int, frames: list[str]) -> float:
         echo, "127.0.0.1", 0, subprotocols=[_PROTOCOL], compression=None, ping_interval=None
     ) as server:
         port = next(iter(server.sockets)).getsockname()[1]
-        sockets = [await _open(f"ws://127.0.0.1:{port}/x") for _ in range(stations)]
+        sockets = [await open_socket(f"ws://127.0.0.1:{port}/x") for _ in range(stations)]
         took_s = await _talk(sockets, frames)
         for socket in sockets:
             await socket.close()
@@ -109,7 +110,7 @@ async def _talk(sockets: list[ClientConnection], frames: list[str]) -> float:
 async def commanded(count: int, journal: Journal) -> tuple[float, list[str]]:
     """Seconds for so many setpoints, each answered at once, and the frames that were sent."""
     driver = station(0, journal)
-    socket = await _open(await driver.listen())
+    socket = await open_socket(await driver.listen())
     frames: list[str] = []
 
     async def answer() -> None:

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any, NoReturn, TypeVar
 
 import ocpp.messages
-from ocpp.charge_point import remove_nones, snake_to_camel_case
 from ocpp.routing import on
 from ocpp.v16 import ChargePoint, call_result
 
 from hil.drivers.evse import claimed
 from hil.drivers.evse.charging_profile import utc_text
+from hil.drivers.evse.ocpp16_payload import payload_of
 from hil.drivers.evse.ocpp_charger import Answer, Charger, TransactionId, whole
 from hil.drivers.evse.ocpp_talk import Talk
 from hil.drivers.evse.stamps import age_s, replayed
@@ -93,8 +92,8 @@ class Session(ChargePoint):  # type: ignore[misc]
         on_sent: Callable[[float], None] | None = None,
     ) -> Answer:
         """Send a call (a dataclass of ``ocpp.v16.call``); see :meth:`Talk.ask`."""
-        payload = snake_to_camel_case(remove_nones(asdict(request)))
-        return await self._talk.ask(type(request).__name__, payload, within_s, on_sent)
+        name, payload = type(request).__name__, payload_of(request)
+        return await self._talk.ask(name, payload, within_s, on_sent)
 
     # --- the charger's own calls ---------------------------------------------------------------
 
