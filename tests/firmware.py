@@ -10,13 +10,21 @@ from conftest import missing_tool, require_tool
 
 SOURCES = Path(__file__).parent.parent / "firmware_stubs" / "pilot_emulator"
 
+CHECKED = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all"
+"""The host build ends with a message at the first access out of bounds or undefined result."""
+
 
 class Emulator:
     """A running emulator whose surroundings are commanded over its standard input."""
 
     def __init__(self, *command: Path) -> None:
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            bufsize=1,
         )
         self.terminal = self._read()
 
@@ -32,17 +40,17 @@ class Emulator:
         return dict(zip(words[::2], map(int, words[1::2]), strict=True))
 
     def kill(self) -> None:
-        """End it at once, as a power cut would."""
+        """End it at once, as a power cut would; it must have had nothing to complain of."""
         self._process.kill()
-        self.end()
-
-    def end(self) -> None:
-        self._process.communicate(timeout=5.0)
+        _, errors = self._process.communicate(timeout=5.0)
+        assert not errors, errors
 
     def _read(self) -> str:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        assert line, "the emulator ended"
+        if not line:
+            _, errors = self._process.communicate(timeout=5.0)
+            pytest.fail(f"the emulator ended: {errors}", pytrace=False)
         return line.rstrip("\n")
 
 
@@ -55,7 +63,7 @@ class Firmware:
     def host(self) -> Emulator:
         """The host build, running."""
         require_tool("gcc", "gcc")
-        return Emulator(self._make("host", "pilot-emulator-host"))
+        return Emulator(self._make("host", "pilot-emulator-host", f"CFLAGS={CHECKED}"))
 
     def avr(self) -> Emulator:
         """The build for the microcontroller, running in the simulator."""
@@ -71,9 +79,9 @@ class Firmware:
         require_tool("avr-gcc", "gcc-avr")
         return self._make("avr", "pilot-emulator.elf")
 
-    def _make(self, target: str, product: str) -> Path:
+    def _make(self, target: str, product: str, *settings: str) -> Path:
         make = require_tool("make", "make")
-        command = [make, "-C", str(SOURCES), target, f"BUILD={self._folder}"]
+        command = [make, "-C", str(SOURCES), target, f"BUILD={self._folder}", *settings]
         outcome = subprocess.run(command, capture_output=True, text=True, check=False)
         if outcome.returncode:
             pytest.fail(f"make {target} failed:\n{outcome.stderr}", pytrace=False)

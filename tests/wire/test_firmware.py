@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from firmware import Emulator, Firmware
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pilot_stand_in import Bench, PilotRecorder
 from pilot_transcript import Conversation, TerminalPlayer, TwinPlayer, replay
 
@@ -32,6 +34,16 @@ def host(firmware: Firmware) -> Iterator[Emulator]:
 def avr(firmware: Firmware) -> Iterator[Emulator]:
     emulator = firmware.avr()
     yield emulator
+    emulator.kill()
+
+
+@pytest.fixture(scope="module")
+def any_host(firmware: Firmware) -> Iterator[TerminalPlayer]:
+    """One host build for many examples."""
+    emulator = firmware.host()
+    player = TerminalPlayer(emulator)
+    yield player
+    player.close()
     emulator.kill()
 
 
@@ -98,10 +110,43 @@ def test_the_firmware_takes_the_course_of_the_transcript(
     player.close()
 
 
-# --- the microcontroller's pins ----------------------------------------------------------------
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.binary(max_size=150), max_size=6))
+def test_garbage_never_crashes_the_firmware_nor_makes_it_deaf(
+    any_host: TerminalPlayer, chunks: list[bytes]
+) -> None:
+    for chunk in chunks:
+        any_host.send(chunk)
+    any_host.send(b"\n")
+    assert Conversation(any_host).ask("IDENT").startswith("OK pilot-emulator 1 ")
+
+
+# --- what it measures and what it generates ----------------------------------------------------
 
 CYCLES = 16_000
 """Of a period of 1 kHz at 16 MHz."""
+
+DUTIES_PERCENT = (10.0, 16.7, 26.7, 53.3, 85.0, 96.0)
+
+
+@pytest.mark.parametrize("build", ["host", "avr"])
+def test_a_duty_is_read_back_and_its_edge_has_the_instant_at_which_it_was(
+    build: str, request: pytest.FixtureRequest
+) -> None:
+    emulator: Emulator = request.getfixturevalue(build)
+    player = TerminalPlayer(emulator)
+    conversation = Conversation(player)
+    conversation.settle()
+    offsets_us = []
+    for duty_percent in DUTIES_PERCENT:
+        assert emulator.tell(f"evse {duty_percent * 100:.0f}") == "ok"
+        while not (event := conversation.event()).startswith("DUTY"):
+            pass
+        _, stamp, duty, _ = event.split()
+        assert int(duty) / 100 == pytest.approx(duty_percent, abs=0.05)
+        offsets_us.append(int(stamp) - int(emulator.tell("changed")) / 16)
+    player.close()
+    assert max(offsets_us) - min(offsets_us) < 1000 * 0.02
 
 
 def test_the_generated_pilot_has_the_commanded_duty_on_its_pin(avr: Emulator) -> None:
@@ -109,7 +154,7 @@ def test_the_generated_pilot_has_the_commanded_duty_on_its_pin(avr: Emulator) ->
     emulator = Conversation(player)
     emulator.ask("BEAT 60000")
     emulator.ask("ROLE EVSE")
-    for duty_percent in (10.0, 16.7, 26.7, 53.3, 85.0, 96.0):
+    for duty_percent in DUTIES_PERCENT:
         emulator.ask(f"OFFER {duty_percent * 100:.0f}")
         _, period, _, high = avr.tell("measure 20").split()
         assert float(period) == pytest.approx(CYCLES, rel=0.005)

@@ -44,6 +44,10 @@ def test_states_proximity_and_diode_reach_the_plant() -> None:
         assert bench.plant.diode_fault
         await bench.pilot.set_diode_fault(False)
         assert not bench.plant.diode_fault
+        await bench.pilot.set_pe_break(True)
+        assert bench.plant.state is PilotState.A
+        await bench.pilot.set_pe_break(False)
+        assert bench.plant.state is PilotState.C
         for current_a, word in ((13.0, "1500"), (20.0, "680"), (63.0, "100"), (None, "OPEN")):
             await bench.pilot.set_proximity(current_a)
             assert bench.twin.proximity == word

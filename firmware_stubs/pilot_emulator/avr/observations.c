@@ -3,13 +3,12 @@
 #include <avr/interrupt.h>
 #include <util/atomic.h>
 
+#include "calibration.h"
 #include "wiring.h"
 
 enum {
     QUIET_US = 1500, /* without an edge for so long, samples are taken without one */
     SAMPLE_EVERY_US = 900,
-    STEPS = 1023,
-    RANGE_MV = 30000, /* the divider brings -15 V to +15 V to the converter's 0 to 5 V */
 };
 
 struct ring observations_ring;
@@ -21,7 +20,7 @@ static uint32_t last_edge_us, last_sample_us;
 
 void observations_begin(void)
 {
-    ADMUX = _BV(REFS0) | WIRED_PILOT; /* against the supply of 5 V */
+    ADMUX = WIRED_PILOT; /* against the reference at AREF */
     DIDR0 = _BV(WIRED_PILOT);
     /* 250 kHz: the level is held 6 us after the start, and known 52 us after it. */
     ADCSRA = _BV(ADEN) | _BV(ADIE) | _BV(ADPS2) | _BV(ADPS1);
@@ -60,6 +59,12 @@ static bool take(struct raw_observation *raw)
     return true;
 }
 
+static int16_t level_mv(uint16_t steps)
+{
+    const int32_t range_mv = (int32_t)LEVEL_AT_1024_MV - LEVEL_AT_0_MV;
+    return (int16_t)(LEVEL_AT_0_MV + (steps * range_mv + 512) / 1024);
+}
+
 bool hardware_observe(struct observation *observation)
 {
     struct raw_observation raw;
@@ -74,7 +79,7 @@ bool hardware_observe(struct observation *observation)
     observation->high = raw.high;
     if (raw.what == OBSERVED_SAMPLE) {
         observation->at = hardware_now();
-        observation->mv = (int16_t)((int32_t)raw.value * RANGE_MV / STEPS - RANGE_MV / 2);
+        observation->mv = level_mv(raw.value);
         return true;
     }
     observation->at.us = raw.round_us + (raw.value >> 4);

@@ -25,8 +25,10 @@ static void checksum_digits(const char *bytes, uint8_t length, char check[CHECK_
 {
     uint16_t crc = line_checksum(bytes, length);
     check[0] = '*';
-    for (uint8_t i = 0; i < 4; i++)
-        check[1 + i] = digits[(crc >> (12 - 4 * i)) & 0xFU];
+    for (uint8_t i = CHECK_BYTES - 1; i > 0; i--) {
+        check[i] = digits[crc & 0xFU];
+        crc >>= 4;
+    }
 }
 
 /* --- in ------------------------------------------------------------------------------------- */

@@ -1,9 +1,6 @@
 /* The pilot emulator as a program: the portable core behind a pseudo-terminal, with a simulated pilot.
- * It prints the terminal's path; its standard input takes what happens around it:
- *     evse 2667     the EVSE opposite offers 26.67 % (10000: steady high, 0: steady low)
- *     car C         a car beside shows state C (A: there is none)
- *     look          print what the EVSE sees
- * It ends when its standard input does. */
+ * It prints the terminal's path; its standard input takes the commands of circuit.h. It ends when its
+ * standard input does. */
 #define _XOPEN_SOURCE 700
 
 #include <stdio.h>
@@ -132,11 +129,8 @@ bool hardware_send(const char *bytes, uint8_t length)
 
 static void obey(const char *line)
 {
-    char text[80] = "ok";
-    if (strcmp(line, "look") == 0)
-        circuit_describe(&circuit, text, sizeof text);
-    else if (!circuit_command(&circuit, line))
-        snprintf(text, sizeof text, "unknown");
+    char text[80];
+    circuit_command(&circuit, line, text, sizeof text);
     terminal_say(text);
 }
 

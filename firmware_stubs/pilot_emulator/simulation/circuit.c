@@ -1,6 +1,8 @@
 #include "circuit.h"
 
+#include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 static const double generator_v = 12.0;
 static const double source_ohm = 1000.0;
@@ -62,6 +64,9 @@ static void begin_period(struct circuit *circuit, uint16_t duty)
     uint64_t high_ticks = duty * (uint64_t)CIRCUIT_PERIOD_TICKS / 10000U;
     circuit->generator_high = duty != 0;
     circuit->next_edge += duty == 0 || duty == 10000 ? CIRCUIT_PERIOD_TICKS : high_ticks;
+    if (duty != circuit->duty)
+        circuit->changed_at = circuit->next_edge;
+    circuit->duty = duty;
 }
 
 bool circuit_edge(struct circuit *circuit, uint16_t duty, uint64_t now, uint64_t *at, bool *high)
@@ -82,24 +87,26 @@ bool circuit_edge(struct circuit *circuit, uint16_t duty, uint64_t now, uint64_t
     return false;
 }
 
-bool circuit_command(struct circuit *circuit, const char *line)
-{
-    unsigned duty;
-    char letter;
-    if (sscanf(line, "evse %u", &duty) == 1 && duty <= 10000) {
-        circuit->evse_duty = (uint16_t)duty;
-        return true;
-    }
-    if (sscanf(line, "car %c", &letter) == 1 && letter >= 'A' && letter <= 'E') {
-        circuit->car = letter;
-        return true;
-    }
-    return false;
-}
-
-void circuit_describe(const struct circuit *circuit, char *text, unsigned size)
+static void describe(const struct circuit *circuit, char *text, unsigned size)
 {
     snprintf(text, size, "high %d low %d proximity %u source %d",
              circuit_at_evse_mv(circuit, true), circuit_at_evse_mv(circuit, false),
              circuit->proximity, circuit->source);
+}
+
+void circuit_command(struct circuit *circuit, const char *line, char *text, unsigned size)
+{
+    unsigned duty;
+    char letter;
+    snprintf(text, size, "ok");
+    if (strcmp(line, "look") == 0)
+        describe(circuit, text, size);
+    else if (strcmp(line, "changed") == 0)
+        snprintf(text, size, "%" PRIu64, circuit->changed_at);
+    else if (sscanf(line, "evse %u", &duty) == 1 && duty <= 10000)
+        circuit->evse_duty = (uint16_t)duty;
+    else if (sscanf(line, "car %c", &letter) == 1 && letter >= 'A' && letter <= 'E')
+        circuit->car = letter;
+    else
+        snprintf(text, size, "unknown");
 }

@@ -21,6 +21,8 @@ struct circuit {
     bool generator_high;
     uint64_t period_began;
     uint64_t next_edge;
+    uint16_t duty;       /* of this period */
+    uint64_t changed_at; /* the first fall after the duty changed */
 };
 
 void circuit_begin(struct circuit *circuit, uint64_t now);
@@ -37,10 +39,12 @@ int16_t circuit_at_emulator_mv(const struct circuit *circuit, bool high);
 /* Whether the emulator's comparator says high at a level. */
 bool circuit_compares(int16_t mv);
 
-/* A command of a test, "evse 2667" or "car C"; false if it is neither. */
-bool circuit_command(struct circuit *circuit, const char *line);
-
-/* What the EVSE sees now, as one line without line feed. */
-void circuit_describe(const struct circuit *circuit, char *text, unsigned size);
+/* A command of a test, and what there is to say to it, as one line without line feed:
+ *     evse 2667     the EVSE opposite offers 26.67 % (10000: steady high, 0: steady low)
+ *     car C         a car beside shows state C (A: there is none)
+ *     look          what the EVSE sees
+ *     changed       when the first fall after the last change of the duty was, in ticks
+ */
+void circuit_command(struct circuit *circuit, const char *line, char *text, unsigned size);
 
 #endif

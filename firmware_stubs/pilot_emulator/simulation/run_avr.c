@@ -3,10 +3,7 @@
  *
  *     run-avr FIRMWARE.elf
  *
- * It prints the terminal's path; its standard input takes what happens around the emulator:
- *     evse 2667     the EVSE opposite offers 26.67 % (10000: steady high, 0: steady low)
- *     car C         a car beside shows state C (A: there is none)
- *     look          print what the EVSE sees
+ * It prints the terminal's path; its standard input takes the commands of circuit.h, and one more:
  *     measure 20    print the mean period and high time of 20 periods on the generator's pin, in cycles
  * It ends when its standard input does. Simulated time never runs ahead of real time. */
 #define _DEFAULT_SOURCE
@@ -33,6 +30,8 @@ enum {
     FREQUENCY = 16000000,
     CYCLES_PER_PASS = 8000,
     NS_PER_TWO_CYCLES = 125,
+    SUPPLY_MV = 5000,
+    REFERENCE_MV = 4096,
     TCCR1A_ADDRESS = 0x80, /* of the ATmega328P */
     PORTB_ADDRESS = 0x25,
     COM1B1_MASK = 1 << 5,
@@ -177,13 +176,20 @@ static void port_d(avr_irq_t *irq, uint32_t pins, void *unused)
     let_compare();
 }
 
-/* The divider of the circuit brings -15 V to +15 V to the converter's 0 to 5 V. */
+/* The divider: 300 kohm to the pilot, 82.5 kohm to the reference, 113 kohm to the emulator's 0 V. */
+static double divided_mv(double pilot_mv)
+{
+    const double to_pilot = 1.0 / 300.0, to_reference = 1.0 / 82.5, to_ground = 1.0 / 113.0;
+    double sum = to_pilot + to_reference + to_ground;
+    return (pilot_mv * to_pilot + REFERENCE_MV * to_reference) / sum;
+}
+
 static void conversion(avr_irq_t *irq, uint32_t value, void *unused)
 {
     (void)irq;
     (void)value;
     (void)unused;
-    avr_raise_irq(converter, (uint32_t)(2500 + level_mv() / 6));
+    avr_raise_irq(converter, (uint32_t)(divided_mv(level_mv()) + 0.5));
 }
 
 /* --- the UART --------------------------------------------------------------------------------- */
@@ -219,17 +225,14 @@ static void feed(avr_irq_t *irq, uint32_t value, void *unused)
 
 static void obey(const char *line)
 {
-    char text[80] = "ok";
+    char text[80];
     unsigned periods;
     if (sscanf(line, "measure %u", &periods) == 1 && periods > 0) {
         memset(&measured, 0, sizeof measured);
         measured.wanted = periods;
         return;
     }
-    if (strcmp(line, "look") == 0)
-        circuit_describe(&circuit, text, sizeof text);
-    else if (!circuit_command(&circuit, line))
-        snprintf(text, sizeof text, "unknown");
+    circuit_command(&circuit, line, text, sizeof text);
     let_compare();
     terminal_say(text);
 }
@@ -289,7 +292,8 @@ static bool load(const char *path)
     avr_init(avr);
     firmware.frequency = FREQUENCY;
     avr_load_firmware(avr, &firmware);
-    avr->vcc = avr->avcc = avr->aref = 5000;
+    avr->vcc = avr->avcc = SUPPLY_MV;
+    avr->aref = REFERENCE_MV;
     avr->sleep = sleep_no_time;
     return true;
 }

@@ -30,6 +30,7 @@ _ERRORS = {
     "3": "the value is outside what it can do",
     "4": "it takes no command without a live heartbeat",
     "5": "its hardware did not follow",
+    "6": "the command belongs to another role than the one it plays",
 }
 """Error codes of PROTOCOL.md section 7."""
 

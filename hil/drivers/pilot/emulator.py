@@ -129,6 +129,13 @@ class PilotEmulator:
         """
         self._instant_of(await self._command("DIODE", "1" if fault else "0"), 1)
 
+    async def set_pe_break(self, broken: bool) -> None:
+        """Break the protective earth between vehicle and EVSE, or mend it.
+
+        The emulator sees no pilot meanwhile. Raises DeviceError, also where it has no such switch.
+        """
+        self._instant_of(await self._command("PE", "1" if broken else "0"), 1)
+
     async def make_safe(self) -> str:
         """Show state A and check what the emulator then reports; what was done, in words.
 
