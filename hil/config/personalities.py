@@ -23,7 +23,7 @@ from hil.config.units import (
 
 Unit = Literal["A", "W"]
 Purpose = Literal["TxProfile", "TxDefaultProfile", "ChargePointMaxProfile"]
-ProfileKind = Literal["Absolute", "Relative", "Recurring"]
+ProfileKind = Literal["Absolute", "Relative", "Recurring", "Dynamic"]
 
 ProfileFlaw = Literal[
     "takes_foreign_tx_profiles",

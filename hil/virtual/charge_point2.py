@@ -25,16 +25,15 @@ from hil.virtual.charge_point2_words import (
     CONNECTOR,
     charging_state,
     connector_status,
-    profile_of,
     sampled,
 )
 from hil.virtual.charge_point_link import QUIET, ChargePointLink
-from hil.virtual.charging_profiles import Oracle, Profile, ProfileError
+from hil.virtual.charging_profiles import Oracle, Profile
 from hil.virtual.plant import PilotSignal, Plant
 from hil.virtual.station_boot import StationBoot
 from hil.virtual.station_limits import StationLimits
 from hil.virtual.station_meter import sampled_now
-from hil.virtual.station_setpoints import summed
+from hil.virtual.station_profiles import StationProfiles
 from hil.virtual.station_time import StationTime
 from hil.virtual.station_variables import (
     CONNECTION_TIMEOUT,
@@ -83,10 +82,6 @@ class ChargePoint2Twin:
         self.personality, self.rating, self.plant = personality, rating, plant
         self.variables = Variables(personality)
         self.transaction: Transaction | None = None
-        self.arrivals: list[tuple[float, int]] = []
-        """Loop time at which each SetChargingProfile arrived, and the profile's id."""
-        self.installed: dict[int, tuple[int, dict[str, Any]]] = {}
-        """EVSE and profile by its id, as each was taken; those replaced since included."""
         self._loop = loop or asyncio.get_running_loop()
         self._identity = zlib.crc32(charge_point_id.encode())
         self._random = np.random.default_rng([seed, self._identity])
@@ -103,6 +98,7 @@ class ChargePoint2Twin:
         self.limits = StationLimits(
             connector, personality, rating, plant, self.time, Oracle.OCTT201_ERRATA_2025_04
         )
+        self.profiles = StationProfiles(personality, rating, self.limits, self.time)
         self._version = version
         self.link = ChargePointLink(
             version,
@@ -345,30 +341,6 @@ class ChargePoint2Twin:
         self.say_event("Ended", trigger, register, stopped_reason=reason)
         self.transaction = None
         self.limits.end()
-
-    # --- limits ----------------------------------------------------------------------------------
-
-    def profile_of(self, evse: int, data: dict[str, Any]) -> Profile:
-        """A ``chargingProfile`` as this station understands it. Raises ProfileError."""
-        return profile_of(evse, data, self.personality, self.rating)
-
-    def take_profile(self, evse: int, data: dict[str, Any]) -> str | None:
-        """SetChargingProfile: ``None`` if it is passed on to the plant, or why it is refused."""
-        self.arrivals.append((self._loop.time(), data["id"]))
-        try:
-            taken = self.limits.take(self.profile_of(evse, data))
-        except ProfileError as error:
-            return str(error)
-        if not taken:
-            return ""
-        schedules = [summed(schedule) for schedule in data["charging_schedule"]]
-        self.installed[data["id"]] = (evse, {**data, "charging_schedule": schedules})
-        return None
-
-    def kept_profiles(self) -> list[tuple[int, dict[str, Any]]]:
-        """EVSE and profile, as they were set, of those that are still there."""
-        ids = [profile.profile_id for profile in self.limits.profiles]
-        return [self.installed[profile_id] for profile_id in ids if profile_id in self.installed]
 
 
 def _plug_token() -> dict[str, Any]:

@@ -49,8 +49,12 @@ def profile_of(
     Raises ProfileError with the reason.
     """
     kind, schedule = data["charging_profile_kind"], data["charging_schedule"][0]
-    if (kind == "Relative") == ("start_schedule" in schedule):
+    if kind == "Dynamic":
+        _check_dynamic(data, personality)
+    elif (kind == "Relative") == ("start_schedule" in schedule):
         raise ProfileError(f"a {kind} profile with a startSchedule, or one without")  # K01.FR.40
+    elif "dyn_update_time" in data or "dyn_update_interval" in data:
+        raise ProfileError(f"a {kind} profile is not updated")  # K01.FR.122
     purpose = data["charging_profile_purpose"]
     if purpose == "TxProfile" and "transaction_id" not in data:
         raise ProfileError("a TxProfile names its transaction")  # K01.FR.03
@@ -69,6 +73,23 @@ def profile_of(
         "charging_schedule": {**schedule, "charging_schedule_period": periods},
     }
     return parse_profile(evse, as_in_16)
+
+
+def _check_dynamic(data: Mapping[str, Any], personality: VirtualEvse) -> None:
+    """Raises ProfileError unless this is a dynamic profile that this station takes."""
+    if "Dynamic" not in personality.kinds:
+        raise ProfileError("this station takes no dynamic profiles", "UnsupportedKind")
+    schedules = data["charging_schedule"]
+    if len(schedules) != 1 or len(schedules[0]["charging_schedule_period"]) != 1:
+        raise ProfileError("a Dynamic profile has one schedule with one period")
+
+
+def updated(data: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, Any]:
+    """A dynamic ``chargingProfile`` with other numbers in its only period."""
+    (schedule,) = data["charging_schedule"]
+    (period,) = schedule["charging_schedule_period"]
+    schedule = {**schedule, "charging_schedule_period": [{**period, **update}]}
+    return {**data, "charging_schedule": [schedule]}
 
 
 def purpose_of(purpose: str | None) -> str | None:

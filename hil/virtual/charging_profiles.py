@@ -60,7 +60,11 @@ class Period(NamedTuple):
 
 
 class ProfileError(ValueError):
-    """A profile that cannot be meant."""
+    """A profile that cannot be meant, or not by this charger; ``code`` is OCPP's reason for it."""
+
+    def __init__(self, words: str, code: str = "InvalidSchedule") -> None:
+        super().__init__(words)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,8 @@ class Profile:
     unit: Literal["A", "W"]
     periods: tuple[Period, ...]
     start_s: float | None = None
-    """startSchedule; without it the schedule begins with the charging, as a Relative one does."""
+    """startSchedule; without it the schedule begins with the charging, as a Relative one does. That
+    of a Dynamic one is its last update."""
     duration_s: float = math.inf
     valid_from_s: float = -math.inf
     valid_to_s: float = math.inf

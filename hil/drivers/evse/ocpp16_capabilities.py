@@ -52,7 +52,7 @@ _LOOK_EVERY_S = 0.1
 _LISTED_LEVELS = (0, 1)
 _SAME_LIMIT = 0.05
 
-Kind = Literal["Absolute", "Relative", "Recurring"]
+Kind = Literal["Absolute", "Relative", "Recurring", "Dynamic"]
 
 
 class Choice(NamedTuple):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from hil.config.bench import EvseConfig, SafeState
@@ -29,6 +30,7 @@ from hil.drivers.evse.ocpp2_messages import (
 from hil.drivers.evse.ocpp2_session import Session
 from hil.drivers.evse.ocpp2_station import Report, Station
 from hil.drivers.evse.ocpp16_answers import CompositeSchedule, identity, misfits
+from hil.drivers.evse.ocpp21_dynamic import DynamicSchedules
 from hil.drivers.evse.ocpp_charger import Charger, TransactionId
 from hil.drivers.evse.ocpp_transactions import Messages, Transactions
 from hil.drivers.evse.ocpp_visits import Visits
@@ -70,8 +72,15 @@ class Ocpp2:
         self._visits = Visits(config, self._charger, (_VERSIONS[config.driver],), self._meet)
         ask, ask_now = self._visits.ask, self._visits.ask_now
         self._ask = ask
+        self._dynamic = DynamicSchedules(self._charger)
         self._setpoints = Setpoints(
-            config, profile, safe_state, self._charger, self._limit_request, ask, ask_now
+            config,
+            profile,
+            safe_state,
+            self._charger,
+            self._limit_request,
+            partial(self._dynamic.ask, ask),
+            partial(self._dynamic.ask_plainly, ask_now),
         )
         messages = Messages(
             start_name="RequestStartTransaction",
@@ -223,6 +232,7 @@ class Ocpp2:
 
     async def clear_profiles(self, purpose: str) -> str:
         """Clear charging profiles; the charger's word (``Unknown`` if there was none)."""
+        self._dynamic.forget()
         criteria = {"chargingProfilePurpose": purpose}
         request = Request("ClearChargingProfile", {"chargingProfileCriteria": criteria})
         return (await self._ask(request)).status

@@ -187,6 +187,13 @@ def _charging_limit(station: Station, payload: Payload) -> Payload:
     return {}
 
 
+def _pull(station: Station, _: Payload) -> Payload:
+    """A dynamic profile is updated by the bench, when it has something to say."""
+    words = "the charger asks for an update of its dynamic profile, which nobody told it to do"
+    station.charger.findings.finding("schedule_pulled", words, "note")
+    return {"status": "Rejected"}
+
+
 def _authorize(*_: Any) -> Payload:
     """Every token is welcome on a bench."""
     return {"idTokenInfo": {"status": "Accepted"}}
@@ -223,6 +230,7 @@ _ANSWERS: Mapping[str, Callable[[Station, Payload], Payload]] = {
     "NotifyMonitoringReport": _kept,
     "NotifyReport": _report,
     "PublishFirmwareStatusNotification": _kept,
+    "PullDynamicScheduleUpdate": _pull,
     "ReportChargingProfiles": _report_profiles,
     "ReservationStatusUpdate": _kept,
     "SecurityEventNotification": _security_event,
