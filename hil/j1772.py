@@ -57,12 +57,20 @@ PROXIMITY_OHM: dict[float, float] = {13.0: 1500.0, 20.0: 680.0, 32.0: 220.0, 63.
 """Cable coding: rated current of the cable assembly in amperes -> resistor in ohms."""
 
 
+_DIGITAL = "digital communication required"
+
+
 class Offer(NamedTuple):
     """What a duty cycle says to the car."""
 
     current_a: float | None
     """The most the car may draw, per phase; ``None`` where the duty names no current."""
     meaning: str
+
+    @property
+    def digital(self) -> bool:
+        """Whether the limit is told by digital communication instead."""
+        return self.meaning == _DIGITAL
 
 
 def offer(duty_percent: float) -> Offer:
@@ -77,7 +85,7 @@ def offer(duty_percent: float) -> Offer:
     if duty_percent < 3.0:
         return Offer(None, "no charging")
     if duty_percent <= 7.0:
-        return Offer(None, "digital communication required")
+        return Offer(None, _DIGITAL)
     if duty_percent < 8.0:
         return Offer(None, "not allowed")
     if duty_percent < 10.0:

@@ -158,8 +158,12 @@ def make(
     scale: float = 1.0,
     pilot: bool = True,
     supply_v: float = VOLTAGE_V,
+    discharge_a: float = 0.0,
 ) -> Made:
-    """A run that holds each setpoint in turn, starting from a car that draws ``start_a``."""
+    """A run that holds each setpoint in turn, starting from a car that draws ``start_a``.
+
+    Where the charger can feed back, up to ``discharge_a``, its pilot stays where it is.
+    """
     random, stamps = np.random.default_rng(seed), np.random.default_rng((seed, 1))
     events = [_event(0.0, EventKind.RUN, "bench", state="playing")]
     truths: list[Truth] = []
@@ -171,7 +175,8 @@ def make(
         after_w = _level_w(offer_a, car, supply_v) + hold.extra_w if hold.follows else level_w
         dead_s = car.dead_s if hold.dead_s is None else hold.dead_s
         chain = _Chain(number, sent_s, sent_s + charger.answers_s, sent_s + charger.pilot_s)
-        events += chain.events(hold, (level_a, offer_a), charger, stamps, pilot)
+        edged = pilot and not discharge_a
+        events += chain.events(hold, (level_a, offer_a), charger, stamps, edged)
         truths.append(
             Truth(
                 departed_s=chain.pilot_s + dead_s,
@@ -190,6 +195,7 @@ def make(
     events.append(_event(t, EventKind.RUN, "bench", state="closing"))
     series = _readings(truths, car, meter, t + 1.0, supply_v, random)
     record = MadeRecord(_manifest(car, meter, pilot), sorted(events), series)
+    record.manifest["devices"]["dut"]["rating"]["discharge_a"] = discharge_a
     return _moved(Made(record, truths), shift_s, scale)
 
 
@@ -205,7 +211,7 @@ def definitions(attributes: Mapping[str, Any] | None = None, **changes: str) -> 
 
 
 def _level_w(offered_a: float, car: Car, supply_v: float) -> float:
-    return car.gain * offered_a * supply_v * car.phases if offered_a >= 6.0 else 0.0
+    return car.gain * offered_a * supply_v * car.phases if abs(offered_a) >= 6.0 else 0.0
 
 
 def _event(t: float, kind: EventKind, device: str, **data: Any) -> Event:
@@ -281,7 +287,7 @@ def _readings(
     start_w = truths[0].before_w if truths else _level_w(6.0, car, supply_v)
     power_w = mean_w(truths, *_windows(refresh_s, meter), start_w)
     current_a = power_w / (supply_v * car.phases)
-    power_w = power_w + np.where(power_w > 0.0, _noise(refresh_s, meter, random), 0.0)
+    power_w = power_w + np.where(power_w != 0.0, _noise(refresh_s, meter, random), 0.0)
     power_w = _rounded(meter.power.of(power_w), meter.resolution_w)
     reply_s = request_s + meter.latency_s
     read_s = request_s + meter.read_share * meter.latency_s

@@ -12,6 +12,7 @@ from typing import Any
 from hil.assess.entry import entry, figure_of
 from hil.assess.outcome.step import Measured
 from hil.assess.reading.trace import Trace
+from hil.assess.regime import BETWEEN, DEFINED, Regime, named
 from hil.assess.uncertainty import Estimate, Term
 
 _RESOLVED = 0.5
@@ -42,28 +43,37 @@ def ramp_rate(one: Measured, trace: Trace) -> Estimate | None:
 
 
 def ramp_rates(
-    target: str, steps: Sequence[Measured], trace: Trace | None, metered: bool
+    target: str,
+    steps: Sequence[Measured],
+    trace: Trace | None,
+    metered: bool,
+    regime: Regime = "charging",
 ) -> list[dict[str, Any]]:
-    """Ramp rates up and down of one EVSE, medians over isolated steps."""
+    """Ramp rates up and down of one EVSE, medians over isolated steps of one regime.
+
+    Up and down go by the sign of the change of the power: towards import is up.
+    """
     entries = []
     for name, direction, way in _WAYS:
         concerned = [o for o in steps if o.transition == "change" and o.direction == direction]
         found = [ramp_rate(one, trace) if trace is not None else None for one in concerned]
         repeats = [(one.step.previous, one.step.setpoint) for one in concerned]
         figure = figure_of(found, "median", len(concerned), repeats)
-        words = f"rate of the power on its way {way}: 0.8 |dY| / (t_90 - t_10)"
-        one = entry(name, target, "W/s", words, figure, "chain")
+        words = f"rate of the power on its way {way}: 0.8 |dY| / (t_90 - t_10)" + DEFINED[regime]
+        one = entry(named(name, regime), target, "W/s", words, figure, "chain")
+        if regime != "charging":
+            one["direction"] = regime
         if figure.estimate is None:
-            one["reason"] = _missing(concerned, metered, way)
+            one["reason"] = _missing(concerned, metered, way, regime)
         entries.append(one)
     return entries
 
 
-def _missing(concerned: Sequence[Measured], metered: bool, way: str) -> str:
+def _missing(concerned: Sequence[Measured], metered: bool, way: str, regime: Regime) -> str:
     if not metered:
         return "no meter told the power"
     if not concerned:
-        return f"no setpoint changed {way} between two levels at which a car charges"
+        return f"no setpoint changed {way} between {BETWEEN[regime]}"
     if all(one.rise is None for one in concerned):
         return "no step told its way from 10 % to 90 %"
     return "the way from 10 % to 90 % is too quick for the meter"

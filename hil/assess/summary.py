@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from hil.assess.entry import Bound, Figure, Group, entry, figure_of, judged
+from hil.assess.entry import Bound, Figure, Group, Unit, entry, figure_of, judged
 from hil.assess.outcome.doubts import (
     allowing,
     counts_for_times,
@@ -21,6 +21,14 @@ from hil.assess.outcome.tracking import repeatability
 from hil.assess.rates import ramp_rates
 from hil.assess.reading.devices import Rating
 from hil.assess.reading.trace import Trace
+from hil.assess.regime import (
+    BETWEEN,
+    DEFINED,
+    Regime,
+    named,
+    of_change,
+    of_level,
+)
 from hil.assess.uncertainty import Estimate
 from hil.assess.verdict import Ruling, Verdict
 from hil.config.limits import AttributeLimits, CurrentLimit, Definitions, DeviationLimit, TimeLimit
@@ -119,6 +127,11 @@ MORE_TIMES = (
 )
 """Times beside them."""
 
+_EITHER_WAY = tuple(
+    one for one in MORE_TIMES if one.name in ("total_activation_time", "total_time")
+)
+"""Those that are told of discharging, and of the way through zero, too."""
+
 _ACCURACY = (
     "steady power less the power asked for, signed; the value is the step with the largest "
     "magnitude, so that no step deviates by more: mean(y) - s over the steady window"
@@ -146,7 +159,9 @@ def attributes(
     """The practical attributes of one EVSE and its delays, as they stand in the result.
 
     Times are those of isolated steps: rapid ones are in the delay chain, apart. ``metered`` is
-    whether the bench has a meter for it: a meter that told nothing excuses nothing.
+    whether the bench has a meter for it: a meter that told nothing excuses nothing. Where setpoints
+    discharge, the figures of that direction, and of the way through zero, follow by themselves,
+    judged by the same limits.
     """
     within_s = definitions.rapid_within
     isolated = [one for one in steps if refused(one) or not one.step.rapid(within_s)]
@@ -154,16 +169,49 @@ def attributes(
     kept = {id(one) for one in charging}
     delivering = [one for one in steps if id(one) in kept or one.pause_ignored]
 
-    def time(timed: Timed) -> dict[str, Any]:
-        return _time(target, timed, isolated, metered, getattr(limits, timed.name), ruling)
+    def times(some: Sequence[Timed], regime: Regime) -> list[dict[str, Any]]:
+        steps = [one for one in isolated if of_change(one) == regime]
+        return [
+            _time(target, timed, steps, metered, getattr(limits, timed.name), ruling, regime)
+            for timed in some
+        ]
 
+    def rates(regime: Regime) -> list[dict[str, Any]]:
+        steps = [one for one in isolated if of_change(one) == regime]
+        return ramp_rates(target, steps, trace, metered, regime)
+
+    def levels(regime: Regime) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        some = [one for one in charging if of_level(one) == regime]
+        more = [one for one in delivering if of_level(one) == regime]
+        return (
+            _accuracy(target, more, metered, rating, limits.accuracy, ruling, regime),
+            _precision(target, some, trace, metered, rating, limits.precision, ruling, regime),
+            _accuracy_current(target, some, metered, limits.accuracy_current, ruling, regime),
+        )
+
+    accuracy, precision, accuracy_current = levels("charging")
+    entries = [
+        *times(TIMES, "charging"),
+        accuracy,
+        precision,
+        *times(MORE_TIMES, "charging"),
+        *rates("charging"),
+        accuracy_current,
+    ]
+    if not any(of_level(one) == "discharging" for one in steps):
+        return entries
+    accuracy, precision, accuracy_current = levels("discharging")
     return [
-        *map(time, TIMES),
-        _accuracy(target, delivering, metered, rating, limits.accuracy, ruling),
-        _precision(target, charging, trace, metered, rating, limits.precision, ruling),
-        *map(time, MORE_TIMES),
-        *ramp_rates(target, isolated, trace, metered),
-        _accuracy_current(target, charging, metered, limits.accuracy_current, ruling),
+        *entries,
+        *times(TIMES, "discharging"),
+        accuracy,
+        precision,
+        *times(TIMES, "crossing"),
+        *times(_EITHER_WAY, "discharging"),
+        *rates("discharging"),
+        *times(_EITHER_WAY, "crossing"),
+        *rates("crossing"),
+        accuracy_current,
     ]
 
 
@@ -177,6 +225,7 @@ def _time(
     metered: bool,
     limit: TimeLimit | None,
     ruling: Ruling,
+    regime: Regime,
 ) -> dict[str, Any]:
     concerned = [
         one
@@ -187,7 +236,7 @@ def _time(
     found = [timed.estimate(one) for one in counted]
     repeats = [(step.step.previous, step.step.setpoint) for step in counted]
     figure = figure_of(found, limit.statistic if limit else "median", len(counted), repeats)
-    one = entry(timed.name, target, "s", timed.definition, figure, timed.group)
+    one = _entry(regime, timed.name, target, "s", timed.definition, figure, timed.group)
     bound = Bound(limit.at_most, limit.source) if limit else Bound()
     doubts: list[str] = without_figure(counted, found, metered) if limit else []
     broken: list[str] = []
@@ -196,18 +245,27 @@ def _time(
     if limit and timed.name == "activation_time":
         doubts += pauses_ignored(steps)
         broken = exceeds(counted, found, figure.statistic, limit.at_most)
-    missing = _missing(timed, concerned, metered)
+    missing = _missing(timed, concerned, metered, regime)
     one = judged(one, figure, bound, missing, doubts, metered, ruling, signed=True)
     if broken and not ruling.blocked and one["verdict"] != Verdict.FAIL.value:
         one["verdict"], one["reason"] = Verdict.FAIL.value, "; ".join(broken)
     return one
 
 
-def _missing(timed: Timed, concerned: Sequence[Measured], metered: bool) -> str:
+def _entry(
+    regime: Regime, name: str, target: str, unit: Unit, words: str, figure: Figure, group: Group
+) -> dict[str, Any]:
+    """An attribute of one regime that is not judged yet."""
+    words += DEFINED[regime]
+    one = entry(named(name, regime), target, unit, words, figure, group)
+    return one if regime == "charging" else {**one, "direction": regime}
+
+
+def _missing(timed: Timed, concerned: Sequence[Measured], metered: bool, regime: Regime) -> str:
     """Why there is no figure."""
     if not concerned:
         way = {"up": " to a higher level", "down": " to a lower level", None: ""}[timed.direction]
-        return f"no setpoint changed{way} between two levels at which a car charges"
+        return f"no setpoint changed{way} between {BETWEEN[regime]}"
     if timed.needs_meter and not metered:
         return "no meter told the power"
     if timed.needs_pilot and all(one.pilot_s is None for one in concerned):
@@ -226,6 +284,7 @@ def _accuracy(
     rating: Rating,
     limit: DeviationLimit | None,
     ruling: Ruling,
+    regime: Regime,
 ) -> dict[str, Any]:
     """Accuracy: the signed bias of the step that deviates most, since that is what a limit means.
 
@@ -234,12 +293,13 @@ def _accuracy(
     """
     found = [one.accuracy for one in delivering]
     figure = figure_of(found, "worst", len(delivering))
-    one = entry("accuracy", target, "W", _ACCURACY, figure, "practical")
+    one = _entry(regime, "accuracy", target, "W", _ACCURACY, figure, "practical")
     doubts = without_figure(delivering, found, metered) + pauses_ignored(delivering)
     changed = [str(one.step.number) for one, _ in phases_changed(delivering)]
     if changed:
         doubts.append(f"the phases that carry current changed (number {', '.join(changed)})")
-    return _judged_watts(one, figure, limit, rating, metered, doubts, ruling)
+    rated_w = rating.rated_w(regime == "discharging")
+    return _judged_watts(one, figure, limit, rated_w, metered, doubts, ruling)
 
 
 def _precision(
@@ -250,6 +310,7 @@ def _precision(
     rating: Rating,
     limit: DeviationLimit | None,
     ruling: Ruling,
+    regime: Regime,
 ) -> dict[str, Any]:
     told = [one for one in allowing if one.precision is not None]
     levels = [(one.step.setpoint, one.after) for one in told if one.after is not None]
@@ -258,26 +319,27 @@ def _precision(
         estimate, within_w, between_w = repeatability(levels, trace)
     values = [one.precision.value for one in told if one.precision is not None]
     figure = Figure("pooled", estimate, values, len(allowing))
-    one = entry("precision", target, "W", _PRECISION, figure, "practical")
+    one = _entry(regime, "precision", target, "W", _PRECISION, figure, "practical")
     one["within_step_w"], one["between_repeats_w"] = within_w, between_w
     doubts = without_figure(allowing, [one.precision for one in allowing], metered)
     if estimate is not None and between_w is None:
         doubts.append("no setpoint was repeated, so the value is the deviation within steps alone")
-    return _judged_watts(one, figure, limit, rating, metered, doubts, ruling)
+    rated_w = rating.rated_w(regime == "discharging")
+    return _judged_watts(one, figure, limit, rated_w, metered, doubts, ruling)
 
 
 def _judged_watts(
     one: dict[str, Any],
     figure: Figure,
     limit: DeviationLimit | None,
-    rating: Rating,
+    rated_w: float,
     metered: bool,
     doubts: Sequence[str],
     ruling: Ruling,
 ) -> dict[str, Any]:
-    if figure.estimate is not None:
-        one["percent_of_rated"] = 100.0 * figure.estimate.value / rating.power_w
-    bound = Bound(limit.watts(rating.power_w), limit.source) if limit else Bound()
+    if figure.estimate is not None and rated_w:
+        one["percent_of_rated"] = 100.0 * figure.estimate.value / rated_w
+    bound = Bound(limit.watts(rated_w), limit.source) if limit else Bound()
     missing = "the power was steady in no step" if metered else "no meter told the power"
     return judged(one, figure, bound, missing, doubts, metered, ruling)
 
@@ -288,10 +350,11 @@ def _accuracy_current(
     metered: bool,
     limit: CurrentLimit | None,
     ruling: Ruling,
+    regime: Regime,
 ) -> dict[str, Any]:
     found = [one.accuracy_current for one in allowing if one.step.setpoint.unit == "A"]
     figure = figure_of(found, "worst", len(found))
-    one = entry("accuracy_current", target, "A", _ACCURACY_CURRENT, figure, "character")
+    one = _entry(regime, "accuracy_current", target, "A", _ACCURACY_CURRENT, figure, "character")
     bound = Bound(limit.at_most, limit.source) if limit else Bound()
     missing = "no steady current was measured" if metered else "no meter told the current"
     steps = [step for step in allowing if step.step.setpoint.unit == "A"]

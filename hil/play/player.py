@@ -202,6 +202,8 @@ class Player:
         value = seen.current_a if level.unit == "A" else seen.power_w
         if value is None:
             return False
+        if level.unit == "A":
+            value = math.copysign(value, seen.power_w or 0.0)
         return value > level.value if until.above is not None else value < level.value
 
     # --- plug and charging ------------------------------------------------------------------

@@ -124,6 +124,7 @@ def _devices(bench: Bench, identities: Mapping[str, Any]) -> dict[str, Any]:
             "profile": evse.profile,
             "rating": {
                 "current_a": rating.current,
+                "discharge_a": rating.discharge,
                 "phases": rating.phases,
                 "voltage_v": rating.voltage,
                 "power_w": rating.power_w,

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from hil.report import palette
+from hil.report import palette, words
 from hil.report.plots import MOST_NUMBERED_STEPS
 from hil.report.steps import (
     Window,
     around,
     instants,
     limits_w,
+    power_axis,
     segments,
     watts_per_ampere,
     window,
@@ -61,6 +62,7 @@ def overview(curves: RunCurves) -> Figure:
         _suspect(curves.suspect),
         _refused(curves.refused),
     ]
+    shown_w = limits_w([curves.measured.y, curves.requested.y, watts_of(curves.refused)], {})
     layout = {
         "height": 520,
         "margin": {"l": 70, "r": 24, "t": 66, "b": 46},
@@ -68,7 +70,7 @@ def overview(curves: RunCurves) -> Figure:
         "hovermode": "x unified",
         "legend": {"orientation": "h", "x": 0, "y": 1.08, "xanchor": "left", "yanchor": "bottom"},
         "xaxis": {**_AXIS, "title": _title("time in the run, s"), "anchor": "y2"},
-        "yaxis": {**_AXIS, "title": _title("power, kW"), "domain": [0.34, 1.0]},
+        "yaxis": {**_power_axis(*shown_w), "domain": [0.34, 1.0]},
         "yaxis2": {**_AXIS, "title": _title("A per phase"), "domain": [0.0, 0.26]},
         "plot_bgcolor": "#fff",
         "annotations": [*_step_numbers(curves), *_marks(curves)],
@@ -91,7 +93,6 @@ def zoom(
     low_w, high_w = _zoom_limits(curves, step, view, ratio)
     lines, labels = _ladder(step, definitions)
     level_lines, level_labels = _levels(step, view)
-    power_axis = {**_AXIS, "title": _title("power, kW"), "domain": [0.0, _LADDER]}
     layout = {
         "height": 400,
         "margin": {"l": 76, "r": 70, "t": 6, "b": 44},
@@ -99,7 +100,11 @@ def zoom(
         "showlegend": False,
         "hovermode": "x unified",
         "xaxis": {**_AXIS, "title": _title("time in the run, s"), "range": view[:2]},
-        "yaxis": {**power_axis, "range": [low_w / 1e3, high_w / 1e3]},
+        "yaxis": {
+            **_power_axis(low_w, high_w),
+            "domain": [0.0, _LADDER],
+            "range": [low_w / 1e3, high_w / 1e3],
+        },
         "plot_bgcolor": "#fff",
         "annotations": labels + level_labels,
         "shapes": _segments(step) + _bands(step) + level_lines + lines,
@@ -133,6 +138,15 @@ def _zoom_limits(
     if ratio is not None:
         shown_w.append(ratio * held_between(curves.offered, view.start_s, view.end_s).y)
     return limits_w(shown_w, step)
+
+
+def _power_axis(low_w: float, high_w: float) -> Figure:
+    """The axis of the power, with a line at nothing where power is fed back."""
+    title = power_axis(low_w, high_w)
+    axis = {**_AXIS, "title": _title(title)}
+    if title == words.SIGNED_POWER_AXIS:
+        axis |= {"zeroline": True, "zerolinecolor": palette.INK, "zerolinewidth": 1.5}
+    return axis
 
 
 def _offer_axis(low_a: float, high_a: float) -> Figure:

@@ -10,7 +10,7 @@ import numpy as np
 
 from hil.errors import RecordError
 from hil.report import palette
-from hil.report.steps import instants, limits_w, segments, window
+from hil.report.steps import instants, limits_w, power_axis, segments, window
 from hil.report.svg import LETTER, document, label, line, ticks
 from hil.report.traces import (
     Command,
@@ -154,7 +154,8 @@ def _stairs(curve: Curve) -> Curve:
 def _axes(frame: _Frame, zero_s: float, title: str) -> Iterator[str]:
     for kilowatts in ticks(frame.low_w / 1e3, frame.high_w / 1e3, 6):
         y = frame.y(1e3 * kilowatts)
-        yield line(_LEFT, y, _RIGHT, y, palette.FAINT)
+        zero = kilowatts == 0.0 and frame.low_w < 0.0
+        yield line(_LEFT, y, _RIGHT, y, palette.INK if zero else palette.FAINT)
         yield label(_LEFT - 6, y + 4, f"{kilowatts:g}", "end")
     for seconds in ticks(frame.start_s - zero_s, frame.end_s - zero_s, 12):
         x = frame.x(seconds + zero_s)
@@ -163,7 +164,7 @@ def _axes(frame: _Frame, zero_s: float, title: str) -> Iterator[str]:
     yield line(_LEFT, frame.axis, _RIGHT, frame.axis, palette.INK)
     middle = (frame.top + frame.bottom) / 2
     turned = f"transform='rotate(-90 14 {middle:.1f})'"
-    yield label(14, middle, "power, kW", "middle", turned)
+    yield label(14, middle, power_axis(frame.low_w, frame.high_w), "middle", turned)
     yield label(_RIGHT, frame.axis + 36, title, "end")
 
 

@@ -15,6 +15,8 @@ _SPAN_WITHOUT_RESPONSE_S = 15.0
 _ROOM_BEFORE = 0.15
 _ROOM_AFTER = 0.4
 """Shares of the span; the room after the last instant is for its label, right of it."""
+_FED_BACK_SHARE = 0.1
+"""Room below the least power shown is less than this of the most; what goes lower is fed back."""
 
 
 class Window(NamedTuple):
@@ -105,6 +107,12 @@ def limits_w(parts: list[Floats], step: Mapping[str, Any]) -> tuple[float, float
     low, high = float(values.min()), float(values.max())
     room = 0.08 * max(high - low, 0.02 * abs(high), 10.0)
     return low - room, high + room
+
+
+def power_axis(low_w: float, high_w: float) -> str:
+    """Title of an axis of power; it says what is below 0 where more than noise is."""
+    fed_back = low_w < -_FED_BACK_SHARE * max(high_w, 1.0)
+    return words.SIGNED_POWER_AXIS if fed_back else words.POWER_AXIS
 
 
 def watts_per_ampere(step: Mapping[str, Any], rating: Mapping[str, Any]) -> float | None:

@@ -47,7 +47,7 @@ def _parts(result: Mapping[str, Any], ascii_only: bool) -> Iterator[Text | Table
     yield Text.assemble(*line)
     if result.get("virtual"):
         yield shown(f"virtual: {', '.join(result.get('virtual_devices') or ())}", ascii_only)
-    rows = [e for e in result["attributes"] if e["name"] in words.PRACTICAL_ATTRIBUTES]
+    rows = [e for e in result["attributes"] if attributes.group_of(e) == "practical"]
     if any(entry.get("value") is not None for entry in rows):
         yield _table(rows, ascii_only)
     for told in (*_rule(result), *_services(result)):

@@ -99,6 +99,9 @@ _ATTRIBUTES = {
     "power_at_zero": "Power at 0 A",
 }
 
+_WAYS = {"discharging": "discharging", "crossing": "through zero"}
+"""What is told apart from charging, where setpoints discharge."""
+
 _SIGNED = frozenset(
     {
         "energy_accuracy",
@@ -113,6 +116,9 @@ _SIGNED = frozenset(
 """Figures, beside every kind of accuracy, whose sign says something."""
 
 _GROUPS = {"practical": "Practical attributes", "chain": "Delays"}
+
+POWER_AXIS = "power, kW"
+SIGNED_POWER_AXIS = "power, kW (below 0: fed back)"
 
 INSTANTS = {
     "sent": "sent",
@@ -151,6 +157,9 @@ def verdict(name: str) -> VerdictWords:
 
 def attribute_name(name: str) -> str:
     """``activation_time`` -> ``Activation time``."""
+    plain, _, way = name.rpartition("_")
+    if way in _WAYS:
+        return f"{attribute_name(plain)}, {_WAYS[way]}"
     return _ATTRIBUTES.get(name, name.replace("_", " ").capitalize())
 
 

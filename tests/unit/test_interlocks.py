@@ -94,6 +94,12 @@ def watch(bench: BenchConfig, said: dict[float, Say], until_s: float = 60.0) -> 
             "2.4e+04 W at reference, the limit is 24000 W",
         ),
         (
+            {"power": "11 kW"},
+            says(Quantity.POWER, -10_999.0, Phase.TOTAL),
+            says(Quantity.POWER, -11_001.0, Phase.TOTAL),
+            "1.1e+04 W at reference, the limit is 11000 W",
+        ),
+        (
             {"over_voltage": "253 V"},
             says(Quantity.VOLTAGE, 253.0, Phase.L3),
             says(Quantity.VOLTAGE, 254.0, Phase.L3),

@@ -11,23 +11,24 @@ from hypothesis import strategies as st
 
 from hil.config.bench import BenchConfig
 from hil.config.library import Kind
-from hil.config.load import check, load_bench
+from hil.config.load import check, load, load_bench
 from hil.config.scenario import ScenarioConfig
 from hil.config.source import parse_yaml
 from hil.errors import ConfigError
 from hil.play.timeline import Plan, expand
 
 BENCH = load_bench("virtual-ac").config
-_DUT = BENCH.evses["dut"]
-BIDIRECTIONAL = BENCH.model_copy(
-    update={
-        "evses": {
-            "dut": _DUT.model_copy(
-                update={"rating": _DUT.rating.model_copy(update={"discharge": 10.0})}
-            )
-        }
-    }
-)
+
+
+def able_to_discharge(most_a: float) -> BenchConfig:
+    """The same bench with a charger that can feed back."""
+    dut = BENCH.evses["dut"]
+    rating = dut.rating.model_copy(update={"discharge": most_a})
+    return BENCH.model_copy(update={"evses": {"dut": dut.model_copy(update={"rating": rating})}})
+
+
+BIDIRECTIONAL = able_to_discharge(10.0)
+DISCHARGING = ("v2g-both-ways", "zecchino-2019-v2g")
 
 
 def plan_of(
@@ -173,17 +174,23 @@ def test_a_rating_is_allowed_to_its_last_ampere() -> None:
 
 def test_every_shipped_scenario_expands_on_the_virtual_bench() -> None:
     from hil.config.library import names
-    from hil.config.load import load
 
     for name in names(Kind.SCENARIO):
         loaded = load(Kind.SCENARIO, name)
-        plan = expand(loaded.model, loaded.source, loaded.path.parent, BENCH, 1)
+        bench = able_to_discharge(16.0) if name in DISCHARGING else BENCH
+        plan = expand(loaded.model, loaded.source, loaded.path.parent, bench, 1)
         assert plan.commands
 
 
-def test_the_demo_plays_at_least_ten_minutes() -> None:
-    from hil.config.load import load
+@pytest.mark.parametrize("name", DISCHARGING)
+def test_a_scenario_that_discharges_is_refused_where_nothing_can(name: str) -> None:
+    loaded = load(Kind.SCENARIO, name)
+    with pytest.raises(ConfigError) as caught:
+        expand(loaded.model, loaded.source, loaded.path.parent, BENCH, 1)
+    assert all("is not rated for that" in problem for problem in caught.value.problems)
 
+
+def test_the_demo_plays_at_least_ten_minutes() -> None:
     loaded = load(Kind.SCENARIO, "practical-attributes")
     plan = expand(loaded.model, loaded.source, loaded.path.parent, BENCH, 1)
     assert plan.timed_s >= 600

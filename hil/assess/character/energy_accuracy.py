@@ -49,6 +49,10 @@ def energy_accuracy(
     register: Register | None = None
     if trace is None:
         return none(NO_METER, 0)
+    if rating.discharge_a:
+        # The register counts what is drawn; what is fed back has a register of its own.
+        drawn_w = np.maximum(trace.values.power_w, 0.0)
+        trace = trace._replace(values=trace.values._replace(power_w=drawn_w))
     register = register_of(record, evse, trace, rating)
     if register is None:
         return none("the charger told its energy register less than twice while power was known", 0)

@@ -1,4 +1,4 @@
-"""Energy above the limit that binds, which is a breach.
+"""Energy above the limit that binds, which is a breach; of an EVSE that can feed back, either way.
 
 Power up to ``over_tolerance`` above a limit is no breach. What noise hides, and what may have
 flowed while the meter told nothing, is in the uncertainty.
@@ -67,7 +67,9 @@ def over_limit(steps: Sequence[Measured], bench: Bench | None, metered: bool) ->
     if bench is None or not acknowledged:
         missing = "no setpoint was acknowledged" if metered else NO_METER
         return Excess(Found(Figure("sum", None), missing, extra=blank), ())
-    limited = [piece for piece in pieces(steps, bench) if math.isfinite(piece.limit_w)]
+    ways = (1, -1) if bench.rating.discharge_a else (1,)
+    some = (piece for sign in ways for piece in pieces(steps, bench, sign))
+    limited = [piece for piece in some if math.isfinite(piece.limit_w)]
     by_step = {id(one): 0.0 for one in acknowledged}
     sums = np.zeros(4)
     excursions: list[Excursion] = []
@@ -77,7 +79,7 @@ def over_limit(steps: Sequence[Measured], bench: Bench | None, metered: bool) ->
         sums += part.joules
         excursions.extend(part.excursions)
         by_step[id(piece.one)] = by_step.get(id(piece.one), 0.0) + part.joules[0]
-    joined = _joined(excursions, bench.definitions.depart_hold)
+    joined = _joined(sorted(excursions), bench.definitions.depart_hold)
     energy_wh, by_meter_wh, by_noise_wh, faint_wh = (float(joules) / J_PER_WH for joules in sums)
     meter = bench.trace.reference.power.term(0.0, "power")._replace(standard=by_meter_wh)
     told = Estimate(energy_wh, (meter, Term("noise and instants", by_noise_wh, kind="A")))
@@ -126,7 +128,7 @@ def _unheard(limited: Sequence[Piece], bench: Bench) -> Iterator[_Gap]:
     trace = bench.trace
     first_s, last_s = float(trace.t[0]), float(trace.t[-1])
     for piece in limited:
-        room_w = bench.rating.power_w - piece.limit_w
+        room_w = bench.rating.rated_w(piece.sign < 0) - piece.limit_w
         start_s = piece.start_s if piece.binds_s is None else piece.binds_s
         heard_s = min(piece.end_s, last_s) - max(start_s, first_s)
         lasts_s = piece.end_s - start_s
@@ -148,7 +150,9 @@ def _suspects(pieces: Sequence[Piece], trace: Trace) -> Iterator[Piece]:
     told = np.flatnonzero(last > first)
     if not len(told):
         return
-    _, most_w = extremes(trace.values.power_w, first[told], last[told])
+    least_w, most_w = extremes(trace.values.power_w, first[told], last[told])
+    signs = np.array([pieces[place].sign for place in told.tolist()])
+    most_w = np.where(signs > 0, most_w, -least_w)
     limit_w = np.array([pieces[place].limit_w for place in told.tolist()])
     power, voltage = trace.reference.power, trace.reference.voltage
     # No less than any margin of theirs: three of its standard deviations, added without a root.
@@ -188,7 +192,7 @@ def _examined(piece: Piece, bench: Bench) -> _Part:
         # Nor for the time before the limit bound; it is a mean about the middle of its window.
         since_s = float(t[first]) - 0.5 * trace.averaging_s - piece.binds_s
         lasts_s[0] = min(since_s, 2.0 * trace.cadence_s + 0.5 * trace.averaging_s)
-    above_w = power_w[first:last] - piece.limit_w
+    above_w = piece.sign * power_w[first:last] - piece.limit_w
     one_w = noise_w(piece.one, trace)
     apart_s = max(trace.cadence_s, trace.averaging_s)
     margin = _margin(piece, trace)

@@ -54,7 +54,7 @@ def behaviour(steps: Sequence[Measured], bench: Bench, edges: Sequence[PilotEdge
     found: dict[tuple[float, str, str], list[str]] = {}
     for one in steps:
         setpoint = one.step.setpoint
-        if not one.step.plugged or bench.rating.allows_charging(setpoint):
+        if not one.step.plugged or bench.rating.lets_power_flow(setpoint):
             continue
         key = (bench.rating.amperes(setpoint), str(setpoint), _reaction(one, bench, edges))
         found.setdefault(key, []).append(str(one.step.number))
@@ -69,20 +69,20 @@ def _reaction(one: Measured, bench: Bench, edges: Sequence[PilotEdge]) -> str:
     before, after, at = one.before, one.after, one.at
     if after is None or at is None or one.late or one.implausible:
         return "not measured"
-    if after.mean_w <= idle_below_w(bench.rating):
+    if abs(after.mean_w) <= idle_below_w(bench.rating):
         return "pauses"
     ends_s = one.step.ends_s
     offered_a = pilot_in_force_a(edges, ends_s - bench.definitions.steady_window, ends_s)
     level_a = offered_a or at.current_a
     level = f"{after.mean_w:.0f} W" if level_a is None else f"{level_a:.1f} A"
-    if before is None or abs(after.mean_w - before.mean_w) > _SAME_SHARE * before.mean_w:
+    if before is None or abs(after.mean_w - before.mean_w) > _SAME_SHARE * abs(before.mean_w):
         return f"goes to {level}"
     previous = one.step.previous
-    held = previous is not None and bench.rating.allows_charging(previous)
+    held = previous is not None and bench.rating.lets_power_flow(previous)
     if (
         held
         and previous is not None
-        and bench.rating.amperes(previous) > _CLEARLY_MORE * MINIMUM_CURRENT_A
+        and abs(bench.rating.amperes(previous)) > _CLEARLY_MORE * MINIMUM_CURRENT_A
     ):
         return f"is ignored, {level} flows on"
     return f"stays at {level}"
@@ -102,7 +102,11 @@ def smallest_stable_power(steps: Sequence[Measured], bench: Bench | None, metere
         return Found(Figure("mean", None), NO_METER, extra=blank)
     rating, idle_w = bench.rating, idle_below_w(bench.rating)
     told = [one for one in steps if one.after is not None and _attributable(one)]
-    steady = [one for one in told if one.accuracy is not None and not one.pause_ignored]
+    steady = [
+        one
+        for one in told
+        if one.accuracy is not None and not one.pause_ignored and one.step.setpoint.value > 0.0
+    ]
     lasting = {id(one) for one in _lasting(steady, bench, idle_w)}
     stopped_a = {_amperes(one, rating) for one in told if _stopped(one, idle_w)}
     by_setpoint: dict[float, list[Measured]] = {}
@@ -137,7 +141,7 @@ def _stopped(one: Measured, idle_w: float) -> bool:
     """Whether the car drew power before, and none at the end."""
     before, after = one.before, one.after
     fell = before is not None and before.mean_w > idle_w
-    return fell and after is not None and after.mean_w <= idle_w
+    return fell and after is not None and abs(after.mean_w) <= idle_w
 
 
 def _lasting(steady: Sequence[Measured], bench: Bench, idle_w: float) -> Iterator[Measured]:

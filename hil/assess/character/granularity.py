@@ -179,8 +179,8 @@ def _stretches(steps: Sequence[Measured], rating: Rating) -> Iterator[list[Rung]
         if refused(one):
             continue
         after = one.after
-        charges = rating.allows_charging(one.step.setpoint) and one.step.plugged
-        if not charges or (after is not None and after.mean_w <= idle_w):
+        charges = rating.lets_power_flow(one.step.setpoint) and one.step.plugged
+        if not charges or (after is not None and abs(after.mean_w) <= idle_w):
             yield stretch
             stretch = []
         elif one.accuracy is not None:

@@ -31,6 +31,8 @@ class Piece(NamedTuple):
     at: Conditions
     binds_s: float | None
     """From when the limit binds; ``None`` if it is not lower than what was tolerated before."""
+    sign: int = 1
+    """-1 for a limit of what is fed back, which is then counted positive."""
 
 
 def offered_s(one: Measured) -> float | None:
@@ -63,8 +65,11 @@ def counted_from(steps: Sequence[Measured], definitions: Definitions) -> str:
     return ", or ".join(words)
 
 
-def pieces(steps: Sequence[Measured], bench: Bench) -> Iterator[Piece]:
+def pieces(steps: Sequence[Measured], bench: Bench, sign: int = 1) -> Iterator[Piece]:
     """Stretches of one limit each: the highest of all that are still tolerated.
+
+    A setpoint bounds the power between nothing and itself: nothing may be fed back under one that
+    charges, nor drawn under one that discharges. ``sign`` -1 is for what is fed back.
 
     A limit is tolerated from sending until the next one that was acknowledged binds, and as long
     as a value may still tell of the time before.
@@ -77,14 +82,15 @@ def pieces(steps: Sequence[Measured], bench: Bench) -> Iterator[Piece]:
             tolerated = [(min(until_s, binds + age_s), limit) for until_s, limit in tolerated]
         if binds is not None or one.outcome == NO_ANSWER:
             tolerance_w = bench.definitions.over_tolerance * at.voltage_v * at.phases
-            tolerated.append((math.inf, requested_w(one.step.setpoint, at) + tolerance_w))
+            asked_w = max(sign * requested_w(one.step.setpoint, at), 0.0)
+            tolerated.append((math.inf, asked_w + tolerance_w))
         sent_s, ends_s = one.step.sent_s, one.step.ends_s
         tolerated = [pair for pair in tolerated if pair[0] > sent_s]
         turns_s = sorted({until_s for until_s, _ in tolerated if until_s < ends_s})
         for start_s, end_s in zip([sent_s, *turns_s], [*turns_s, ends_s], strict=True):
             limit_w = max(limit for until_s, limit in tolerated if until_s > start_s)
             since_s = start_s - age_s if start_s > sent_s else None
-            yield Piece(start_s, end_s, limit_w, one, at, since_s)
+            yield Piece(start_s, end_s, limit_w, one, at, since_s, sign)
 
 
 def _supplies(steps: Sequence[Measured], bench: Bench) -> list[Conditions]:

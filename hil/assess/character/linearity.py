@@ -130,7 +130,7 @@ def lines(
         no_gain = Found(Figure("fit", None, of=of), why)
         no_linearity = Found(Figure("worst", None, of=of), why, doubts, {"setpoints_a": []})
         return Lines(no_gain, no_gain, no_linearity)
-    gains = [point.shown / point.asked for point in points if point.asked > 0.0]
+    gains = [point.shown / point.asked for point in points if point.asked != 0.0]
     biases = [point.shown - point.asked for point in points]
     curved = deviations(points, line, instrument) if len(setpoints_a) >= LEAST_SETPOINTS else []
     return Lines(

@@ -6,6 +6,7 @@ of a step. The car's current is held against it if it stood still until the end 
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from hil.assess.character.linearity import Point, rises_of
 from hil.assess.entry import Figure
 from hil.assess.outcome.step import Measured
 from hil.assess.reading.devices import SAME_A, Rating, devices_of, pilots_of
-from hil.assess.reading.steps import PilotEdge, pilot_in_force_a
+from hil.assess.reading.steps import DIGITAL, PilotEdge, pilot_in_force_a
 from hil.assess.uncertainty import Estimate, Term, rectangular
 from hil.config.limits import Definitions
 from hil.j1772 import PILOT_FREQUENCY_HZ
@@ -81,6 +82,8 @@ def pilot_error(
     told = [worst_error_a(one, edges, definitions) for one in counted]
     errors_a = [error_a for error_a in told if error_a is not None]
     missing = "no setpoint in amperes was held for long enough to be offered"
+    if any(edge.digital for edge in edges):
+        missing = DIGITAL
     if not errors_a:
         return Found(Figure("worst", None, of=len(counted)), missing)
     # The terms are the same for every step, so the worst of them is no more uncertain.
@@ -115,6 +118,8 @@ def worst_error_a(
     else:
         return None
     offers_a += [edge.offered_a for edge in edges[first:last]]
+    if any(map(math.isnan, offers_a)):
+        return None  # the limit is told digitally
     return max((offer_a - step.setpoint.value for offer_a in offers_a), key=abs)
 
 
@@ -122,9 +127,9 @@ def _should_offer(one: Measured, rating: Rating, definitions: Definitions) -> bo
     """Whether the pilot had to offer a setpoint for long enough to be looked at."""
     step = one.step
     held = step.ends_s - step.sent_s >= definitions.steady_window
-    within = step.setpoint.unit == "A" and step.setpoint.value <= rating.current_a + SAME_A
+    within = step.setpoint.unit == "A" and 0.0 < step.setpoint.value <= rating.current_a + SAME_A
     free = step.plugged and step.acknowledged_s is not None and not one.late
-    return held and within and free and rating.allows_charging(step.setpoint)
+    return held and within and free and rating.lets_power_flow(step.setpoint)
 
 
 def current_points(

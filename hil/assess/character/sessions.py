@@ -155,21 +155,21 @@ def _lets_charge(turn: Turn, steps: Sequence[Measured], rating: Rating) -> bool:
         for one in steps
         if one.step.acknowledged_s is not None and one.step.acknowledged_s <= turn.t
     ]
-    return not before or rating.allows_charging(before[-1])
+    return not before or rating.lets_power_flow(before[-1])
 
 
 def _flows(t: float, bench: Bench) -> bool:
     """Whether power flowed at an instant."""
     values = bench.trace.values
     place = int(np.searchsorted(values.t, t)) - 1
-    return place >= 0 and bool(values.power_w[place] > idle_below_w(bench.rating))
+    return place >= 0 and bool(abs(values.power_w[place]) > idle_below_w(bench.rating))
 
 
 def _crossed(turn: Turn, bench: Bench) -> Estimate | None:
     """From a turn until the power is on its side of the threshold, and stays there for a while."""
     trace = bench.trace
     first, last = np.searchsorted(trace.values.t, (turn.t, turn.until_s))
-    part = Values(trace.values.t[first:last], trace.values.power_w[first:last])
+    part = Values(trace.values.t[first:last], np.abs(trace.values.power_w[first:last]))
     sign = 1 if turn.starts else -1
     threshold_w = idle_below_w(bench.rating)
     place = leaves(Told(part, int(first), 0), threshold_w, 0.0, sign, bench.definitions.depart_hold)

@@ -27,7 +27,7 @@ from hil.assess.outcome.doubts import allowing, refused, without_figure
 from hil.assess.outcome.step import Bench, Measured
 from hil.assess.reading.devices import Rating
 from hil.assess.reading.reference import MeterError
-from hil.assess.reading.steps import PilotEdge, pilot_edges
+from hil.assess.reading.steps import DIGITAL, PilotEdge, pilot_edges
 from hil.assess.verdict import Ruling, Verdict
 from hil.config.limits import (
     CurrentLimit,
@@ -179,6 +179,8 @@ def _in_amperes(subject: _Subject) -> dict[str, Found]:
         missing = NO_PILOT
     elif not subject.metered:
         missing = "no meter told the current"
+    elif any(edge.digital for edge in edges):
+        missing = DIGITAL
     instrument = Instrument("current", error, finest_a, shifts=duty)
     line = lines(points, instrument, len(points), missing, ())
     found = {f"{name}_current": one for name, one in line._asdict().items()}
@@ -194,7 +196,7 @@ def _stairs(subject: _Subject) -> dict[str, Found]:
     missing = [
         one
         for one in subject.steps
-        if refused(one) and subject.rating.allows_charging(one.step.setpoint)
+        if refused(one) and subject.rating.lets_power_flow(one.step.setpoint)
     ]
     doubts = without_figure(missing, [None] * len(missing), metered)
     found = {

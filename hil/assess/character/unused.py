@@ -43,8 +43,10 @@ def under_use(steps: Sequence[Measured], bench: Bench | None, metered: bool) -> 
         missing = "no setpoint that lets a car charge outlasted the grace of the car"
         return Found(Figure("sum", None, of=len(counted)), missing if metered else NO_METER)
     lasts_s = np.array([end_s - start_s for _, (start_s, end_s) in held])
-    asked_j = np.array([one.requested or 0.0 for one, _ in held]) * lasts_s
-    used_j = mean_power_w(bench.trace, np.array([window for _, window in held])) * lasts_s
+    asked_w = np.array([one.requested or 0.0 for one, _ in held])
+    mean_w = mean_power_w(bench.trace, np.array([window for _, window in held]))
+    # What is fed back counts as what is drawn: in the direction that was asked for.
+    asked_j, used_j = np.abs(asked_w) * lasts_s, np.sign(asked_w) * mean_w * lasts_s
     less_j = asked_j - used_j
     noise_j = np.array([_noise_j(one, *window, bench.trace) for one, window in held])
     # What is less or more by noise alone counts either way, so that noise cancels.
@@ -52,7 +54,7 @@ def under_use(steps: Sequence[Measured], bench: Bench | None, metered: bool) -> 
     unused_j = np.where(less_j > least_j, less_j, 0.0)
     error, volts = bench.trace.reference.power, bench.trace.reference.voltage
     in_amperes = np.array([one.step.setpoint.unit == "A" for one, _ in held])
-    meter_j = error.share * used_j + error.floor * lasts_s
+    meter_j = error.share * np.abs(used_j) + error.floor * lasts_s
     volts_j = volts.share * np.where(in_amperes, asked_j, 0.0)
     terms = (
         error.term(0.0, "power")._replace(standard=_by_error_wh(less_j, least_j, meter_j)),
@@ -81,7 +83,7 @@ def _by_error_wh(less_j: Array, least_j: Array, error_j: Array) -> float:
 def _offers_power(one: Measured, rating: Rating) -> bool:
     """Whether a car was there and free to charge."""
     told = one.requested is not None and not one.implausible
-    return told and one.step.plugged and rating.allows_charging(one.step.setpoint)
+    return told and one.step.plugged and rating.lets_power_flow(one.step.setpoint)
 
 
 def _noise_j(one: Measured, start_s: float, end_s: float, trace: Trace) -> float:
@@ -90,5 +92,5 @@ def _noise_j(one: Measured, start_s: float, end_s: float, trace: Trace) -> float
     apart_s = max(trace.cadence_s, trace.averaging_s)
     by_voltage_j = 0.0
     if one.at is not None and one.requested is not None and one.step.setpoint.unit == "A":
-        by_voltage_j = one.requested * lasts_s * one.at.voltage_standard_v / one.at.voltage_v
+        by_voltage_j = abs(one.requested) * lasts_s * one.at.voltage_standard_v / one.at.voltage_v
     return math.hypot(noise_w(one, trace) * math.sqrt(apart_s * lasts_s), by_voltage_j)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hil.assess.claims.evidence import Evidence
+from hil.assess.claims.evidence import Evidence, told_to_a_car
 from hil.assess.outcome.step import REJECTED
 from hil.assess.reading.devices import SAME_A, Rating, idle_below_w
 from hil.config.limits import Definitions
@@ -38,8 +38,6 @@ def disagreements(seen: Evidence, rating: Rating, definitions: Definitions) -> I
         if seen.one.outcome == REJECTED or (step.failure is not None and step.answered):
             yield "setpoint_refused"
         return
-    if step.setpoint.value < 0:
-        return  # a pilot offers current to a car, and says nothing of discharge
     is_late = step.plugged and seen.one.pilot_s is not None and seen.one.pilot_s > seen.due_s
     if _limited_elsewhere(seen, is_late):
         yield "limited_elsewhere"
@@ -57,7 +55,7 @@ def _limited_elsewhere(seen: Evidence, is_late: bool) -> bool:
 
     One that is not low enough for what the pilot offers explains nothing.
     """
-    if seen.elsewhere is None:
+    if seen.elsewhere is None or seen.asked_a <= 0.0:
         return False
     if not seen.judged or seen.pilot_a is None or _same(seen.pilot_a, seen.asked_a, seen.share):
         return is_late
@@ -98,7 +96,7 @@ def _same(offered_a: float, asked_a: float, share: float) -> bool:
     near_the_least = abs(asked_a - MINIMUM_CURRENT_A) <= share * MINIMUM_CURRENT_A
     if (offered_a == 0.0) != (asked_a == 0.0) and not (share and near_the_least):
         return False
-    return abs(offered_a - asked_a) <= TOLERANCE_A + share * asked_a + SAME_A
+    return abs(offered_a - asked_a) <= TOLERANCE_A + share * abs(asked_a) + SAME_A
 
 
 def _unit_confused(seen: Evidence, rating: Rating) -> bool:
@@ -127,7 +125,7 @@ def _of_the_schedule(seen: Evidence, rating: Rating) -> Iterator[str]:
     composite_a = seen.composite.limit_a if seen.composite else None
     if composite_a is None:
         return
-    told_a = 0.0 if composite_a < MINIMUM_CURRENT_A - SAME_A else min(composite_a, rating.current_a)
+    told_a = told_to_a_car(composite_a, rating, digitally=seen.digital)
     if not _same(told_a, seen.asked_a, seen.share):
         yield "composite_differs"
 

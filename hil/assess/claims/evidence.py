@@ -50,7 +50,9 @@ class Evidence(NamedTuple):
 
     one: Measured
     asked_a: float
-    """What the pilot has to offer: 0 for a pause, the rating at the most."""
+    """What the car has to be told: 0 for a pause, the rating at the most; negative to discharge."""
+    digital: bool
+    """Whether it is told digitally: no duty cycle says it, and none is held against it."""
     share: float
     """By how much that may be off since watts become amperes by an assumed voltage."""
     commanded_unit: str
@@ -152,16 +154,19 @@ def _one(
     at_report_a = None
     if offered_at_s is not None:
         at_report_a = pilot_in_force_a(edges, offered_at_s - _PILOT_LOOK_S, offered_at_s)
+    pilot_a = offered_a(one, edges, definitions)
+    digital = rating.discharge_a > 0.0 and pilot_a is None
     return Evidence(
         one=one,
-        asked_a=_asked_a(one, phases, rating),
+        asked_a=_asked_a(one, phases, rating, digital),
+        digital=digital,
         share=0.1 if step.setpoint.unit == "W" else 0.0,
         commanded_unit=commanded_unit,
         composite=None if composite is None else _composite(composite, phases, rating),
         elsewhere=elsewhere,
-        pilot_a=offered_a(one, edges, definitions),
-        overshoot_a=max((edge.offered_a for edge in step.edges), default=None),
-        meter_a=one.at.current_a if one.at else None,
+        pilot_a=pilot_a,
+        overshoot_a=max((e.offered_a for e in step.edges if e.offered_a >= 0.0), default=None),
+        meter_a=_meter_a(one),
         meter_w=one.after.mean_w if one.after else None,
         claimed_a=_claimed_a(reports, window_s, step.ends_s),
         claimed_w=_last(reports.power_w, window_s, step.ends_s)[0],
@@ -173,14 +178,26 @@ def _one(
     )
 
 
-def _asked_a(one: Measured, phases: int, rating: Rating) -> float:
+def _meter_a(one: Measured) -> float | None:
+    """With the sign of the power: not every meter gives the current one."""
+    if one.at is None or one.at.current_a is None:
+        return None
+    return math.copysign(one.at.current_a, one.after.mean_w if one.after else 1.0)
+
+
+def _asked_a(one: Measured, phases: int, rating: Rating, digital: bool) -> float:
     setpoint = one.step.setpoint
     asked_a = setpoint.value
     if setpoint.unit == "W":
         asked_a /= rating.voltage_v * phases
-    if asked_a < MINIMUM_CURRENT_A - SAME_A:
+    return told_to_a_car(asked_a, rating, digitally=digital)
+
+
+def told_to_a_car(limit_a: float, rating: Rating, *, digitally: bool) -> float:
+    """What a limit of the charger comes to for the car, A: no duty cycle says less than 6 A."""
+    if not digitally and limit_a < MINIMUM_CURRENT_A - SAME_A:
         return 0.0
-    return min(asked_a, rating.current_a)
+    return max(min(limit_a, rating.current_a), -rating.discharge_a)
 
 
 def _composite(data: Mapping[str, Any], phases: int, rating: Rating) -> Composite:

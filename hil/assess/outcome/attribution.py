@@ -22,7 +22,7 @@ def attributed(steps: Sequence[Measured], rating: Rating) -> list[Measured]:
         found.append(not_attributable(one, why) if why else one)
         # A change too small to be told leaves nothing that could lag behind.
         if one.step.acknowledged_s is not None and found[-1].outcome != NOT_RESOLVED:
-            served = found[-1].outcome == FOLLOWED or not rating.allows_charging(one.step.setpoint)
+            served = found[-1].outcome == FOLLOWED or not rating.lets_power_flow(one.step.setpoint)
             # Before a car is there, nothing can lag behind.
             served = served or (one.outcome == NOT_MEASURED and not one.step.plugged)
     return found

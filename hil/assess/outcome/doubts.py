@@ -40,7 +40,7 @@ def over_w(one: Measured) -> float | None:
     if one.after is None or one.requested is None:
         return None
     excess_w = one.after.mean_w - one.requested
-    allowed_w = max(_OFF_SHARE * one.requested, one.depart_band_w or 0.0)
+    allowed_w = max(_OFF_SHARE * abs(one.requested), one.depart_band_w or 0.0)
     return excess_w if abs(excess_w) > allowed_w + 2.0 * one.after.standard_w else 0.0
 
 
@@ -69,7 +69,7 @@ def allowing(steps: Sequence[Measured], rating: Rating, within_s: float) -> list
     return [
         one
         for one in steps
-        if rating.allows_charging(one.step.setpoint)
+        if rating.lets_power_flow(one.step.setpoint)
         and counts_for_levels(one)
         and (refused(one) or one.accuracy is not None or not one.step.rapid(within_s))
     ]
@@ -191,4 +191,9 @@ def exceeds(
 
 def _stays_over(one: Measured) -> bool:
     known = one.late or one.outcome == NO_RESPONSE
-    return known and (over_w(one) or 0.0) > 0.0
+    if not known or one.requested is None:
+        return False
+    # Less than was asked for is allowed, more or the other way is not.
+    off_w = over_w(one) or 0.0
+    flows_w = one.requested + off_w
+    return off_w != 0.0 and not min(one.requested, 0.0) <= flows_w <= max(one.requested, 0.0)

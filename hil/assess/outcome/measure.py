@@ -26,7 +26,7 @@ from hil.assess.outcome.step import (
     without_times,
 )
 from hil.assess.outcome.tracking import conditions, requested_w
-from hil.assess.reading.devices import Rating
+from hil.assess.reading.devices import Rating, idle_below_w
 from hil.assess.reading.steps import Direction, Step
 from hil.assess.reading.trace import Values, holed
 from hil.assess.response.crossing import date_back
@@ -42,7 +42,6 @@ from hil.assess.response.passage import (
     settle_band_w,
 )
 from hil.assess.uncertainty import rectangular
-from hil.j1772 import MINIMUM_CURRENT_A
 
 Array = NDArray[np.float64]
 
@@ -172,8 +171,11 @@ def _judged(known: Measured, told: Told, bench: Bench) -> _Known:
 
 def _starts(known: Measured, before: Level, bench: Bench) -> bool:
     """Whether the car drew nothing before, although the setpoint in force allowed it to."""
-    idle = abs(before.mean_w) < 0.5 * MINIMUM_CURRENT_A * bench.rating.voltage_v
-    return idle and known.transition not in ("resume", "pause")
+    idle_w = idle_below_w(bench.rating)
+    previous, at = known.step.previous, known.at
+    if previous is not None and at is not None and abs(requested_w(previous, at)) < idle_w:
+        return False  # so little was asked for that it cannot be told from nothing
+    return abs(before.mean_w) < idle_w and known.transition not in ("resume", "pause")
 
 
 def _untimed(known: Measured, why: str, bench: Bench) -> Measured:
@@ -185,8 +187,9 @@ def _untimed(known: Measured, why: str, bench: Bench) -> Measured:
         or after.moves(bench.definitions.settle_share * bench.rating.power_w)
     ):
         return known._replace(reason=why)
-    most_w = _KEPT_SHARE * requested_w(known.step.setpoint, at)
-    kept = 0.0 < after.mean_w <= most_w + 5.0 * after.deviation_w
+    asked_w = requested_w(known.step.setpoint, at)
+    flows_w = math.copysign(1.0, asked_w) * after.mean_w
+    kept = 0.0 < flows_w <= _KEPT_SHARE * abs(asked_w) + 5.0 * after.deviation_w
     outcome = FOLLOWED if kept else NOT_MEASURED
     return known._replace(outcome=outcome, reason=f"{why}, so its response cannot be timed")
 
@@ -288,17 +291,16 @@ def _ending(ended_by: str) -> str:
 
 
 def _paused(known: Measured, bench: Bench) -> Measured:
-    """A setpoint below 6 A lets no car charge; power that flows on is a pause not followed.
+    """A setpoint that lets no power flow; what flows on, either way, is a pause not followed.
 
     Allowed is what was asked for, or what a car in standby draws: half the least charging current
     on one phase.
     """
     after, at, step = known.after, known.at, known.step
-    if after is None or at is None or bench.rating.allows_charging(step.setpoint):
+    if after is None or at is None or bench.rating.lets_power_flow(step.setpoint):
         return known
-    standby_w = 0.5 * MINIMUM_CURRENT_A * bench.rating.voltage_v
-    most_w = max(requested_w(step.setpoint, at), standby_w)
-    if after.mean_w - 2.0 * after.standard_w <= most_w:
+    most_w = max(abs(requested_w(step.setpoint, at)), idle_below_w(bench.rating))
+    if abs(after.mean_w) - 2.0 * after.standard_w <= most_w:
         return known
     why = f"{after.mean_w:.0f} W flowed at the end of its hold, although it lets no car charge"
     return without_times(known)._replace(outcome=NO_RESPONSE, reason=why, pause_ignored=True)

@@ -1,8 +1,9 @@
 """Steps whose meter contradicts itself: a sign turned round, a current on another phase's voltage.
 
-Active power cannot exceed the product of voltage and current, a charging car draws and does not
-feed, and its power factor is near one. A step that breaks one of these tells no figure: the number
-would be the wiring's, not the charger's. Nor does one during which the supply failed.
+Active power cannot exceed the product of voltage and current, a car that charges draws and does
+not feed, one that discharges feeds and does not draw, and its power factor is near one. A step that
+breaks one of these tells no figure: the number would be the wiring's, not the charger's. Nor does
+one during which the supply failed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from hil.assess.outcome.step import NOT_MEASURED, Measured, without_figures
 from hil.assess.outcome.tracking import SUPPLIED_SHARE, Supply
-from hil.assess.reading.devices import Rating
+from hil.assess.reading.devices import Rating, idle_below_w
 from hil.j1772 import MINIMUM_CURRENT_A
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ _LEAST_POWER_FACTOR = 0.6
 """Current transformers on another phase's voltage give 0.5; cars that charge, 0.8 and more."""
 _CHARGES_SHARE = 0.9
 """Above this share of the same the car charges, so its power factor is known to be good."""
+_TURNED_SHARE = 0.25
+"""Power this near to what was asked for, but for its sign, is the power with its sign turned."""
 _IDLE_SHARE = 0.5
 """Below this share of the least charging power on one phase nothing is concluded."""
 
@@ -35,7 +38,8 @@ def plausible(
 ) -> list[Measured]:
     """The steps, those of an implausible meter without figures and with the reason."""
     live = _live_lines(supply, rating) if supply is not None else []
-    return [_checked(one, rating, live) for one in steps]
+    turned = _sign_turned(steps, rating)
+    return [_checked(one, rating, live, turned) for one in steps]
 
 
 def _live_lines(supply: Supply, rating: Rating) -> list[Series]:
@@ -58,25 +62,33 @@ def _supply_failed(one: Measured, rating: Rating, live: Sequence[Series]) -> str
     return ""
 
 
-def _checked(one: Measured, rating: Rating, live: Sequence[Series]) -> Measured:
-    why = _supply_failed(one, rating, live) or contradiction(one, rating)
+def _checked(
+    one: Measured, rating: Rating, live: Sequence[Series], turned: bool = False
+) -> Measured:
+    why = _supply_failed(one, rating, live) or contradiction(one, rating, turned)
     if not why:
         return one
     return without_figures(one)._replace(outcome=NOT_MEASURED, reason=why, implausible=True)
 
 
-def contradiction(one: Measured, rating: Rating) -> str:
-    """What the meter says of a step that cannot be, in words; empty if it may be."""
+def contradiction(one: Measured, rating: Rating, turned: bool = False) -> str:
+    """What the meter says of a step that cannot be, in words; empty if it may be.
+
+    ``turned`` is whether it shows every power with the wrong sign.
+    """
     after, at = one.after, one.at
     if after is None or at is None or not one.step.plugged:
         return ""
     idle_w = _IDLE_SHARE * MINIMUM_CURRENT_A * rating.voltage_v
     power_w = after.mean_w
-    if power_w + 2.0 * after.standard_w < -idle_w:
+    fed_back = not rating.discharge_a and power_w + 2.0 * after.standard_w < -idle_w
+    if fed_back or (turned and abs(power_w) > idle_w):
+        fed, asked = ("drawn", "discharge") if power_w > 0.0 else ("fed back", "charge")
         return (
-            f"the meter shows {power_w:.0f} W, fed back, under a setpoint to charge: is it, or a "
+            f"the meter shows {power_w:.0f} W, {fed}, under a setpoint to {asked}: is it, or a "
             "current transformer, connected the wrong way round?"
         )
+    power_w = abs(power_w)
     if at.current_a is None or not at.voltage_measured:
         return ""
     apparent_va = abs(at.current_a) * at.voltage_v * at.phases
@@ -95,3 +107,23 @@ def contradiction(one: Measured, rating: Rating) -> str:
             "way round?"
         )
     return ""
+
+
+def _sign_turned(steps: Sequence[Measured], rating: Rating) -> bool:
+    """Whether a meter of an EVSE that can feed back shows every power with the wrong sign.
+
+    A charger that takes a setpoint to discharge for one to charge is no such thing, so setpoints
+    that charge tell: after a change, minus what was asked for, and never what was asked for.
+    """
+    if not rating.discharge_a:
+        return False
+    shares = [
+        one.after.mean_w / one.requested
+        for one in steps
+        if one.after is not None
+        and one.before is not None
+        and one.requested is not None
+        and one.requested > idle_below_w(rating)
+        and abs(one.after.mean_w - one.before.mean_w) > _TURNED_SHARE * one.requested
+    ]
+    return any(abs(share + 1.0) < _TURNED_SHARE for share in shares) and max(shares) < 0.0

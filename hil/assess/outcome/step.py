@@ -235,18 +235,18 @@ def with_tracking(known: Measured, bench: Bench) -> Measured:
         why = "the voltage, or the phases that carry current, were not measured: what its amperes "
         return known._replace(
             reason=known.reason or why + "ask for in watts is not known",
-            accuracy_current=accuracy_a(setpoint, at, trace),
+            accuracy_current=accuracy_a(setpoint, after, at, trace),
         )
     requested = requested_w(setpoint, at)
     if known.pause_ignored:
         return known._replace(requested=requested, accuracy=accuracy_w(setpoint, after, at, trace))
     steady = not after.moves(_steady_w(known, after, bench)) and known.outcome != INTERRUPTED
-    if not steady or not bench.rating.allows_charging(setpoint):
+    if not steady or not bench.rating.lets_power_flow(setpoint):
         return known._replace(requested=requested)
     return known._replace(
         requested=requested,
         accuracy=accuracy_w(setpoint, after, at, trace),
-        accuracy_current=accuracy_a(setpoint, at, trace),
+        accuracy_current=accuracy_a(setpoint, after, at, trace),
         precision=precision_w(after, trace),
     )
 

@@ -227,11 +227,11 @@ def accuracy_w(setpoint: Setpoint, after: Level, at: Conditions, trace: Trace) -
     # Halves of a window differ by noise alone with twice the deviation of its mean.
     by_noise_w = 2.0 * after.noise_w / math.sqrt(max(after.independent, 1.0))
     drift_w = max(abs(after.drift_w) - 2.0 * by_noise_w, 0.0)
-    by_voltage_w = setpoint.value * at.phases * at.voltage_standard_v
+    by_voltage_w = abs(setpoint.value) * at.phases * at.voltage_standard_v
     errors = [trace.reference.power.term(after.mean_w, "power")]
     if setpoint.unit == "A":
         volts = trace.reference.voltage.term(at.voltage_v, "voltage")
-        errors.append(volts._replace(standard=volts.standard * setpoint.value * at.phases))
+        errors.append(volts._replace(standard=volts.standard * abs(setpoint.value) * at.phases))
     return Estimate(
         after.mean_w - requested_w(setpoint, at),
         (
@@ -254,8 +254,11 @@ def _resolution_term(standard: float) -> Term:
     return Term("meter resolution", standard, shared=True, rectangular=True)
 
 
-def accuracy_a(setpoint: Setpoint, at: Conditions, trace: Trace) -> Estimate | None:
-    """Signed bias of the current per phase, A, for setpoints in amperes; ``None`` if not told."""
+def accuracy_a(setpoint: Setpoint, after: Level, at: Conditions, trace: Trace) -> Estimate | None:
+    """Signed bias of the current per phase, A, for setpoints in amperes; ``None`` if not told.
+
+    Meters show the current without a sign, or with one: that of the power counts.
+    """
     if setpoint.unit != "A" or at.current_a is None:
         return None
     terms = (
@@ -263,7 +266,7 @@ def accuracy_a(setpoint: Setpoint, at: Conditions, trace: Trace) -> Estimate | N
         Term("noise of the current", at.current_standard_a, freedom=at.current_freedom, kind="A"),
         _resolution_term(rectangular(0.5 * at.current_resolution_a)),
     )
-    return Estimate(abs(at.current_a) - setpoint.value, terms)
+    return Estimate(math.copysign(at.current_a, after.mean_w) - setpoint.value, terms)
 
 
 def precision_w(after: Level, trace: Trace) -> Estimate:

@@ -26,20 +26,31 @@ class Rating(NamedTuple):
     power_w: float
     car_phases: int = 0
     """On how many phases the car charges, as the meter shows; 0 where nobody knows."""
+    discharge_a: float = 0.0
+    """Largest current per phase that it may feed back; 0 where it cannot."""
+
+    def rated_w(self, discharging: bool) -> float:
+        """Rated power of one direction."""
+        return self.discharge_a * self.voltage_v * self.phases if discharging else self.power_w
 
     def amperes(self, setpoint: Setpoint) -> float:
-        """A setpoint as amperes per phase that charges, at the rated voltage."""
+        """A setpoint as amperes per phase that carries current, at the rated voltage."""
         if setpoint.unit == "A":
             return setpoint.value
         return setpoint.value / (self.voltage_v * (self.car_phases or self.phases))
 
-    def allows_charging(self, setpoint: Setpoint) -> bool:
-        """Whether a car may charge: no duty cycle offers less than 6 A (IEC 61851-1 Annex A)."""
-        return self.amperes(setpoint) >= MINIMUM_CURRENT_A - SAME_A
+    def lets_power_flow(self, setpoint: Setpoint) -> bool:
+        """Whether a setpoint lets a car charge, or has it discharge.
+
+        No duty cycle offers less than 6 A (IEC 61851-1 Annex A). An EVSE that can feed back is told
+        its limit digitally, so that any setpoint but 0 counts.
+        """
+        least_a = 2.0 * SAME_A if self.discharge_a else MINIMUM_CURRENT_A
+        return abs(self.amperes(setpoint)) >= least_a - SAME_A
 
 
 def idle_below_w(rating: Rating) -> float:
-    """Power below which no car charges: half the least charging current on one phase."""
+    """Power, either way, below which no car charges: half the least current on one phase."""
     return 0.5 * MINIMUM_CURRENT_A * rating.voltage_v
 
 
@@ -107,7 +118,12 @@ def rating_of(record: Record, evse: str) -> Rating:
             raise RecordError(f"{where}: '{key}' is {value:g}; it must be more than 0")
     if rating.phases != phases or rating.phases > len(LINES):
         raise RecordError(f"{where}: 'phases' is {phases:g}; an EVSE has 1 to {len(LINES)}")
-    return rating
+    discharge_a = facts.get("discharge_a", 0.0)  # records of before it was known have none
+    if isinstance(discharge_a, bool) or not isinstance(discharge_a, (int, float)):
+        raise RecordError(f"{where}: 'discharge_a' is {discharge_a!r}, not a number")
+    if not 0.0 <= discharge_a < math.inf:
+        raise RecordError(f"{where}: 'discharge_a' is {discharge_a:g}; it must be 0 or more")
+    return rating._replace(discharge_a=float(discharge_a))
 
 
 def metered(record: Record, evse: str) -> bool:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Direction = Literal["up", "down", "none"]
 Transition = Literal["change", "pause", "resume", "none"]
-"""Between two levels that both let a car charge; to, and from, one that does not; no change."""
+"""Between two levels that both let power flow; to, and from, one that does not; no change."""
 
 _NO_ANSWER = ("no answer", "timeout", "timed out", "connection lost", "not connected")
 _ROUNDING_A = 1.0
@@ -35,10 +35,15 @@ _STAMP_S = 5e-3
 """How far the instant of a pilot edge may be off; bench convention."""
 
 
+DIGITAL = "the limit is told digitally, and by no duty cycle"
+"""Why nothing is known of what a pilot offers that stays at 5 %."""
+
+
 class PilotEdge(NamedTuple):
     """A change of the duty cycle, as the currents that it offered before and offers now.
 
-    Amperes per phase; 0 where a duty cycle names no current.
+    Amperes per phase; 0 where a duty cycle names no current, and not a number where it says that
+    the limit is told digitally, beside it.
     """
 
     t: float
@@ -49,6 +54,11 @@ class PilotEdge(NamedTuple):
     def change_a(self) -> float:
         """By how much it moved the current that is offered."""
         return self.offered_a - self.before_a
+
+    @property
+    def digital(self) -> bool:
+        """Whether the limit is told digitally before or after, so that it tells none."""
+        return math.isnan(self.change_a)
 
 
 class Step(NamedTuple):
@@ -89,11 +99,11 @@ class Step(NamedTuple):
         return "up" if change_a > 0 else "down"
 
     def transition(self, rating: Rating) -> Transition:
-        """Whether both levels let a car charge."""
-        charges_now = rating.allows_charging(self.setpoint)
+        """Whether both levels let power flow."""
+        charges_now = rating.lets_power_flow(self.setpoint)
         if self.previous is None:
             return "change" if charges_now else "pause"
-        charged = rating.allows_charging(self.previous)
+        charged = rating.lets_power_flow(self.previous)
         if charges_now and charged:
             return "none" if self.direction(rating) == "none" else "change"
         if charges_now:
@@ -102,7 +112,7 @@ class Step(NamedTuple):
 
     def pilot_s(self, rating: Rating) -> float | None:
         """First duty change of the step to a duty that offers its setpoint."""
-        edges = (edge for edge in self.edges if edge.change_a != 0)
+        edges = (edge for edge in self.edges if edge.change_a != 0 and not edge.digital)
         return next((e.t for e in edges if _offers(e.offered_a, self.setpoint, rating)), None)
 
     def late_edge_s(self, rating: Rating) -> float | None:
@@ -117,7 +127,8 @@ class Step(NamedTuple):
         late = (
             edge.t
             for edge in self.edges
-            if _offers(edge.offered_a, previous, rating)
+            if not edge.digital
+            and _offers(edge.offered_a, previous, rating)
             and not _offers(edge.offered_a, self.setpoint, rating)
             and not _offers(edge.before_a, previous, rating)
         )
@@ -140,7 +151,7 @@ def _offers(offered_a: float, setpoint: Setpoint, rating: Rating) -> bool:
         asked_a = [setpoint.value / (rating.voltage_v * line) for line in lines]
         share = _SUPPLY_SHARE
     for one_a in asked_a:
-        if one_a < MINIMUM_CURRENT_A - SAME_A:
+        if abs(one_a) < MINIMUM_CURRENT_A - SAME_A:
             if offered_a == 0.0:
                 return True
         elif abs(offered_a - min(one_a, rating.current_a)) <= _ROUNDING_A + share * one_a + SAME_A:
@@ -339,10 +350,11 @@ def pilot_edges(record: Record, evse: str) -> list[PilotEdge]:
 def pilot_in_force_a(edges: Sequence[PilotEdge], from_s: float, to_s: float) -> float | None:
     """Current that the pilot offered throughout a window, A; 0 where its duty names none.
 
-    ``None`` if it changed, or no edge before tells. ``edges`` in order of time.
+    ``None`` if it changed, no edge before tells, or the limit is told digitally. ``edges`` in order
+    of time.
     """
     last = bisect_left(edges, to_s - _STAMP_S, key=lambda edge: edge.t)
-    if last == 0 or edges[last - 1].t > from_s:
+    if last == 0 or edges[last - 1].t > from_s or math.isnan(edges[last - 1].offered_a):
         return None
     return edges[last - 1].offered_a
 
@@ -357,4 +369,5 @@ def _offered_a(data: Mapping[str, Any], key: str) -> float:
 
 @lru_cache(maxsize=1024)
 def _offer_a(duty_percent: float) -> float:
-    return offer(duty_percent).current_a or 0.0
+    told = offer(duty_percent)
+    return math.nan if told.digital else told.current_a or 0.0
