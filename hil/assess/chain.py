@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hil.assess.outcome.step import Measured
+from hil.assess.reading.steps import DIGITAL
 from hil.assess.uncertainty import Estimate, distribution
 from hil.config.limits import Definitions
 
@@ -106,6 +107,8 @@ def _why(link: Link, steps: Sequence[Measured], there: dict[str, bool]) -> str:
         return "; ".join(missing)
     if not steps:
         return "no such setpoint was sent"
+    if "pilot" in link.needs and any(edge.digital for one in steps for edge in one.step.edges):
+        return DIGITAL
     reasons = dict.fromkeys(one.reason for one in steps if one.reason)
     if not reasons:
         return "the duty cycle never turned to the setpoint" if "pilot" in link.needs else ""

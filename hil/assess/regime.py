@@ -6,16 +6,12 @@ through zero may have a pause in it that neither has.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from hil.assess.outcome.step import Measured
 
 Regime = Literal["charging", "discharging", "crossing"]
 """``crossing``: between a setpoint that charges and one that discharges, whichever comes first."""
-
-OF_LEVELS: Sequence[Regime] = ("charging", "discharging")
-OF_CHANGES: Sequence[Regime] = ("charging", "discharging", "crossing")
 
 DEFINED: dict[Regime, str] = {
     "charging": "",

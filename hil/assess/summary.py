@@ -24,8 +24,6 @@ from hil.assess.reading.trace import Trace
 from hil.assess.regime import (
     BETWEEN,
     DEFINED,
-    OF_CHANGES,
-    OF_LEVELS,
     Regime,
     named,
     of_change,
@@ -202,11 +200,19 @@ def attributes(
     ]
     if not any(of_level(one) == "discharging" for one in steps):
         return entries
-    for regime in OF_CHANGES[1:]:
-        entries += times((*TIMES, *_EITHER_WAY), regime) + rates(regime)
-    for regime in OF_LEVELS[1:]:
-        entries += levels(regime)
-    return entries
+    accuracy, precision, accuracy_current = levels("discharging")
+    return [
+        *entries,
+        *times(TIMES, "discharging"),
+        accuracy,
+        precision,
+        *times(TIMES, "crossing"),
+        *times(_EITHER_WAY, "discharging"),
+        *rates("discharging"),
+        *times(_EITHER_WAY, "crossing"),
+        *rates("crossing"),
+        accuracy_current,
+    ]
 
 
 # --- times --------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from hil.quantities import EventKind, Seen
 from hil.record.journal import Journal
 
 NO_CURRENT_A = 0.5
-"""With the vehicle unplugged, more than this on any phase is not the safe state."""
+"""With the vehicle unplugged, or fed back, more than this on any phase is not the safe state."""
 
 _OVER_SETPOINT_SHARE = 0.1
 _OVER_SETPOINT_A = 0.5
@@ -223,8 +223,12 @@ def _not_safe(
     if not any(pilot.plugged_into == name for pilot in config.pilots.values()):
         safe_a = config.evses[name].rating.amperes(config.safe_state.setpoint)
         limit_a = safe_a * (1 + _OVER_SETPOINT_SHARE) + _OVER_SETPOINT_A
+    fed_back = seen.power_w is not None and seen.power_w < 0.0
+    if fed_back:
+        limit_a = NO_CURRENT_A  # the safe setpoint lets a car charge, and none discharge
     if seen.current_a > limit_a:
-        return f"{seen.current_a:.1f} A still flow, the safe state allows {limit_a:.1f} A"
+        how = "are still fed back" if fed_back else "still flow"
+        return f"{seen.current_a:.1f} A {how}, the safe state allows {limit_a:.1f} A"
     unchanged_s = now_s - seen.changed_s
     if unchanged_s > _FROZEN_S:
         return f"its meter has shown the same for {unchanged_s:.0f} s, to the last digit: frozen?"

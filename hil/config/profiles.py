@@ -199,7 +199,8 @@ class EvseProfile(Model):
     evse_profile: Name
     description: str
     purpose: Literal["TxProfile", "TxDefaultProfile", "ChargePointMaxProfile"]
-    kind: Literal["Absolute", "Relative"]
+    kind: Literal["Absolute", "Relative", "Dynamic"]
+    """``Dynamic`` (OCPP 2.1): one period, whose numbers each further setpoint updates."""
     stack_level: Annotated[int, Field(ge=0, le=100)]
     operation_mode: Literal["charging-only", "central-setpoint"] = "charging-only"
     """What a setpoint is to the charger. ``charging-only``: a limit that it must not exceed.
@@ -216,8 +217,8 @@ class EvseProfile(Model):
     lease_by: Literal["second-period", "lower-stack", "none"] = "second-period"
     """How a setpoint ends by itself if the bench dies. ``second-period``: its schedule goes on with
     the safe setpoint; one profile, any stack level. ``lower-stack``: it has a duration (a Relative
-    one a ``validTo``), and the safe setpoint stands one stack level beneath it. ``none``: it stays
-    for ever, and every run says so."""
+    one a ``validTo``, a Dynamic one a duration from its last update on), and the safe setpoint
+    stands one stack level beneath it. ``none``: it stays for ever, and every run says so."""
     composite_schedule: bool = False
     """Ask for the composite schedule after each setpoint, if its hold is long enough."""
     clear_first: bool = True
@@ -248,7 +249,12 @@ class EvseProfile(Model):
 
     @model_validator(mode="after")
     def _can_lapse(self) -> Self:
-        if self.lease_by == "second-period" and self.kind == "Relative":
+        if self.lease_by == "second-period" and self.kind == "Dynamic":
+            problem = (
+                "a Dynamic schedule has no second period; write 'lease_by: lower-stack', or "
+                "'lease_by: none'"
+            )
+        elif self.lease_by == "second-period" and self.kind == "Relative":
             problem = (
                 "'second-period' needs kind Absolute: chargers differ on when a Relative schedule "
                 "begins; write 'lease_by: lower-stack' or 'lease_by: none'"

@@ -8,8 +8,8 @@ from hil.config.bench import BenchConfig
 from hil.config.profiles import EvseProfile
 from hil.config.source import Location, Source
 
-_WITH_SETPOINTS = "ocpp21"
-"""The only driver whose protocol has setpoints that discharge."""
+_NEWEST = "ocpp21"
+"""The only driver whose protocol is sure to have signed setpoints and dynamic schedules."""
 
 
 def protocol_problems(
@@ -30,16 +30,20 @@ def _problems(
         return
     named, mode = f"the EVSE profile '{profile.evse_profile}'", profile.operation_mode
     is_signed = mode == "central-setpoint"
-    if is_signed and evse.driver != _WITH_SETPOINTS:
-        yield (
-            ("evses", name, "driver"),
-            f"{named} says 'operation_mode: {mode}', which only OCPP 2.1 has; write "
-            f"'driver: {_WITH_SETPOINTS}'",
-        )
+    only_there = {
+        f"operation_mode: {mode}": is_signed,
+        f"kind: {profile.kind}": profile.kind == "Dynamic",
+    }
+    for said, is_new in only_there.items():
+        if is_new and evse.driver != _NEWEST:
+            yield (
+                ("evses", name, "driver"),
+                f"{named} says '{said}', which only OCPP 2.1 has; write 'driver: {_NEWEST}'",
+            )
     if evse.rating.discharge > 0 and not is_signed:
         yield (
             ("evses", name, "rating", "discharge"),
             f"nothing can tell '{name}' to discharge: {named} says 'operation_mode: {mode}'; "
             "choose one with 'operation_mode: central-setpoint', such as 'generic-v2g', and "
-            f"'driver: {_WITH_SETPOINTS}', or leave 'discharge' out",
+            f"'driver: {_NEWEST}', or leave 'discharge' out",
         )

@@ -99,6 +99,16 @@ class Evse(Device, Protocol):
         ...
 
 
+@runtime_checkable
+class Negotiates(Protocol):
+    """A driver that finds out while it opens which driver its device needs."""
+
+    @property
+    def chosen(self) -> Evse:
+        """That driver, which stands in for this one from then on."""
+        ...
+
+
 class OcppReply(NamedTuple):
     """What became of a call that was made as it stands."""
 
@@ -114,8 +124,10 @@ class OcppReply(NamedTuple):
 class OcppStation(Protocol):
     """A charger that can be spoken to in OCPP itself, beside what :class:`Evse` asks of it."""
 
-    ocpp_version: str
-    """``1.6``, ``2.0.1`` or ``2.1``."""
+    @property
+    def ocpp_version(self) -> str:
+        """``1.6``, ``2.0.1`` or ``2.1``."""
+        ...
 
     @property
     def transaction_id(self) -> int | str | None:

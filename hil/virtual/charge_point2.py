@@ -25,16 +25,16 @@ from hil.virtual.charge_point2_words import (
     CONNECTOR,
     charging_state,
     connector_status,
-    profile_of,
+    limit_message,
     sampled,
 )
 from hil.virtual.charge_point_link import QUIET, ChargePointLink
-from hil.virtual.charging_profiles import TX, Oracle, Profile, ProfileError
+from hil.virtual.charging_profiles import Oracle, Profile
 from hil.virtual.plant import PilotSignal, Plant
 from hil.virtual.station_boot import StationBoot
 from hil.virtual.station_limits import StationLimits
 from hil.virtual.station_meter import sampled_now
-from hil.virtual.station_setpoints import summed
+from hil.virtual.station_profiles import StationProfiles
 from hil.virtual.station_time import StationTime
 from hil.virtual.station_variables import (
     CONNECTION_TIMEOUT,
@@ -83,10 +83,6 @@ class ChargePoint2Twin:
         self.personality, self.rating, self.plant = personality, rating, plant
         self.variables = Variables(personality)
         self.transaction: Transaction | None = None
-        self.arrivals: list[tuple[float, int]] = []
-        """Loop time at which each SetChargingProfile arrived, and the profile's id."""
-        self.installed: dict[int, tuple[int, dict[str, Any]]] = {}
-        """EVSE and profile by its id, as each was taken; those replaced since included."""
         self._loop = loop or asyncio.get_running_loop()
         self._identity = zlib.crc32(charge_point_id.encode())
         self._random = np.random.default_rng([seed, self._identity])
@@ -103,6 +99,7 @@ class ChargePoint2Twin:
         self.limits = StationLimits(
             connector, personality, rating, plant, self.time, Oracle.OCTT201_ERRATA_2025_04
         )
+        self.profiles = StationProfiles(connector, personality, rating, self.limits, self.time)
         self._version = version
         self.link = ChargePointLink(
             version,
@@ -146,6 +143,11 @@ class ChargePoint2Twin:
         """Let its calendar jump, and with it the time of its charging profiles."""
         self.time.jump(by_s)
         self.limits.refresh()
+
+    def limit_elsewhere(self, limit_a: float | None) -> None:
+        """A local energy management allows so much per phase; the management system is told."""
+        self.limits.limit_elsewhere(limit_a)
+        self.say(limit_message(self.evse, limit_a), keep=True)
 
     def _power_changed(self, on: bool) -> None:
         """The station lost its supply, or has it again and has started."""
@@ -328,9 +330,7 @@ class ChargePoint2Twin:
         transaction_id = f"{self._identity:08x}-{self._transactions}"
         self.transaction = Transaction(transaction_id, id_token, remote_start)
         self.limits.begin(transaction_id, self._loop.time())
-        for _, data in self.kept_profiles():
-            if data["charging_profile_purpose"] == TX:  # it came with the start
-                data["transaction_id"] = transaction_id
+        self.profiles.begin(transaction_id)
         remote = {} if remote_start is None else {"remote_start_id": remote_start}
         trigger = "Authorized" if remote_start is None else "RemoteStart"
         self.say_event("Started", trigger, self.sample("Transaction.Begin", _REGISTER), **remote)
@@ -348,45 +348,6 @@ class ChargePoint2Twin:
         self.say_event("Ended", trigger, register, stopped_reason=reason)
         self.transaction = None
         self.limits.end()
-
-    # --- limits ----------------------------------------------------------------------------------
-
-    def profile_of(self, evse: int, data: dict[str, Any], lenient: bool = False) -> Profile:
-        """A ``chargingProfile`` as this station understands it. Raises ProfileError."""
-        return profile_of(evse, data, self.personality, self.rating, lenient)
-
-    def take_profile(self, evse: int, data: dict[str, Any]) -> str | None:
-        """SetChargingProfile: ``None`` if it is passed on to the plant, or why it is refused."""
-        self.arrivals.append((self._loop.time(), data["id"]))
-        flaws = self.personality.profile_flaws
-        lenient = "takes_broken_profiles" in flaws
-        try:
-            profile = self.profile_of(
-                self.evse if "takes_any_evse" in flaws else evse, data, lenient
-            )
-        except ProfileError as error:
-            return str(error)
-        if self._doubles(profile) and not lenient:
-            return "another TxProfile has its level"
-        if not self.limits.take(profile):
-            return ""
-        schedules = [summed(schedule) for schedule in data["charging_schedule"]]
-        self.installed[data["id"]] = (evse, {**data, "charging_schedule": schedules})
-        return None
-
-    def _doubles(self, profile: Profile) -> bool:
-        """Whether another TxProfile has its level and its transaction (K01.FR.39)."""
-        return profile.purpose == TX and any(
-            other.purpose == TX
-            and other.profile_id != profile.profile_id
-            and other.stack_level == profile.stack_level
-            for other in self.limits.profiles
-        )
-
-    def kept_profiles(self) -> list[tuple[int, dict[str, Any]]]:
-        """EVSE and profile, as they were set, of those that are still there."""
-        ids = [profile.profile_id for profile in self.limits.profiles]
-        return [self.installed[profile_id] for profile_id in ids if profile_id in self.installed]
 
 
 def _plug_token() -> dict[str, Any]:

@@ -49,9 +49,11 @@ class Calls(ChargePoint):  # type: ignore[misc]
         """The plant learns of it on arrival, the management system after the station's delay."""
         if self._twin.personality.setpoints == "unsupported":
             raise NotSupportedError
-        refusal = self._twin.take_profile(evse_id, charging_profile)
+        refusal = self._twin.profiles.take(evse_id, charging_profile)
         await asyncio.sleep(self._twin.acknowledge_delay_s())
-        return call_result.SetChargingProfile(_word(refusal is None), _reason(refusal))
+        return call_result.SetChargingProfile(
+            status=word(refusal is None), status_info=reason(refusal)
+        )
 
     @on("ClearChargingProfile")  # type: ignore[untyped-decorator]
     def station_clear_charging_profile(
@@ -81,12 +83,12 @@ class Calls(ChargePoint):  # type: ignore[misc]
     ) -> list[tuple[int, dict[str, Any]]]:
         """EVSE and profile of those asked for."""
         if "ignores_get_filters" in self._twin.personality.profile_flaws:
-            return self._twin.kept_profiles()
+            return self._twin.profiles.kept()
         sources = criterion.get("charging_limit_source") or ["CSO"]
         ids = criterion.get("charging_profile_id")
         return [
             (evse, profile)
-            for evse, profile in self._twin.kept_profiles()
+            for evse, profile in self._twin.profiles.kept()
             if "CSO" in sources
             and evse_id in (None, evse)
             and (not ids or profile["id"] in ids)
@@ -174,7 +176,9 @@ class Calls(ChargePoint):  # type: ignore[misc]
         if charging_profile is not None and twin.personality.setpoints != "unsupported":
             try:
                 # It belongs to the transaction that it comes with, which has no id yet.
-                profile = twin.profile_of(twin.evse, {**charging_profile, "transaction_id": None})
+                profile = twin.profiles.read(
+                    twin.evse, {**charging_profile, "transaction_id": None}
+                )
             except ProfileError:
                 accepted = False
             any_purpose = "takes_any_start_profile" in twin.personality.profile_flaws
@@ -182,13 +186,13 @@ class Calls(ChargePoint):  # type: ignore[misc]
             accepted = accepted and right
         accepted = accepted and twin.start_remotely(id_token, remote_start_id, profile)
         if accepted and profile is not None and charging_profile is not None:
-            twin.installed[profile.profile_id] = (twin.evse, charging_profile)
-        return call_result.RequestStartTransaction(status=_word(accepted))
+            twin.profiles.keep(twin.evse, charging_profile)
+        return call_result.RequestStartTransaction(status=word(accepted))
 
     @on("RequestStopTransaction")  # type: ignore[untyped-decorator]
     def station_request_stop_transaction(self, transaction_id: str, **_: Any) -> Any:
         """End the transaction if it is this one."""
-        return call_result.RequestStopTransaction(status=_word(self._is_running(transaction_id)))
+        return call_result.RequestStopTransaction(status=word(self._is_running(transaction_id)))
 
     @after("RequestStopTransaction")  # type: ignore[untyped-decorator]
     def station_after_request_stop(self, transaction_id: str, **_: Any) -> None:
@@ -253,7 +257,7 @@ class Calls(ChargePoint):  # type: ignore[misc]
         if evse is not None and evse["id"] not in (0, self._twin.evse):
             return "Rejected"
         if message == "TransactionEvent":
-            return _word(self._twin.transaction is not None)
+            return word(self._twin.transaction is not None)
         known = ("BootNotification", "Heartbeat", "MeterValues", "StatusNotification")
         return "Accepted" if message in known else "NotImplemented"
 
@@ -302,13 +306,15 @@ class Calls(ChargePoint):  # type: ignore[misc]
         return call_result.DataTransfer(status="UnknownVendorId")
 
 
-def _word(accepted: bool) -> str:
+def word(accepted: bool) -> str:
+    """The station's word."""
     return "Accepted" if accepted else "Rejected"
 
 
-def _reason(refusal: str | None) -> dict[str, Any] | None:
+def reason(refusal: ProfileError | None) -> dict[str, Any] | None:
     """Why a profile is refused, where the station says so."""
-    return {"reason_code": "InvalidSchedule", "additional_info": refusal} if refusal else None
+    words = str(refusal or "")
+    return {"reason_code": refusal.code, "additional_info": words} if refusal and words else None
 
 
 def _names(entry: dict[str, Any]) -> tuple[str, str]:

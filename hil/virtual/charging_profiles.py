@@ -60,7 +60,11 @@ class Period(NamedTuple):
 
 
 class ProfileError(ValueError):
-    """A profile that cannot be meant."""
+    """A profile that cannot be meant, or not by this charger; ``code`` is OCPP's reason for it."""
+
+    def __init__(self, words: str, code: str = "InvalidSchedule") -> None:
+        super().__init__(words)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,8 @@ class Profile:
     unit: Literal["A", "W"]
     periods: tuple[Period, ...]
     start_s: float | None = None
-    """startSchedule; without it the schedule begins with the charging, as a Relative one does."""
+    """startSchedule; without it the schedule begins with the charging, as a Relative one does. That
+    of a Dynamic one is its last update."""
     duration_s: float = math.inf
     valid_from_s: float = -math.inf
     valid_to_s: float = math.inf
@@ -156,6 +161,8 @@ class ProfileStore:
         if "tx_profile_keeps_default_out" in flaws:
             self.oracle = Oracle.OCTT16_2024_04
         self._profiles: list[Profile] = []
+        self.external_a = math.inf
+        """What somebody else allows, beside the profiles."""
 
     def __len__(self) -> int:
         return len(self._profiles)
@@ -212,7 +219,7 @@ class ProfileStore:
     def limit(self, at_s: float, since_s: float | None = None) -> Limit:
         """The limit at an instant; ``since_s`` is when charging began, now if it has not."""
         anchor_s = at_s if since_s is None else since_s
-        own = Limit(self.supply.current_a, None)
+        own = Limit(min(self.supply.current_a, self.external_a), None)
         session = self._active(TX, at_s, anchor_s)
         if session is None and not self._replaces_default():
             session = self._active(DEFAULT, at_s, anchor_s)

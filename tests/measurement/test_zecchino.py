@@ -50,6 +50,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
         inputs = prepare(bench, scenario, clock=ClockKind.WARP, seed=1)
         result = execute(inputs, tmp_path_factory.mktemp("runs")).result
         assert result is not None
+        assert [row for row in result["claims"] if row["disagreements"]] == []
         found |= {(bench, scenario, one["name"]): one for one in result["attributes"]}
     return found
 

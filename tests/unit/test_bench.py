@@ -209,6 +209,29 @@ def test_an_evse_that_is_live_again_while_another_is_waited_for_is_not_confirmed
     assert outcome.detail.startswith("dut: 16.0 A still flow")
 
 
+@pytest.mark.parametrize(("power_w", "confirmed"), [(3450.0, True), (-3450.0, False)])
+def test_what_the_safe_setpoint_lets_flow_may_not_be_fed_back(
+    power_w: float, confirmed: bool
+) -> None:
+    """5 A under a safe setpoint of 6 A, where nothing can unplug the car."""
+    config = CONFIG.model_copy(update={"pilots": {}})
+
+    async def main() -> SafeStateOutcome:
+        clock = Clock(ClockKind.WARP)
+
+        class Meter:
+            def seen(self, evse: str) -> Seen:
+                return Seen(clock.now(), power_w, 5.0, clock.now())
+
+        bench = Devices({"dut": Thing("dut", [])}, {}, {})  # type: ignore[dict-item]
+        return await reach_safe_state(config, bench, Meter(), Journal(clock))
+
+    outcome = run_on(ClockKind.WARP, main)
+    assert outcome.confirmed is confirmed
+    if not confirmed:
+        assert "5.0 A are still fed back, the safe state allows 0.5 A" in outcome.detail
+
+
 def test_no_current_at_a_charger_that_obeys_nobody_is_not_the_safe_state() -> None:
     """One without mains shows none, and starts again by itself when the mains are back."""
     outcome, took_s, _ = safe_state([], None, 0.0, dut="gone", vehicle="gone")

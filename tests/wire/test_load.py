@@ -11,9 +11,9 @@ resource = pytest.importorskip("resource", reason="reads limits the Unix way")
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "performance"))
 
-from load import load, make_room
+from load import load, make_room  # noqa: E402
 
-from hil.clock import ClockKind, run_on
+from hil.clock import ClockKind, run_on  # noqa: E402
 
 STATIONS, DURATION_S = 50, 20.0
 

@@ -322,7 +322,7 @@ def test_profiles_of_an_earlier_back_office_are_cleared_whatever_their_purpose()
                 "charging_profile_kind": "Absolute",
                 "charging_schedule": [schedule],
             }
-            assert twin.take_profile(connector, profile) is None
+            assert twin.profiles.take(connector, profile) is None
         await evse.open()
         await bench.stop()
         return len(twin.limits.profiles), bench
@@ -357,7 +357,7 @@ def test_after_a_tx_profile_the_default_returns_as_2_x_has_it() -> None:
             }
             if more:
                 profile["charging_schedule"][0]["duration"] = 60
-            assert twin.take_profile(1, profile) is None
+            assert twin.profiles.take(1, profile) is None
         return await evse.composite_schedule(300)
 
     composite, _ = play_twin(scenario, **NEWER)

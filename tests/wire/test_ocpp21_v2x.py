@@ -209,6 +209,7 @@ def test_a_one_way_charger_refuses_a_setpoint_and_says_why() -> None:
     [
         ([("driver: ocpp21", "driver: ocpp16")], "evses.dut.driver", "write 'driver: ocpp21'"),
         ([("driver: ocpp21", "driver: ocpp201")], "evses.dut.driver", "write 'driver: ocpp21'"),
+        ([("driver: ocpp21", "driver: ocpp")], "evses.dut.driver", "write 'driver: ocpp21'"),
         (
             [("profile: generic-v2g", "profile: generic-ac")],
             "evses.dut.rating.discharge",

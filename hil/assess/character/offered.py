@@ -16,7 +16,7 @@ from hil.assess.character.linearity import Point, rises_of
 from hil.assess.entry import Figure
 from hil.assess.outcome.step import Measured
 from hil.assess.reading.devices import SAME_A, Rating, devices_of, pilots_of
-from hil.assess.reading.steps import PilotEdge, pilot_in_force_a
+from hil.assess.reading.steps import DIGITAL, PilotEdge, pilot_in_force_a
 from hil.assess.uncertainty import Estimate, Term, rectangular
 from hil.config.limits import Definitions
 from hil.j1772 import PILOT_FREQUENCY_HZ
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from hil.record.run_folder import Record
 
 NO_PILOT = "no pilot emulator saw what was offered"
-DIGITAL = "the limit is told digitally, and by no duty cycle"
 
 _A_PER_PERCENT = 0.6
 """Of the lower branch of the duty table, to 51 A (SAE J1772, IEC 61851-1 Annex A)."""

@@ -16,7 +16,7 @@ from hil.assess.character.floor import power_at_zero, smallest_stable_power
 from hil.assess.character.found import NO_METER, Found
 from hil.assess.character.granularity import Staircase, dead_band, granularity, staircases
 from hil.assess.character.linearity import Instrument, hysteresis, lines, power_points
-from hil.assess.character.offered import DIGITAL, NO_PILOT, current_points, duty_terms, pilot_error
+from hil.assess.character.offered import NO_PILOT, current_points, duty_terms, pilot_error
 from hil.assess.character.overshoot import overshoot
 from hil.assess.character.phase_use import phase_use, phases_in_words
 from hil.assess.character.register import register_odd
@@ -27,7 +27,7 @@ from hil.assess.outcome.doubts import allowing, refused, without_figure
 from hil.assess.outcome.step import Bench, Measured
 from hil.assess.reading.devices import Rating
 from hil.assess.reading.reference import MeterError
-from hil.assess.reading.steps import PilotEdge, pilot_edges
+from hil.assess.reading.steps import DIGITAL, PilotEdge, pilot_edges
 from hil.assess.verdict import Ruling, Verdict
 from hil.config.limits import (
     CurrentLimit,

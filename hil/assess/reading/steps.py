@@ -35,6 +35,10 @@ _STAMP_S = 5e-3
 """How far the instant of a pilot edge may be off; bench convention."""
 
 
+DIGITAL = "the limit is told digitally, and by no duty cycle"
+"""Why nothing is known of what a pilot offers that stays at 5 %."""
+
+
 class PilotEdge(NamedTuple):
     """A change of the duty cycle, as the currents that it offered before and offers now.
 

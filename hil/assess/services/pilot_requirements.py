@@ -16,7 +16,7 @@ import numpy as np
 
 from hil.assess.outcome.doubts import without_figure
 from hil.assess.reading.devices import pilots_of
-from hil.assess.reading.steps import PilotEdge, pilot_edges
+from hil.assess.reading.steps import DIGITAL, PilotEdge, pilot_edges
 from hil.assess.services.curve import Curve
 from hil.assess.services.requirement import Bounds, Told, extreme_of, untold
 from hil.assess.services.step_groups import Evidence, Group, why_nothing
@@ -96,6 +96,8 @@ def setpoint_to_pilot_told(group: Group, log: PilotLog | None) -> Told:
     """The longest time from sending until the duty cycle offers the setpoint."""
     if log is None:
         return untold(_NO_PILOT)
+    if any(edge.digital for edge in log.edges):
+        return untold(DIGITAL)
     steps = [one for one in group.steps if one.step.plugged]
     found = [
         Estimate(one.pilot_s - one.step.sent_s, (_STAMP,)) if one.pilot_s is not None else None
@@ -141,7 +143,7 @@ def first_current_told(evidence: Evidence, log: PilotLog | None) -> Told:
             continue
         ends_s = curve.t + 0.5 * curve.trace.averaging_s
         first, last = np.searchsorted(ends_s, (offered_s, until_s))
-        flowing = np.flatnonzero(curve.power_w[first:last] > _idle_w(evidence))
+        flowing = np.flatnonzero(np.abs(curve.power_w[first:last]) > _idle_w(evidence))
         if len(flowing):
             time_s = float(ends_s[first + flowing[0]]) - offered_s
             found.append((at_s, Estimate(time_s, (*_meter_terms(curve), _STAMP))))
@@ -261,9 +263,9 @@ def _charging(log: PilotLog) -> Iterator[tuple[float, float]]:
 def _offered_s(log: PilotLog, at_s: float, until_s: float) -> float | None:
     """When in a stay a current is offered first; from its start on, if nobody knows."""
     offered_a = log.offered_a(at_s)
-    if offered_a is None or offered_a > 0.0:
+    if offered_a != 0.0:  # nor if it is told digitally, which is no number
         return at_s
-    later = (edge.t for edge in log.edges if at_s < edge.t < until_s and edge.offered_a > 0.0)
+    later = (edge.t for edge in log.edges if at_s < edge.t < until_s and edge.offered_a != 0.0)
     return next(later, None)
 
 
@@ -272,7 +274,7 @@ def _pauses(
 ) -> Iterator[tuple[float, Estimate, bool]]:
     """Every end of the oscillation under power: when, how long power flowed, whether it ended."""
     for place, edge in enumerate(log.edges):
-        if edge.before_a == 0.0 or edge.offered_a > 0.0:
+        if edge.before_a == 0.0 or edge.offered_a != 0.0:
             continue
         charging = log.state_at(edge.t + _TOGETHER_S) in _CHARGING
         if not charging or not _flows(curve, evidence, edge.t):
@@ -289,7 +291,7 @@ def _stops(
     trace = curve.trace
     ends_s = curve.t + 0.5 * trace.averaging_s
     first, last = np.searchsorted(ends_s, (from_s, until_s))
-    gone = np.flatnonzero(curve.power_w[first:last] <= _idle_w(evidence))
+    gone = np.flatnonzero(np.abs(curve.power_w[first:last]) <= _idle_w(evidence))
     if not len(gone):
         return Estimate(until_s - from_s, (*_meter_terms(curve), _STAMP)), False
     place = int(first + gone[0])
@@ -303,9 +305,9 @@ def _stops(
 
 
 def _flows(curve: Curve, evidence: Evidence, at_s: float) -> bool:
-    """Whether the last value before an instant shows power."""
+    """Whether the last value before an instant shows power, either way."""
     place = int(np.searchsorted(curve.t + 0.5 * curve.trace.averaging_s, at_s)) - 1
-    return place >= 0 and float(curve.power_w[place]) > _idle_w(evidence)
+    return place >= 0 and abs(float(curve.power_w[place])) > _idle_w(evidence)
 
 
 def _idle_w(evidence: Evidence) -> float:

@@ -32,7 +32,7 @@ _LISTED_LEVELS = (0, 1)
 _SAME_LIMIT = 0.05
 _NOT_THERE = ("NotImplemented", "NotSupported")
 
-Kind = Literal["Absolute", "Relative", "Recurring"]
+Kind = Literal["Absolute", "Relative", "Recurring", "Dynamic"]
 
 
 class Choice(NamedTuple):

@@ -91,7 +91,8 @@ def charging_profile(
     """The ``csChargingProfiles`` of SetChargingProfile.
 
     Without a lease it is valid until another replaces it. Instants are whole seconds in OCPP 1.6,
-    so a lease ends up to 1 s late, never early.
+    so a lease ends up to 1 s late, never early. That of a Dynamic one begins at the charger, when
+    the profile or an update of it arrives: the instant ``dynUpdateTime`` is left to its own clock.
     """
     schedule: dict[str, Any] = {
         "chargingRateUnit": limit.unit,
@@ -106,7 +107,7 @@ def charging_profile(
         ends_s = math.ceil(begun_s + lease.lasts_s)
         if profile.lease_by == "second-period":
             schedule["chargingSchedulePeriod"].append(_period(ends_s, lease.safe, profile))
-        elif profile.kind == "Absolute":
+        elif profile.kind != "Relative":
             schedule["duration"] = ends_s
     result: dict[str, Any] = {
         "chargingProfileId": profile_id(purpose, connector),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from hil.config.bench import EvseConfig, SafeState
@@ -31,6 +32,7 @@ from hil.drivers.evse.ocpp2_reports import Reports
 from hil.drivers.evse.ocpp2_session import Session
 from hil.drivers.evse.ocpp2_station import Station
 from hil.drivers.evse.ocpp16_answers import CompositeSchedule, identity, misfits, ocpp_reply
+from hil.drivers.evse.ocpp21_dynamic import DynamicSchedules
 from hil.drivers.evse.ocpp_charger import Charger, TransactionId
 from hil.drivers.evse.ocpp_composite import Composites
 from hil.drivers.evse.ocpp_transactions import Messages, Transactions
@@ -51,7 +53,8 @@ _VERSIONS: Mapping[str, Version] = {"ocpp201": "ocpp2.0.1", "ocpp21": "ocpp2.1"}
 class Ocpp2:
     """A charger under test that connects to the bench over OCPP 2.0.1 or 2.1.
 
-    Which of them is the driver's name in the bench file.
+    Which of them is the driver's name in the bench file, unless it has come already: ``visits`` are
+    those of a charger that has agreed on a version.
     """
 
     def __init__(
@@ -61,16 +64,17 @@ class Ocpp2:
         profile: EvseProfile,
         safe_state: SafeState,
         journal: Journal,
+        visits: Visits | None = None,
     ) -> None:
         self.name = name
-        self.ocpp_version = _VERSIONS[config.driver].removeprefix("ocpp")
-        """``2.0.1`` or ``2.1``."""
         self._config, self._profile, self._journal = config, profile, journal
         self._safe_state = safe_state
-        self._charger = Charger(name, config.connector, journal, FirstTimes(journal, name))
+        if visits is None:
+            charger = Charger(name, config.connector, journal, FirstTimes(journal, name))
+            visits = Visits(config, charger, (_VERSIONS[config.driver],), self.meet)
+        self._visits, self._charger = visits, visits.charger
         self._station = Station(self._charger)
         self._details: dict[str, str] = {}
-        self._visits = Visits(config, self._charger, (_VERSIONS[config.driver],), self._meet)
         ask, ask_now = self._visits.ask, self._visits.ask_now
         self._ask = ask
         self._reports = Reports(self._station, ask)
@@ -81,14 +85,15 @@ class Ocpp2:
             self._composite_request,
             lambda answer: composite(answer, self._phases),
         )
+        self._dynamic = DynamicSchedules(self._charger)
         self._setpoints = Setpoints(
             config,
             profile,
             safe_state,
             self._charger,
             self._limit_request,
-            ask,
-            ask_now,
+            partial(self._dynamic.ask, ask),
+            partial(self._dynamic.ask_plainly, ask_now),
             self._composites.accepted,
         )
         messages = Messages(
@@ -102,7 +107,8 @@ class Ocpp2:
             config, profile, self._charger, messages, lambda: self.connected, ask, ask_now
         )
 
-    def _meet(self, connection: OcppConnection) -> Session:
+    def meet(self, connection: OcppConnection) -> Session:
+        """The session of a new connection."""
         return Session(connection, self._station, self._config.answer_within)
 
     @property
@@ -114,6 +120,11 @@ class Ocpp2:
     def transaction_id(self) -> TransactionId | None:
         """The running transaction."""
         return self._charger.transaction_id
+
+    @property
+    def ocpp_version(self) -> str:
+        """``2.0.1`` or ``2.1``."""
+        return _VERSIONS.get(self._config.driver, self._visits.version).removeprefix("ocpp")
 
     @property
     def connected(self) -> bool:
@@ -142,7 +153,7 @@ class Ocpp2:
                 self._learn_status,
             ),
         )
-        details = {**self._visits.security(), **self._details}
+        details = {**self._visits.terms(), **self._details}
         return identity(self._config.charge_point, self._charger.boot, details)
 
     async def close(self) -> None:
@@ -250,6 +261,7 @@ class Ocpp2:
 
     async def clear_profiles(self, purpose: str) -> str:
         """Clear charging profiles; the charger's word (``Unknown`` if there was none)."""
+        self._dynamic.forget()
         criteria = {"chargingProfilePurpose": purpose}
         request = Request("ClearChargingProfile", {"chargingProfileCriteria": criteria})
         return (await self._ask(request)).status
@@ -323,6 +335,7 @@ class Ocpp2:
             self._journal,
             self._visits.subprotocol,
         )
+        self._dynamic.forget()
         await self._setpoints.prepare()  # a trial may have taken the place of what lies beneath
         return found
 
