@@ -34,6 +34,7 @@ from hil.virtual.evse_limit import applied_a
 from hil.virtual.evse_supply import EvseSupply
 from hil.virtual.mains import CAR_HOLDS_ON, Mains
 from hil.virtual.noise import CycleNoise
+from hil.virtual.phase_switch import PhaseSwitch
 from hil.virtual.trajectory import Piece
 
 _OPEN_AFTER_VEHICLE_S = 0.05
@@ -99,6 +100,10 @@ class Plant:
         self._car_supplied = False
         self._wrong = Disturbances()
 
+        self._switch = PhaseSwitch(
+            evse.phase_switch_gap, rating.phases, scheduler, self._phases_switched
+        )
+
         self._allowed = False
         self._was_allowed = False
         self._commanded_a = self._applied_a = evse.stuck_at or rating.current
@@ -142,6 +147,10 @@ class Plant:
         after_s = math.nextafter(self._command_due_s, math.inf)
         self._command_due_s = max(now_s + delay_s, after_s)
         self._scheduler.call_at(self._command_due_s, self._apply, self._commanded_a)
+
+    def switch_phases(self, phases: int | None) -> None:
+        """Take how many phases a limit is meant for; all, if it does not say."""
+        self._switch.ask(phases or self.rating.phases)
 
     @property
     def limit_a(self) -> float:
@@ -191,6 +200,7 @@ class Plant:
         if state is PilotState.F:
             raise ValueError("state F is the EVSE's own; a vehicle cannot show it")
         self._shown, self._diode_fault = state, diode_fault
+        self._car.pilot_open(state is PilotState.A)
         if state is PilotState.A:
             self._was_allowed = self._allowed
         self._refresh_pilot()
@@ -276,6 +286,7 @@ class Plant:
             and not self._faulted()
             and self._shown is not PilotState.A
             and self._applied_a > 0.0
+            and not self._switch.open
         )
         if not oscillates:
             return PilotSignal(self._shown, STEADY_PERCENT, 0.0, high_v, high_v)
@@ -311,6 +322,12 @@ class Plant:
             self._contactor.switch_in(_OPEN_AFTER_PAUSE_S, False)
         else:
             self._contactor.switch_in(_OPEN_AFTER_VEHICLE_S, False)
+
+    def _phases_switched(self, before: int, after: int) -> None:
+        if after != before:
+            self._tell("phases", phases=after)
+            self._car.connect(after, self.evse.phase_switch_gap or 0.0)
+        self._refresh_pilot()
 
     def _contactor_switched(self, closed: bool) -> None:
         self._tell("contactor", closed=closed)

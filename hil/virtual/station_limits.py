@@ -91,7 +91,9 @@ class StationLimits:
         """
         now_s = max(self._time.utc_s(), at_s)
         since_s = self._charging_since_s()
-        limit_a = self.profiles.limit(now_s, since_s).current_a
+        limit_a, phases = self.profiles.limit(now_s, since_s)
+        if self._personality.phase_switch_gap is not None:
+            self._plant.switch_phases(phases)
         if accepted or limit_a != self._limit_a:
             self._limit_a = limit_a
             self._plant.command(limit_a)
