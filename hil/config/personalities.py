@@ -91,6 +91,31 @@ class Wording(Model):
     """What it writes for a unit of its MeterValues."""
 
 
+class Disorder(Model):
+    """How a charger's calendar and the order of its messages go wrong."""
+
+    early_stamps: Literal["right", "1970", "local"] = "right"
+    """How its first three StatusNotifications are stamped: by the year in which its clock begins,
+    or in a local time two hours ahead that is marked as UTC."""
+    stops_twice: bool = False
+    """Whether each StopTransaction is sent again, with another message id."""
+    values_after_stop: bool = False
+    """Whether status and MeterValues of the transaction follow its StopTransaction, the status of
+    the charge after the one of its end."""
+    offline_transaction: Annotated[int, Field(ge=-1, le=0)] | None = None
+    """The number that it uses for a transaction begun while it was offline; that which the back
+    office gives it, if not given."""
+
+
+class Sulk(Model):
+    """OCPP 2.x: a start soon after a stop is accepted, and charges nothing."""
+
+    within: PositiveSeconds
+    """From the end of a transaction."""
+    offline: PositiveSeconds
+    """For so long it is gone afterwards."""
+
+
 class VirtualEvse(Model):
     """A charger: from the accepted command to the pilot's duty cycle."""
 
@@ -111,8 +136,9 @@ class VirtualEvse(Model):
     below_minimum: Literal["pause", "clamp", "reject", "keep"] = "pause"
     """What a limit below the minimum does: it pauses, counts as the minimum, is refused, or is
     accepted and leaves the one before in force."""
-    setpoints: Literal["follows", "ignores", "rejects", "unsupported"] = "follows"
-    """Whether charging profiles have an effect; one that ignores them accepts them all the same."""
+    setpoints: Literal["follows", "ignores", "rejects", "unsupported", "violates"] = "follows"
+    """Whether charging profiles have an effect; one that ignores them accepts them all the same,
+    and one to which each violates a constraint says so by CALLERROR."""
     stuck_at: PositiveAmperes | None = None
     """What one that ignores them offers; what it offered before, if not given."""
     ceiling: PositiveAmperes | None = None
@@ -186,6 +212,13 @@ class VirtualEvse(Model):
     finish_lock: bool = False
     """Whether after a transaction no other one starts until the car was unplugged."""
     replay: Replay | None = None
+    phase_switch_gap: PositiveSeconds | None = None
+    """It switches to the ``numberPhases`` of a limit, all of them where none is named, and offers
+    nothing for so long in between; it stays as it is, if not given."""
+    disorder: Disorder = Disorder()
+    available_after_end: bool = False
+    """OCPP 2.x: whether the connector is Available after a transaction, the car plugged in."""
+    sulk: Sulk | None = None
     wording: Wording = Wording()
 
 
@@ -269,11 +302,17 @@ class VirtualVehicle(Model):
     """Below this current it charges on one phase."""
     two_phases_below: PositiveAmperes = 0.0
     """Below this current it charges on two phases."""
+    one_phase_for: Seconds = 0.0
+    """For so long after it has started it charges on one phase."""
+    phase_gap_needed: Seconds = 0.0
+    """A switch to more phases after a shorter gap than this harms it: it never charges again."""
     start_surge: PositiveFraction = 0.0
     """By how much it draws too much when charging starts."""
     start_surge_for: Seconds = 5.0
     sleeps_after: PositiveSeconds | None = None
     """A pause longer than this it does not wake from."""
+    woken_by_open_pilot: PositiveSeconds | None = None
+    """A pilot that was open for so long wakes it; nothing does, if not given."""
     stops_after_pauses: Annotated[int, Field(ge=1)] | None = None
     """After so many pauses it does not charge again."""
     power_factor: Annotated[list[PowerFactorPoint], Field(min_length=1)] = Field(

@@ -36,11 +36,14 @@ class Car:
         mains: Mains | None = None,
     ) -> None:
         self.vehicle, self.phases, self.voltage_v = vehicle, phases, voltage_v
+        self._most_phases = self._connected = phases
         self._mains = mains or Mains()
         self._draws = self._surge = 1.0
         self._paused_s: float | None = None
         self._pauses = 0
         self._asleep = False
+        self._open_since_s: float | None = scheduler.time()
+        self._on_one_phase = self._harmed = False
         self._scheduler = scheduler
         self._on_move: MoveObserver | None = None
         self._trajectory = Trajectory(scheduler.time())
@@ -85,6 +88,23 @@ class Car:
             self._wake()
         self._follow()
 
+    def pilot_open(self, is_open: bool) -> None:
+        """The pilot was opened, or closed again; long enough open it wakes the car."""
+        now_s, wakes_after_s = self._scheduler.time(), self.vehicle.woken_by_open_pilot
+        if is_open:
+            self._open_since_s = now_s if self._open_since_s is None else self._open_since_s
+        elif self._open_since_s is not None:
+            if wakes_after_s is not None and now_s - self._open_since_s >= wakes_after_s:
+                self._asleep, self._paused_s = False, None
+            self._open_since_s = None
+
+    def connect(self, phases: int, after_s: float) -> None:
+        """The EVSE connects so many phases, after a gap of so long."""
+        self.energies_wh(self._scheduler.time())
+        self._harmed |= phases > self._connected and after_s < self.vehicle.phase_gap_needed
+        self._connected = phases
+        self.phases = min(self._most_phases, phases)
+
     def draw(self, factor: float) -> None:
         """Draw so many times what the pilot and the battery would have it draw; 1 is sound."""
         self._draws = factor
@@ -104,7 +124,7 @@ class Car:
 
     def phases_at(self, current_a: float) -> int:
         """On how many phases it draws a current."""
-        if abs(current_a) < self.vehicle.one_phase_below:
+        if abs(current_a) < self.vehicle.one_phase_below or self._on_one_phase:
             return 1
         return (
             min(self.phases, 2) if abs(current_a) < self.vehicle.two_phases_below else self.phases
@@ -179,11 +199,18 @@ class Car:
     def _start(self) -> None:
         self._started = True
         self._due_s = now_s = self._scheduler.time()
+        if self.vehicle.one_phase_for:
+            self._on_one_phase = True
+            self._at(now_s + self.vehicle.one_phase_for, self._join_phases)
         if self.vehicle.start_surge:
             self._surge = 1.0 + self.vehicle.start_surge
             self._at(now_s + self.vehicle.start_surge_for, self._end_surge)
         self._target_a = self._wanted_a()
         self._head_for(self._target_a)
+
+    def _join_phases(self) -> None:
+        self.energies_wh(self._scheduler.time())
+        self._on_one_phase = False
 
     def _end_surge(self) -> None:
         self._surge = 1.0
@@ -220,7 +247,9 @@ class Car:
     def _wanted_a(self) -> float:
         """What the car draws at the limit it was given, amperes per phase."""
         offered_a = self._offered_a
-        if offered_a is None or abs(offered_a) < self.vehicle.minimum - 1e-6 or self._asleep:
+        if offered_a is None or abs(offered_a) < self.vehicle.minimum - 1e-6:
+            return 0.0
+        if self._asleep or self._harmed:
             return 0.0
         wanted_a = self.vehicle.gain * offered_a + self.vehicle.offset + self._bias_a(offered_a)
         wanted_a += sum(b.add for b in self.vehicle.current_bias if b.from_ <= offered_a < b.to)

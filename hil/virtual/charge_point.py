@@ -29,6 +29,7 @@ from hil.virtual.charging_profiles import (
     ProfileError,
     parse_profile,
 )
+from hil.virtual.early_stamps import EarlyStamps
 from hil.virtual.plant import Electrical, PilotSignal, Plant
 from hil.virtual.replay import replayed
 from hil.virtual.station_boot import StationBoot
@@ -41,6 +42,8 @@ from hil.virtual.wording import WordedLine, meter_value
 
 _PLUG_TAG = "PLUGGED-IN"
 _NO_POWER = "no power"
+_BEFORE_THE_END_S = 3.0
+"""How old the last status of a charge is that is told after its end."""
 
 
 class Transaction(NamedTuple):
@@ -99,6 +102,7 @@ class ChargePointTwin:
         self._locked = False
         self._first_sample: Electrical | None = None
         self._old_queue: Iterator[Any] | None = None
+        self._stamps = EarlyStamps(personality.disorder, self.time)
         self.say = self.link.say
         plant.on_status(self._status_changed)
         plant.on_pilot(self._pilot_changed)
@@ -213,14 +217,14 @@ class ChargePointTwin:
         """StatusNotification of the connector as it is now."""
         self._status_changed(self.plant.status)
 
-    def _status_changed(self, status: str) -> None:
+    def _status_changed(self, status: str, stamp: str = "") -> None:
         error_code = "OtherError" if status == "Faulted" else "NoError"
         self.say(
             call.StatusNotification(
                 connector_id=self.connector,
                 error_code=error_code,
                 status=status,
-                timestamp=self.utc_text(),
+                timestamp=stamp or self._stamps.next(),
             )
         )
 
@@ -245,8 +249,8 @@ class ChargePointTwin:
     def _sample(self) -> None:
         self.say_meter_values("Sample.Periodic")
 
-    def say_meter_values(self, context: str) -> None:
-        """MeterValues of this instant."""
+    def say_meter_values(self, context: str, transaction_id: int | None = None) -> None:
+        """MeterValues of this instant, of the running transaction if none is named."""
         evse, now_s = self.personality, self._loop.time()
         supply = self.plant.measure(now_s, now_s)
         if evse.meter_freezes:
@@ -259,7 +263,8 @@ class ChargePointTwin:
         )
         values = sampled_values(self.configuration.measurands, supply, station, context)
         sample = {"timestamp": self.utc_text(), "sampledValue": values}
-        transaction_id = self.transaction.transaction_id if self.transaction else None
+        if transaction_id is None and self.transaction is not None:
+            transaction_id = self.transaction.transaction_id
         self.say(
             call.MeterValues(
                 connector_id=self.connector,
@@ -305,17 +310,26 @@ class ChargePointTwin:
         self.time.disarm("tag")
         self._tag, self._starting = None, True
 
-        def authorized(answer: Any) -> None:
-            if answer is None or answer.id_tag_info.get("status") != "Accepted":
-                self._starting = False
-                return
-            request = call.StartTransaction(
+        def request() -> Any:
+            return call.StartTransaction(
                 connector_id=self.connector,
                 id_tag=id_tag,
                 meter_start=self._meter_wh(),
                 timestamp=self.utc_text(),
             )
-            self.say(request, started, keep=True)
+
+        own_number = self.personality.disorder.offline_transaction
+        if own_number is not None and not self.link.connected:
+            self._starting = False
+            self.say(request(), keep=True)
+            self._started(own_number, id_tag)
+            return
+
+        def authorized(answer: Any) -> None:
+            if answer is None or answer.id_tag_info.get("status") != "Accepted":
+                self._starting = False
+                return
+            self.say(request(), started, keep=True)
 
         def started(answer: Any) -> None:
             self._starting = False
@@ -339,21 +353,24 @@ class ChargePointTwin:
         transaction, self.transaction = self.transaction, None
         if transaction is None:
             return
+        before = self.utc_text(self.time.utc_s() - _BEFORE_THE_END_S)
         self._locked = self.personality.finish_lock
         self._first_sample = None
         self.plant.allow(False)
         self.time.disarm("meter")
         self.limits.end()
-        self.say(
-            call.StopTransaction(
-                meter_stop=self._meter_wh(),
-                timestamp=self.utc_text(),
-                transaction_id=transaction.transaction_id,
-                reason=reason,
-                id_tag=transaction.id_tag,
-            ),
-            keep=True,
+        stop = call.StopTransaction(
+            meter_stop=self._meter_wh(),
+            timestamp=self.utc_text(),
+            transaction_id=transaction.transaction_id,
+            reason=reason,
+            id_tag=transaction.id_tag,
         )
+        for _ in range(2 if self.personality.disorder.stops_twice else 1):
+            self.say(stop, keep=True)
+        if self.personality.disorder.values_after_stop:
+            self.say_meter_values("Transaction.End", transaction.transaction_id)
+            self._status_changed("Charging", before)
 
     # --- limits ----------------------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ from hil.virtual.station_boot import StationBoot
 from hil.virtual.station_limits import StationLimits
 from hil.virtual.station_meter import sampled_now
 from hil.virtual.station_profiles import StationProfiles
+from hil.virtual.station_sulk import StationSulk
 from hil.virtual.station_time import StationTime
 from hil.virtual.station_variables import (
     CONNECTION_TIMEOUT,
@@ -111,6 +112,7 @@ class ChargePoint2Twin:
             None if password is None else (charge_point_id, password),
             tls,
         )
+        self.sulk = StationSulk(personality.sulk, self.time, self.link)
         self.say = self.link.say
         plant.on_status(self._status_changed)
         plant.on_pilot(self._pilot_changed)
@@ -207,13 +209,17 @@ class ChargePoint2Twin:
 
     def _status_changed(self, status: str) -> None:
         """The connector and the transaction are told apart, each when it changes."""
-        connector = connector_status(status)
+        early = self.personality.available_after_end and status == "Finishing"
+        connector = connector_status("Available" if early else status)
         if connector != self._connector_status:
             self._connector_status = connector
             self.say_status()
         running = self.transaction
-        if running is not None and running.charging_state != charging_state(status):
+        if running is not None and running.charging_state != self._charging_state(status):
             self.say_event("Updated", "ChargingStateChanged")
+
+    def _charging_state(self, status: str) -> str:
+        return "SuspendedEV" if self.sulk.on else charging_state(status)
 
     def arm_heartbeat(self) -> None:
         """Plan the next heartbeat by the configured interval."""
@@ -263,7 +269,7 @@ class ChargePoint2Twin:
         running = self.transaction
         if running is None:
             return
-        running.charging_state = charging_state(self.plant.status)
+        running.charging_state = self._charging_state(self.plant.status)
         request = call.TransactionEvent(
             event_type=kind,
             timestamp=self.time.utc_text(),
@@ -331,10 +337,11 @@ class ChargePoint2Twin:
         self.transaction = Transaction(transaction_id, id_token, remote_start)
         self.limits.begin(transaction_id, self._loop.time())
         self.profiles.begin(transaction_id)
+        self.sulk.started()
         remote = {} if remote_start is None else {"remote_start_id": remote_start}
         trigger = "Authorized" if remote_start is None else "RemoteStart"
         self.say_event("Started", trigger, self.sample("Transaction.Begin", _REGISTER), **remote)
-        self.plant.allow(True)
+        self.plant.allow(not self.sulk.on)
         self.limits.refresh()
         self.arm_meter()
 
@@ -347,6 +354,7 @@ class ChargePoint2Twin:
         register = self.sample("Transaction.End", _REGISTER)
         self.say_event("Ended", trigger, register, stopped_reason=reason)
         self.transaction = None
+        self.sulk.stopped()
         self.limits.end()
 
 

@@ -16,6 +16,7 @@ from ocpp.v201 import ChargePoint, call, call_result
 
 from hil.virtual.charge_point2_words import purpose_of
 from hil.virtual.charging_profiles import TX, CompositePeriod, ProfileError
+from hil.virtual.refusal import refuse_profiles
 from hil.virtual.station_setpoints import told
 from hil.virtual.station_variables import HEARTBEAT_INTERVAL, METER_INTERVAL, Variable
 from hil.virtual.troubled_line import Socket
@@ -47,8 +48,7 @@ class Calls(ChargePoint):  # type: ignore[misc]
         self, evse_id: int, charging_profile: dict[str, Any], **_: Any
     ) -> Any:
         """The plant learns of it on arrival, the management system after the station's delay."""
-        if self._twin.personality.setpoints == "unsupported":
-            raise NotSupportedError
+        refuse_profiles(self._twin.personality)
         refusal = self._twin.profiles.take(evse_id, charging_profile)
         await asyncio.sleep(self._twin.acknowledge_delay_s())
         return call_result.SetChargingProfile(

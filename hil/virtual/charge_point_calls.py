@@ -11,11 +11,11 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ocpp.exceptions import NotSupportedError
 from ocpp.routing import after, on
 from ocpp.v16 import ChargePoint, call, call_result
 
 from hil.virtual.charging_profiles import TX, ProfileError, parse_profile
+from hil.virtual.refusal import refuse_profiles
 from hil.virtual.troubled_line import Socket
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ class Calls(ChargePoint):  # type: ignore[misc]
         self, connector_id: int, cs_charging_profiles: dict[str, Any], **_: Any
     ) -> Any:
         """The plant learns of it on arrival, the central system after the charger's delay."""
-        if self._twin.personality.setpoints == "unsupported":
-            raise NotSupportedError
+        refuse_profiles(self._twin.personality)
         status = self._twin.take_profile(connector_id, cs_charging_profiles)
         await asyncio.sleep(self._twin.acknowledge_delay_s())
         return call_result.SetChargingProfile(status=status)

@@ -35,6 +35,7 @@ from hil.virtual.evse_limit import applied_a
 from hil.virtual.evse_supply import EvseSupply
 from hil.virtual.mains import CAR_HOLDS_ON, Mains
 from hil.virtual.noise import CycleNoise
+from hil.virtual.phase_switch import PhaseSwitch
 from hil.virtual.trajectory import Piece
 
 _OPEN_AFTER_VEHICLE_S = 0.05
@@ -103,6 +104,9 @@ class Plant:
         self._wrong = Disturbances()
 
         self._digital = evse.discharges and vehicle.maximum_discharge > 0.0
+        self._switch = PhaseSwitch(
+            evse.phase_switch_gap, rating.phases, scheduler, self._phases_switched
+        )
         self._allowed = False
         self._was_allowed = False
         self._commanded_a = self._applied_a = evse.stuck_at or rating.current
@@ -148,6 +152,10 @@ class Plant:
         after_s = math.nextafter(self._command_due_s, math.inf)
         self._command_due_s = max(now_s + delay_s, after_s)
         self._scheduler.call_at(self._command_due_s, self._apply, self._commanded_a)
+
+    def switch_phases(self, phases: int | None) -> None:
+        """Take how many phases a limit is meant for; all, if it does not say."""
+        self._switch.ask(phases or self.rating.phases)
 
     @property
     def limit_a(self) -> float:
@@ -197,6 +205,7 @@ class Plant:
         if state is PilotState.F:
             raise ValueError("state F is the EVSE's own; a vehicle cannot show it")
         self._shown, self._diode_fault = state, diode_fault
+        self._car.pilot_open(state is PilotState.A)
         if state is PilotState.A:
             self._was_allowed = self._allowed
         self._refresh_pilot()
@@ -291,6 +300,7 @@ class Plant:
             self._allowed
             and not self._faulted()
             and self._shown is not PilotState.A
+            and not self._switch.open
             and (self._digital or self._applied_a > 0.0)
         )
         if not oscillates:
@@ -332,6 +342,12 @@ class Plant:
             self._contactor.switch_in(_OPEN_AFTER_PAUSE_S, False)
         else:
             self._contactor.switch_in(_OPEN_AFTER_VEHICLE_S, False)
+
+    def _phases_switched(self, before: int, after: int) -> None:
+        if after != before:
+            self._tell("phases", phases=after)
+            self._car.connect(after, self.evse.phase_switch_gap or 0.0)
+        self._refresh_pilot()
 
     def _contactor_switched(self, closed: bool) -> None:
         self._tell("contactor", closed=closed)

@@ -96,7 +96,10 @@ class StationLimits:
         """
         now_s = max(self._time.utc_s(), at_s)
         since_s = self._charging_since_s()
-        limit_a = self.profiles.limit(now_s, since_s).current_a
+        effective = self.profiles.limit(now_s, since_s)
+        limit_a = effective.current_a
+        if self._personality.phase_switch_gap is not None:
+            self._plant.switch_phases(effective.number_phases)
         if accepted or limit_a != self._limit_a:
             self._limit_a = limit_a
             self._plant.command(limit_a)

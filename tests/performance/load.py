@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import resource
 import sys
 from collections import Counter
 from pathlib import Path
@@ -89,6 +88,8 @@ class _Counts:
 
 def make_room(connections: int) -> None:
     """Let this process have so many connections open. Exits with what to do if it may not."""
+    import resource  # which Windows lacks
+
     needed = connections + _SPARE_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < needed:

@@ -74,6 +74,9 @@ class Case(NamedTuple):
     scenario: str = "levels"
     unit: str = "A"
     status: int = 0
+    driver: str = "ocpp16"
+    phases: int = 0
+    """The ``number_phases`` of the EVSE profile, if it has one."""
     relative: bool = False
     """Whether the EVSE profile says so; then setpoints have no lease."""
 
@@ -137,6 +140,13 @@ CASES: dict[str, Case] = {
         {"ocpp_json_repaired", "remote_start_refused", "run_failed"}, scenario="twice", status=4
     ),
     "auth-only": Case({"setpoint_refused", "safe_step_failed"}),
+    "easee-like": Case({"applied_late"}, scenario="from full", phases=1),
+    "slow-time": Case(
+        {"charger_clock_wrong", "transaction_unknown", "status_out_of_order"}, scenario="twice"
+    ),
+    "foxess201-like": Case(
+        {"setpoint_refused", "charger_lost", "safe_step_failed"}, scenario="twice", driver="ocpp201"
+    ),
     "frozen-report": Case({"stale_report"}),
     "counts-wrongly": Case({"report_differs"}),
     "typical-car": Case({"over_limit"}, "vehicle"),
@@ -166,12 +176,15 @@ def played(name: str, folder: Path) -> Finished:
     profile = text.replace("generic-ac", "asked").replace("unit: A", f"unit: {case.unit}")
     if case.relative:
         profile = profile.replace("kind: Absolute", "kind: Relative") + "\nlease_by: none"
+    if case.phases:
+        profile += f"\nnumber_phases: {case.phases}"
     asked = folder / "configs" / "evses" / "asked.yaml"
     asked.parent.mkdir(parents=True)
     asked.write_text(f"{profile}\ncomposite_schedule: true\n", encoding="utf-8")
     part = "evses: {dut: ideal-evse}" if case.kind == "evse" else "vehicles: {dut: ideal-car}"
     changes = [
         ("profile: generic-ac", "profile: asked"),
+        ("driver: ocpp16", f"driver: {case.driver}"),
         (part, f"{part.split(':')[0]}: {{dut: {name}}}"),
     ]
     bench = changed_bench(folder, *changes)

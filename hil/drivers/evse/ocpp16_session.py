@@ -21,7 +21,7 @@ from hil.drivers.evse.charging_profile import utc_text
 from hil.drivers.evse.ocpp16_payload import payload_of
 from hil.drivers.evse.ocpp_charger import Answer, Charger, TransactionId, whole
 from hil.drivers.evse.ocpp_talk import Talk
-from hil.drivers.evse.stamps import age_s, replayed
+from hil.drivers.evse.stamps import STALE_S, age_s, replayed, wrong_clock
 from hil.errors import HilError
 from hil.links.ocpp_frames import Message, printable
 from hil.links.ocpp_server import OcppConnection
@@ -33,6 +33,9 @@ HEARTBEAT_INTERVAL_S = 60
 _SILENT_HEARTBEATS = 3
 """A charger that says nothing for so many heartbeats is gone; a shorter deadline than its heartbeat
 threw out idle ones, as a server with 60 s did 17 times in a field report."""
+
+_STAMP_STEP_S = 1.5
+"""Stamps may be whole seconds, and take a while to come."""
 
 # The package logs each frame it does not like with a stack trace; findings say it better.
 _QUIET = logging.getLogger("hil.drivers.ocpp16")
@@ -124,6 +127,8 @@ class Session(ChargePoint):  # type: ignore[misc]
         error_code = printable(payload.get("error_code") or "")
         connector = whole(payload.get("connector_id"))
         old = self._is_replayed("StatusNotification", payload)
+        if connector in (charger.connector, None) and not old:
+            self._look_at_order(status, payload.get("timestamp"))
         if connector in (charger.connector, None) and status and not old:
             charger.status = status
             charger.journal.event(
@@ -139,6 +144,17 @@ class Session(ChargePoint):  # type: ignore[misc]
             charger.findings.finding("evse_error", words, key=(connector, error_code))
         charger.changed()
         return call_result.StatusNotification()
+
+    def _look_at_order(self, status: str, stamp: object) -> None:
+        """Say so if a status is older than the one before; a clock that was set counts for none."""
+        charger, clock = self.charger, self.charger.journal.clock
+        age = age_s(stamp, clock.utc())
+        if age is None:
+            return
+        before_s, charger.status_stamped_s = charger.status_stamped_s, clock.now() - age
+        if before_s - STALE_S < charger.status_stamped_s < before_s - _STAMP_STEP_S:
+            words = f"status {status}, stamped {printable(stamp)}, came after a later one"
+            charger.findings.finding("status_out_of_order", words, key=status)
 
     @_handles("Authorize")
     def on_authorize(self, /, **_: Any) -> Any:
@@ -196,6 +212,10 @@ class Session(ChargePoint):  # type: ignore[misc]
         """Whether a call is out of an old queue, from before ``since_s`` seconds ago."""
         stamp, clock = payload.get("timestamp"), self.charger.journal.clock
         age = age_s(stamp, clock.utc())
+        wrong = wrong_clock(age)
+        if wrong:
+            words = f"{action} stamped {printable(stamp)}: the charger's clock {wrong}"
+            self.charger.findings.finding("charger_clock_wrong", words, key=wrong)
         if not replayed(age, since_s):
             return False
         words = (

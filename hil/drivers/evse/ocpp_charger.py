@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -69,6 +70,8 @@ class Charger:
     journal: Journal
     findings: FirstTimes
     status: str = ""
+    status_stamped_s: float = -math.inf
+    """Instant of the run at which the newest status was made, by the charger's own stamp."""
     boots: int = 0
     boot: dict[str, str] = field(default_factory=dict)
     """Vendor, model, serial numbers and firmware of the last BootNotification."""

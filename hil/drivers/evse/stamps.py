@@ -31,6 +31,15 @@ def age_s(timestamp: object, now: datetime) -> float | None:
         return None
 
 
+def wrong_clock(age: float | None) -> str:
+    """What such an age tells of the charger's clock, in words; empty if nothing."""
+    if age is None:
+        return ""
+    if age >= _CLOCK_NEVER_SET_S:
+        return "was not set yet"
+    return "is ahead" if age < -STALE_S else ""
+
+
 def replayed(age: float | None, since_s: float = 0.0) -> bool:
     """Whether a message of that age is from before ``since_s`` seconds ago, so out of a queue.
 
