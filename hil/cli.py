@@ -179,6 +179,12 @@ def probe(
             "--capabilities", help="Try what each charger takes, at or below the safe setpoint."
         ),
     ] = False,
+    meters: Annotated[
+        bool,
+        typer.Option(
+            "--meters", help="Measure each meter's refresh, and compare other readings of its map."
+        ),
+    ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write it all as JSON.")
     ] = None,
@@ -189,7 +195,7 @@ def probe(
     from hil.run import probe as probe_bench
 
     check_place(json_file)
-    probed = probe_bench(bench, capabilities)
+    probed = probe_bench(bench, capabilities, meters)
     for line in probed.lines():
         typer.echo(line)
     if json_file is not None:

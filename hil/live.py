@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hil.bench.bench import Devices
 from hil.bench.interlocks import Supervisor
 from hil.bench.lock import Hold
+from hil.bench.meter_watch import MeterWatch
 from hil.bench.wiring import wired
 from hil.clock import Clock
 from hil.config.bench import BenchConfig
@@ -43,6 +44,7 @@ class LiveRun:
     devices: Devices = field(init=False)
     observed: Observed = field(init=False)
     supervisor: Supervisor = field(init=False)
+    meter_watch: MeterWatch = field(init=False)
     config: BenchConfig = field(init=False)
     injector: FaultInjector | None = None
     performance: Performance | None = None
@@ -62,11 +64,13 @@ class LiveRun:
         self.folder = RunFolder(self.path, self._manifest(run, _OPEN, {}), self._files())
         # What the safe state is confirmed by comes before what a full disk can break.
         self.supervisor = Supervisor(self.config, self.journal)
+        self.meter_watch = MeterWatch(self.config, bench.meters, self.journal)
         observers: list[Observer] = [
             self.observed,
             self.supervisor,
             self.folder,
             *self.watchers,
+            self.meter_watch,
         ]
         for observer in observers:
             self.journal.subscribe(observer)
@@ -177,6 +181,7 @@ class LiveRun:
                         inputs.bench.evses if inputs.capabilities else None,
                     )
                     ending = await session.live(interrupted, guards)
+                    self.meter_watch.conclude()
                     if self.injector is not None:
                         self.injector.end()
                     return ending

@@ -162,6 +162,10 @@ class EventKind(StrEnum):
     INTERLOCK = "interlock"
     """A limit of the bench file was broken: ``interlock``, ``phase``, ``value``, ``limit``,
     ``unit``, ``since_s``."""
+    METER_CHECK = "meter_check"
+    """What the start-up check says of a meter: ``part`` (opening, load, energy, end), ``doubts``
+    (the codes of its findings), ``refresh_s`` (how often its values change; ``None`` where too few
+    changes were seen), ``intervals`` (how many say so)."""
     CONFORMANCE = "conformance"
     """A conformance case begins, takes a step, or ends: ``case``, ``text``; ``verdict`` at its
     end."""

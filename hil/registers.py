@@ -147,6 +147,11 @@ def compile_map(profile: MeterProfile) -> RegisterMap:
     )
 
 
+def one_value(register: Register, word_order: str) -> Block:
+    """A single value, to be read in a request of its own."""
+    return _block([register], word_order)
+
+
 def golden_problems(profile: MeterProfile) -> list[str]:
     """What is wrong with a profile by its own golden pairs, a line each; none if they hold.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.bench.bench import Devices, open_devices
 from hil.bench.lock import Hold, held
+from hil.bench.meter_probe import MeterReport, look_at_meters
 from hil.bench.safety import command_safe_state, unstoppable
 from hil.bench.wiring import wired
 from hil.clock import Clock, ClockKind, run_on
@@ -122,11 +123,13 @@ class Probed:
     """By EVSE, if they were asked for."""
     gaps: dict[str, list[Gap]]
     """What an EVSE's profile uses and the EVSE refuses."""
+    meters: dict[str, MeterReport] = field(default_factory=dict)
 
     @property
     def status(self) -> ExitStatus:
-        """Whether every EVSE takes what its profile uses."""
-        return ExitStatus.FAIL if any(self.gaps.values()) else ExitStatus.PASS
+        """Whether every EVSE takes what its profile uses, and no meter is in doubt."""
+        doubtful = not all(report.sound for report in self.meters.values())
+        return ExitStatus.FAIL if doubtful or any(self.gaps.values()) else ExitStatus.PASS
 
     def lines(self) -> Iterator[str]:
         """For a terminal."""
@@ -139,6 +142,8 @@ class Probed:
             if name in self.capabilities:
                 yield from (f"    {line}" for line in self.capabilities[name].lines())
             yield from (f"    FINDING {gap.text}" for gap in self.gaps.get(name, ()))
+            if name in self.meters:
+                yield from (f"    {line}" for line in self.meters[name].lines())
 
     def text(self) -> str:
         """A JSON document of it."""
@@ -154,31 +159,37 @@ class Probed:
                     if name in self.capabilities
                     else {}
                 ),
+                **({"meter": self.meters[name].facts()} if name in self.meters else {}),
             }
             for name, identity in self.identities.items()
         }
         return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
-def probe(bench: str, capabilities: bool = False) -> Probed:
+def probe(bench: str, capabilities: bool = False, meters: bool = False) -> Probed:
     """Open every device of a bench, leave it safe; what they say of themselves.
 
-    With ``capabilities`` every EVSE that can be is tried for what it takes of smart charging.
+    With ``capabilities`` every EVSE that can be is tried for what it takes of smart charging; with
+    ``meters`` every meter is asked until its refresh is known, and other readings are compared.
     Raises BenchError, and BenchInUseError if a run has the bench.
     """
     the_bench = load_bench(bench)
     clock = ClockKind.REAL if real_devices(the_bench.config) else ClockKind.WARP
     with held(the_bench.config, "hil probe") as hold:
-        return run_on(clock, lambda: _probe(the_bench, hold, capabilities))
+        return run_on(clock, lambda: _probe(the_bench, hold, capabilities, meters))
 
 
-async def _probe(bench: Bench, hold: Hold, capabilities: bool) -> Probed:
+async def _probe(bench: Bench, hold: Hold, capabilities: bool, thorough: bool) -> Probed:
     journal = Journal(Clock(ClockKind.REAL))
     async with hold.kept(journal) as beside, wired(bench, 1, journal) as (config, devices):
         probed = Probed(devices.identities, {}, {})
         try:
             with interruptible() as interrupted:
                 await interrupted(open_devices(devices, journal), beside)
+                looking = look_at_meters(
+                    config, bench.meters, devices, journal, thorough, probed.meters
+                )
+                await interrupted(looking, beside)
                 if capabilities:
                     await interrupted(_try(bench, devices, probed), beside)
         finally:

@@ -27,6 +27,7 @@ from hil.assess.reading.devices import (
     pilots_of,
     rating_of,
 )
+from hil.assess.reading.meter_check import power_doubt
 from hil.assess.reading.steps import broken_chains, cut, pilot_edges
 from hil.assess.reading.trace import Trace, trace_of
 from hil.assess.services.requirement import flaws_of
@@ -232,7 +233,9 @@ def _measure(record: Record, evse: str, limits: LimitsConfig, findings: Findings
         bench = Bench(trace, supply, rating, limits.definitions, ends_s)
     steps = cut(record, evse, ends_s)
     attributed_to = attributed(measure_all(steps, bench, rating), rating)
-    measured = plausible(attributed_to, rating, bench.supply if bench is not None else None)
+    doubt = power_doubt(record, trace.device) if trace is not None else ""
+    supply_seen = bench.supply if bench is not None else None
+    measured = plausible(attributed_to, rating, supply_seen, doubt)
     for t, text in broken_chains(record, evse):
         findings.append(_finding(t, evse, "event_chain", "error", text))
     findings.extend(_remarks(evse, measured))

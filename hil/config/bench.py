@@ -246,6 +246,9 @@ class VirtualConfig(Model):
     """EVSE -> personality of the car plugged into it."""
     meters: dict[Name, Name] = Field(default_factory=dict)
     """Meter -> personality."""
+    maps: dict[Name, Name] = Field(default_factory=dict)
+    """Meter -> the profile whose registers its twin really has, where that is to be another than
+    the bench reads it by: what the start-up check makes of a wrong profile."""
     pilots: list[Name] = Field(default_factory=list)
     """Pilot emulators that are twins."""
     tls: dict[Name, ChargerTlsConfig] = Field(default_factory=dict)

@@ -57,8 +57,4 @@ def _reasons(
 
 
 def _told(meters: list[MeterProfile], quantity: Quantity, phase: Phase) -> bool:
-    return any(
-        (register.quantity, register.phase) == (quantity, phase)
-        for profile in meters
-        for register in profile.registers
-    )
+    return any((quantity, phase) in profile.keys for profile in meters)

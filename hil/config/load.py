@@ -27,6 +27,7 @@ from hil.config.scenario import ScenarioConfig
 from hil.config.services import ServicesConfig
 from hil.config.source import Location, Source, parse_yaml, read_yaml
 from hil.errors import ConfigError
+from hil.registers import golden_problems
 
 ModelT = TypeVar("ModelT", bound=Model)
 
@@ -194,6 +195,8 @@ class Bench:
     virtual_vehicles: dict[str, VirtualVehicle]
     """Car by the EVSE it is plugged into."""
     virtual_meters: dict[str, VirtualMeter]
+    virtual_maps: dict[str, MeterProfile]
+    """Registers of a virtual meter, where they are not those of its profile."""
     files: dict[str, str]
     """Text of every file that the bench is made of, by the name it has in the run folder."""
 
@@ -256,7 +259,7 @@ def load_bench(text: str) -> Bench:
             device: (name, ("virtual", part, device))
             for device, name in (getattr(virtual, part) if virtual else {}).items()
         }
-        for part in ("evses", "vehicles", "meters")
+        for part in ("evses", "vehicles", "meters", "maps")
     }
     bench = Bench(
         config=config,
@@ -267,10 +270,15 @@ def load_bench(text: str) -> Bench:
         virtual_evses=collect.load_all(Kind.PERSONALITY, chosen["evses"], VirtualEvse),
         virtual_vehicles=collect.load_all(Kind.PERSONALITY, chosen["vehicles"], VirtualVehicle),
         virtual_meters=collect.load_all(Kind.PERSONALITY, chosen["meters"], VirtualMeter),
+        virtual_maps=collect.load_all(Kind.METER, chosen["maps"], MeterProfile),
         files=collect.files,
     )
     problems = collect.problems + _wiring_problems(config, loaded.source)
     problems += protocol_problems(config, bench.evses, loaded.source)
+    for name, profile in bench.meters.items():
+        words = f"the profile '{profile.meter_profile}' contradicts its golden pair: "
+        place: Location = ("meters", name, "profile")
+        problems += [loaded.source.problem(place, words + p) for p in golden_problems(profile)]
     if not problems:
         problems = untripped(config, bench.meters, bench.evses, loaded.source)
     if problems:
@@ -306,7 +314,8 @@ def _references(config: BenchConfig) -> Iterator[tuple[Location, str, list[str],
             yield ("groups", group, index), member, evses, "EVSE"
     if config.virtual is None:
         return
-    parts = {"evses": evses, "vehicles": evses, "tls": evses, "meters": list(config.meters)}
+    parts = {"evses": evses, "vehicles": evses, "tls": evses}
+    parts |= {"meters": list(config.meters), "maps": list(config.meters)}
     for part, devices in parts.items():
         for name in getattr(config.virtual, part):
             yield ("virtual", part, name), name, devices, "device"

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from hil.config.base import Model, Name
 from hil.config.units import PositiveFraction, PositiveSeconds, RefreshTime, Seconds
-from hil.quantities import Phase, Quantity
+from hil.quantities import LINES, Phase, Quantity
 
 RegisterType = Literal["u16", "s16", "u32", "s32", "u64", "s64", "f32", "f64"]
 
@@ -90,6 +90,24 @@ class SerialDefaults(Model):
     source: Annotated[str, Field(min_length=1)]
 
 
+class SunSpec(Model):
+    """A meter that says itself where its values are, by the models of SunSpec."""
+
+    base: Annotated[list[Annotated[int, Field(ge=0, le=65000)]], Field(min_length=1)] = Field(
+        default_factory=lambda: [40000, 50000, 0]
+    )
+    """Addresses at which the chain of models may begin, in the order in which they are tried."""
+    model: Literal[201, 202, 203, 204, 211, 212, 213, 214] | None = None
+    """The meter model to read; the first of the chain, if not given."""
+    sign: Literal[1, -1] = 1
+    """-1 where the meter counts export as positive."""
+    tells: Annotated[
+        list[Annotated[Quantity, Field(strict=False)]], Field(min_length=1, max_length=3)
+    ] = Field(default_factory=lambda: [Quantity.POWER, Quantity.CURRENT, Quantity.VOLTAGE])
+    """What it must have of every line, so that interlocks may rely on it; one without is refused
+    when it is opened. A delta model has no voltage to neutral."""
+
+
 class MeterProfile(Model):
     """A meter's register map and its habits."""
 
@@ -119,20 +137,42 @@ class MeterProfile(Model):
     """Pause the meter needs between two requests."""
     serial: SerialDefaults | None = None
     """Left out where it has no serial side, or nobody knows how it is set."""
-    registers: Annotated[list[Register], Field(min_length=1)]
+    sunspec: SunSpec | None = None
+    """For a meter that is found by SunSpec; it has no ``registers`` and no ``golden`` then."""
+    registers: list[Register] = Field(default_factory=list)
     alternatives: list[Alternative] = Field(default_factory=list)
     """Other readings of values of the map; never read while measuring."""
-    golden: Annotated[list[Golden], Field(min_length=1)]
+    golden: list[Golden] = Field(default_factory=list)
     source: str
     """Where the map comes from."""
     caveats: list[str] = Field(default_factory=list)
     """Oddities, each with where it was seen."""
 
     @property
+    def keys(self) -> frozenset[tuple[Quantity, Phase]]:
+        """The values that the meter is sure to tell: by its map, or else by what is asked of it."""
+        if self.sunspec is None:
+            return frozenset((register.quantity, register.phase) for register in self.registers)
+        lines = LINES[: self.phases]
+        told = {(quantity, line) for quantity in self.sunspec.tells for line in lines}
+        return frozenset({*told, (Quantity.POWER, Phase.TOTAL)})
+
+    @property
     def oldest_s(self) -> float:
         """How long ago the window of a value may have begun by the time that it is read."""
         refresh_s = _UNKNOWN_REFRESH_S if self.refresh is None else self.refresh
         return refresh_s + self.averaging
+
+    @model_validator(mode="after")
+    def _one_kind_of_map(self) -> Self:
+        if self.sunspec is not None and (self.registers or self.golden or self.alternatives):
+            words = "a SunSpec meter says itself where its values are: leave out 'registers', "
+            words += "'alternatives' and 'golden'"
+        elif self.sunspec is None and not (self.registers and self.golden):
+            words = "a map needs 'registers' and 'golden', at least one of each (or 'sunspec')"
+        else:
+            return self
+        raise PydanticCustomError("registers", "{words}", {"words": words})
 
     @model_validator(mode="after")
     def _no_value_twice(self) -> Self:
@@ -169,6 +209,8 @@ class MeterProfile(Model):
     @model_validator(mode="after")
     def _readable(self) -> Self:
         """Every value fits the address space and one request, and none lies inside another."""
+        if not self.registers:
+            return self
         end, before = 0, self.registers[0]
         for register in sorted(self.registers, key=lambda r: (r.address, r.width)):
             name = f"{register.quantity} {register.phase}"

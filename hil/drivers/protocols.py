@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from hil.config.profiles import Register
 from hil.drivers.capabilities import Capabilities
 from hil.j1772 import PilotState
 from hil.quantities import Setpoint
@@ -182,6 +183,17 @@ class Meter(Device, Protocol):
 
     async def read(self) -> None:
         """Ask once, and report the readings with the instants of request and reply."""
+        ...
+
+
+@runtime_checkable
+class ReadsOtherwise(Protocol):
+    """A meter whose values can be read by another line than that of its profile, to compare."""
+
+    async def read_as(
+        self, register: Register, word_order: str | None = None, function: int | None = None
+    ) -> float | None:
+        """The value, in the unit of its quantity; it is no reading of the meter."""
         ...
 
 

@@ -117,7 +117,7 @@ class VirtualLab:
         meter = self._bench.config.meters[name]
         twin = MeterTwin(
             self._bench.virtual_meters[name],
-            self._bench.meters[name],
+            self._bench.virtual_maps.get(name, self._bench.meters[name]),
             self.plants[meter.measures],
             unit=meter.unit,
             seed=self._seed_of(name),

@@ -20,6 +20,7 @@ from hil.config.profiles import MeterProfile
 from hil.quantities import LINES, Phase, Quantity
 from hil.registers import Key, compile_map
 from hil.virtual.plant import Electrical
+from hil.virtual.sunspec_meter import SunSpecImage
 
 FREQUENCY_HZ = 50.0
 
@@ -78,7 +79,7 @@ class MeterTwin:
         """Another device has the address: it knows none of these registers."""
         self._personality, self._profile, self._plant = personality, profile, plant
         self._unit = unit
-        self._map = compile_map(profile)
+        self._map = SunSpecImage(profile.sunspec) if profile.sunspec else compile_map(profile)
         self._inside = {
             register.address + within
             for register in profile.registers

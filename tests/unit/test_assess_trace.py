@@ -12,7 +12,7 @@ from synthetic_run import Car, Hold, Made, MadeRecord, Meter, make
 
 from hil.assess.reading.trace import Trace, holed, refreshed, trace_of
 from hil.errors import RecordError
-from hil.quantities import LINES, Quantity
+from hil.quantities import LINES, Event, EventKind, Quantity
 from hil.record.samples import Series
 
 
@@ -76,6 +76,34 @@ def test_an_unknown_refresh_time_is_learnt_from_the_changes(
     found, odd = trace(record)
     assert found.refresh_s == pytest.approx(refresh_s, rel=0.08)
     assert "refresh_estimated" in odd
+
+
+def checked(record: MadeRecord, refresh_s: Any) -> MadeRecord:
+    data = {"part": "end", "doubts": [], "refresh_s": refresh_s, "intervals": 200}
+    record.events.append(Event(90.0, EventKind.METER_CHECK, "reference", data))
+    return record
+
+
+@pytest.mark.parametrize("stated_s", [None, 0.1])
+def test_the_refresh_that_the_start_up_check_measured_counts_where_power_stands_still(
+    stated_s: float | None,
+) -> None:
+    quiet = made(0.1, 1.0, noise_w=0.0)
+    assert trace(with_facts(quiet.record, refresh_s=0.1))[0].refresh_s == 0.1
+    found, odd = trace(checked(with_facts(quiet.record, refresh_s=stated_s), 1.0))
+    assert found.refresh_s == 1.0
+    assert ("refresh_estimated" if stated_s is None else "refresh_differs") in odd
+
+
+def test_a_measured_refresh_that_is_shorter_than_stated_is_no_reason_to_state_less() -> None:
+    quiet = made(0.1, 1.0, noise_w=0.0)
+    assert trace(checked(with_facts(quiet.record, refresh_s=1.0), 0.8))[0].refresh_s == 1.0
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, "1 s", float("nan"), True])
+def test_a_measured_refresh_that_is_no_duration_is_refused_in_one_line(value: Any) -> None:
+    with pytest.raises(RecordError, match="start-up check of reference"):
+        trace(checked(made(0.1, 0.5).record, value))
 
 
 def test_a_refresh_time_that_polling_hides_is_taken_as_the_poll_period() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from hil.config.library import Kind, shipped_root
@@ -9,7 +11,9 @@ from hil.config.load import load, load_text
 from hil.errors import ConfigError
 from hil.registers import compile_map, golden_problems
 
-PROFILES = sorted((shipped_root() / Kind.METER.value).glob("*.yaml"))
+EVERY = sorted((shipped_root() / Kind.METER.value).glob("*.yaml"))
+PROFILES = [path for path in EVERY if path.stem != "sunspec"]
+"""Those with a map of their own."""
 
 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
@@ -24,6 +28,15 @@ def test_profile_holds_its_golden_pairs(path):
     assert any(golden.value > 1e8 for golden in profile.golden), "a large energy needs one"
     assert profile.caveats
     assert all(block.count <= profile.max_registers for block in compile_map(profile).blocks)
+
+
+def test_a_map_stands_in_the_profile_or_in_the_meter_and_never_in_both():
+    text = next(path for path in EVERY if path.stem == "sunspec").read_text("utf-8")
+    registers = "registers: [{quantity: power, address: 1, type: f32}]\n"
+    with pytest.raises(ConfigError, match="says itself where its values are"):
+        load_text(Kind.METER, text + registers, "meter.yaml")
+    with pytest.raises(ConfigError, match="a map needs 'registers' and 'golden'"):
+        load_text(Kind.METER, re.sub(r"sunspec:\n.*\n", "", text), "meter.yaml")
 
 
 def test_there_are_profiles():

@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from hil.assess.reading.devices import needed_number
 from hil.assess.uncertainty import CONFIDENCE, rectangular
 from hil.errors import RecordError
+from hil.refresh import LEAST_INTERVALS, change_interval_s
 
 Array = NDArray[np.float64]
 
 LOOKED_AT = 200_000
 """Samples from which habits of the meter (resolution, refresh) are learnt."""
 
-_LEAST_INTERVALS = 20
-"""Fewer intervals between value changes do not tell a refresh time."""
 _FACTOR = 1.5
 """What is stated and what is seen differ if one is more than so many times the other."""
 _LEAST_REFRESH_S = 1e-3
@@ -60,22 +59,30 @@ class Habits(NamedTuple):
 
 
 def habits_of(
-    meter: str, facts: Mapping[str, Any], t: Array, power_w: Array
+    meter: str,
+    facts: Mapping[str, Any],
+    t: Array,
+    power_w: Array,
+    measured_s: float | None = None,
 ) -> tuple[Habits, list[Oddity]]:
-    """Learnt from at least three samples. Raises RecordError if what is stated is no duration."""
+    """Learnt from at least three samples. Raises RecordError if what is stated is no duration.
+
+    ``measured_s`` is the refresh time that the start-up check measured, if it did: it goes by more
+    than the power, and counts where the power does not tell.
+    """
     where = f"the meter {meter} in the manifest"
     stated = {key: _duration(facts, key, where) for key in ("poll_s", "refresh_s", "averaging_s")}
     t, power_w = t[:LOOKED_AT], power_w[:LOOKED_AT]
     poll_s, odd = _poll(meter, stated["poll_s"], float(np.median(np.diff(t))))
     changed = np.flatnonzero(power_w[1:] != power_w[:-1])
     resolution_w = max(resolution_of(power_w), _LEAST_RESOLUTION_W)
-    seen_s, count = _change_interval_s(t[changed + 1])
-    told = count >= _LEAST_INTERVALS
+    seen_s, count = change_interval_s(t[changed + 1])
+    told = count >= LEAST_INTERVALS
     # Of the time in which there were samples: a long gap makes no meter less lively.
     sampled_s = min(float(t[-1] - t[0]), len(t) * poll_s)
     lively = told and count * seen_s > 0.5 * sampled_s
     refresh_s, odd_refresh = _refresh(
-        meter, stated["refresh_s"], poll_s, seen_s if told else None, lively
+        meter, stated["refresh_s"], poll_s, seen_s if told else None, lively, measured_s
     )
     # Standing at nothing is no repeat by chance: there is no noise without power.
     moving = np.count_nonzero(power_w[1:]) * poll_s / max(poll_s, refresh_s)
@@ -153,9 +160,19 @@ def _poll(meter: str, stated_s: float | None, seen_s: float) -> tuple[float, lis
 
 
 def _refresh(
-    meter: str, stated_s: float | None, poll_s: float, seen_s: float | None, lively: bool
+    meter: str,
+    stated_s: float | None,
+    poll_s: float,
+    seen_s: float | None,
+    lively: bool,
+    measured_s: float | None,
 ) -> tuple[float, list[Oddity]]:
-    """The refresh time as stated, unless the record contradicts it or nobody stated one."""
+    """The refresh time as stated, unless the record contradicts it or nobody stated one.
+
+    Values that move with noise tell a refresh that is slower than stated, whichever they are.
+    """
+    if measured_s is not None and (seen_s is None or not lively):
+        seen_s, lively = measured_s, True
     if stated_s is None or stated_s < _LEAST_REFRESH_S:
         known = "is not known" if stated_s is None else f"cannot be {stated_s:.3g} s"
         text = f"the refresh time of {meter} {known}; "
@@ -194,17 +211,3 @@ def _averaging(
     text += f"{0.5 * refresh_s:.3g} s, was taken, and anything up to {refresh_s:.3g} s allowed for"
     odd = [Oddity(0.0, "averaging_unknown", "note", text)]
     return max(0.5 * refresh_s, _LEAST_WIDTH_S), rectangular(0.25 * refresh_s / CONFIDENCE), odd
-
-
-def _change_interval_s(changed_s: Array) -> tuple[float, int]:
-    """Usual interval between two value changes, and how many intervals say so.
-
-    The mean of those near the lower quartile: longer ones have a refresh in them that changed
-    nothing. Polling makes a refresh of 250 ms show as 200 ms and 300 ms; their mean is right.
-    """
-    if len(changed_s) < 2:
-        return 0.0, 0
-    interval_s = np.diff(changed_s)
-    near_s = float(np.quantile(interval_s, 0.25, method="lower"))
-    near = interval_s[(interval_s >= 0.55 * near_s) & (interval_s <= 1.55 * near_s)]
-    return float(near.mean()), len(near)

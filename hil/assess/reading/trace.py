@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hil.assess.reading.devices import devices_of
 from hil.assess.reading.habits import LOOKED_AT, Oddity, habits_of
+from hil.assess.reading.meter_check import measured_refresh_s
 from hil.assess.reading.reference import UNKNOWN, Reference, reference_of
 from hil.quantities import LINES, Phase, Quantity
 from hil.record.samples import Series
@@ -181,7 +182,8 @@ def _trace(record: Record, meter: str) -> tuple[Trace | None, list[Oddity]]:
         return None, [*odd, Oddity(0.0, "no_power_readings", "warning", f"{meter} gave no power")]
     trips_s = (series.t_reply - series.t_request)[:LOOKED_AT]
     trips_s = trips_s[np.isfinite(trips_s)]
-    habits, odd_habits = habits_of(meter, devices_of(record, "meter")[meter], t, power_w)
+    facts, measured_s = devices_of(record, "meter")[meter], measured_refresh_s(record, meter)
+    habits, odd_habits = habits_of(meter, facts, t, power_w, measured_s)
     trace = Trace(
         device=meter,
         t=t,

@@ -8,13 +8,15 @@ from itertools import repeat
 from urllib.parse import urlsplit
 
 from hil.config.bench import MeterConfig
-from hil.config.profiles import MeterProfile
+from hil.config.profiles import MeterProfile, Register
+from hil.drivers.meter.sunspec import find_meter
 from hil.drivers.protocols import Identity
 from hil.errors import DeviceError
 from hil.links.modbus import Answer, ModbusTcp
 from hil.quantities import EventKind, Phase, Quality, Quantity, Reading
 from hil.record.journal import Journal
-from hil.registers import Block, compile_map, golden_problems
+from hil.registers import Block, compile_map, golden_problems, one_value
+from hil.sunspec import ModelBlock
 
 _STANDARD_PORT = 502
 
@@ -45,15 +47,20 @@ class ModbusMeter:
             profile.request_gap,
             journal,
         )
-        self._blocks = compile_map(profile).blocks
-        self._fast_blocks = tuple(block for block in self._blocks if block.fast) or self._blocks
+        self._use(compile_map(profile).blocks)
         self._all_due_s = 0.0
         self._last_good_s = 0.0
         self._lost = False
         self._invalid: frozenset[tuple[Quantity, Phase]] = frozenset()
 
+    def _use(self, blocks: Sequence[Block | ModelBlock]) -> None:
+        self._blocks = tuple(blocks)
+        self._fast_blocks = tuple(block for block in blocks if block.fast) or self._blocks
+
     async def open(self) -> Identity:
         """Connect and read the whole map once, which shows that the profile fits the meter.
+
+        A SunSpec meter is asked first where its map is.
 
         Raises DeviceError if the meter cannot be reached or does not answer the map, or if the
         profile contradicts its own golden pairs.
@@ -65,8 +72,14 @@ class ModbusMeter:
                 f"its profile '{self._profile.meter_profile}' contradicts itself: {problems[0]}",
                 "Correct the register or the golden pair in configs/meters.",
             )
+        details: dict[str, str] = {}
         try:
             await self._link.open()
+            if self._profile.sunspec is not None:
+                read = partial(self._link.read, self._profile.function)
+                found = await find_meter(self.name, self._profile, self._profile.sunspec, read)
+                self._use(found.blocks)
+                details = found.details
             for block in self._blocks:
                 await self._ask(block)
         except BaseException:
@@ -74,13 +87,15 @@ class ModbusMeter:
             raise
         self._last_good_s = self._journal.clock.now()
         profile = self._profile
+        says = " ".join(filter(None, (details.get("maker"), details.get("model"))))
         return Identity(
-            f"{profile.maker} {' / '.join(profile.models)}",
+            says or f"{profile.maker} {' / '.join(profile.models)}",
             {
                 "maker": profile.maker,
                 "models": ", ".join(profile.models),
                 "profile": profile.meter_profile,
                 "unit": str(self._config.unit),
+                **details,
             },
         )
 
@@ -112,18 +127,30 @@ class ModbusMeter:
         self._last_good_s = readings[-1].t
         self._report(readings)
 
+    async def read_as(
+        self, register: Register, word_order: str | None = None, function: int | None = None
+    ) -> float | None:
+        """One value by another line than that of the profile, for the start-up check; no reading.
+
+        ``None`` where the meter marks it as invalid. Raises DeviceError if it refuses.
+        """
+        block = one_value(register, word_order or self._profile.word_order)
+        asked = function or self._profile.function
+        answer = await self._link.read(asked, block.address, block.count)
+        return block.decode(answer.registers)[0]
+
     async def close(self) -> None:
         """Let go of the connection."""
         self._link.close()
 
-    async def _ask(self, block: Block) -> Answer:
+    async def _ask(self, block: Block | ModelBlock) -> Answer:
         return await self._link.read(self._profile.function, block.address, block.count)
 
     def _report(self, readings: Sequence[Reading]) -> None:
         if readings:
             self._journal.readings(readings)
 
-    def _readings(self, block: Block, answer: Answer) -> list[Reading]:
+    def _readings(self, block: Block | ModelBlock, answer: Answer) -> list[Reading]:
         registers, t_request, t_reply = answer
         values = block.decode(registers)
         rows = zip(
@@ -141,7 +168,7 @@ class ModbusMeter:
             return [_reading(row) for row in rows if row[6] is not None]
         return list(map(_reading, rows))
 
-    def _say_invalid(self, block: Block, values: Sequence[float | None]) -> None:
+    def _say_invalid(self, block: Block | ModelBlock, values: Sequence[float | None]) -> None:
         """A finding when a value becomes invalid, and one when it is valid again."""
         for quantity, phase, value in zip(block.quantities, block.phases, values, strict=True):
             key = (quantity, phase)

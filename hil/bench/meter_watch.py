@@ -1,0 +1,269 @@
+"""The start-up check of every meter: an observer that judges what the meters say as a run begins.
+
+It asks the meters nothing and takes no time of the run: it looks at what is read anyway, once soon
+after the opening, once when the car has begun to charge, and at the energy when enough of it has
+flowed. What it finds is a finding with the line to change; what it measured, such as how often the
+meter's values change, is an event that the evaluation reads.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from hil.bench.meter_energy import Counters, energy_doubts
+from hil.bench.meter_power import LEAST_LOAD_A, Expected
+from hil.bench.meter_rules import doubts
+from hil.bench.meter_words import Doubt
+from hil.config.bench import BenchConfig
+from hil.config.profiles import MeterProfile
+from hil.quantities import LINES, Event, EventKind, Frame, Phase, Quality, Quantity, Reading
+from hil.record.journal import Journal
+from hil.refresh import LEAST_INTERVALS, change_interval_s
+from hil.registers import Key
+
+_OPENING_S = 2.0
+"""After so much of a meter's readings it is judged for the first time."""
+_LOAD_S = 5.0
+"""After so long under load it is judged again, by what it showed in the last ``_USUAL_S``."""
+_USUAL_S = 4.0
+_ENERGY_S = 900.0
+"""Longer than that the energy is not waited for."""
+_NO_LOAD_S = 60.0
+"""A meter that shows nothing so long after the charger said that it charges is told; cars take 20 s
+and more to begin."""
+_NOTHING_W = 100.0
+_INTERVALS = 200
+"""Intervals between value changes from which the refresh time is told."""
+_FAST = frozenset({Quantity.POWER, Quantity.CURRENT, Quantity.VOLTAGE})
+Part = Literal["opening", "load", "energy", "end"]
+
+
+@dataclass
+class _Sight:
+    """What is remembered of one meter."""
+
+    recent: dict[Key, deque[tuple[float, float]]] = field(default_factory=dict)
+    newest: dict[Key, float] = field(default_factory=dict)
+    first_s: float | None = None
+    load_since_s: float | None = None
+    changed_s: list[float] = field(default_factory=list)
+    counters: Counters = field(default_factory=Counters)
+    found: list[Doubt] = field(default_factory=list)
+    told: set[tuple[str, Quantity | None, Phase]] = field(default_factory=set)
+    done: set[Part] = field(default_factory=set)
+
+    def take(self, readings: Sequence[Reading]) -> None:
+        """Readings of one poll."""
+        changed = False
+        # Of one request: a refresh that falls between two would show twice.
+        of_s = next((reading.t for reading in readings if reading.quantity in _FAST), None)
+        for reading in readings:
+            key = (reading.quantity, reading.phase)
+            if reading.t == of_s and self.newest.get(key) not in (None, reading.value):
+                changed = True
+            self.newest[key] = reading.value
+            values = self.recent.setdefault(key, deque())
+            values.append((reading.t, reading.value))
+            while values[0][0] < reading.t - _USUAL_S:
+                values.popleft()
+            self.counters.take(reading)
+        if changed and of_s is not None and len(self.changed_s) <= _INTERVALS:
+            self.changed_s.append(of_s)
+
+    def usual(self) -> dict[Key, float]:
+        """The median of each value of late."""
+        return {key: median(v for _, v in values) for key, values in self.recent.items()}
+
+    def refresh_s(self) -> tuple[float | None, int]:
+        """How often its values change, and how many intervals say so; None if too few do."""
+        interval_s, count = change_interval_s(np.array(self.changed_s))
+        return (interval_s if count >= LEAST_INTERVALS else None), count
+
+    def loaded(self, voltage_v: float) -> bool:
+        """Whether any of its values shows that current flows."""
+        least_w = LEAST_LOAD_A * voltage_v
+        return any(
+            (q is Quantity.CURRENT and abs(value) >= LEAST_LOAD_A)
+            or (q is Quantity.POWER and abs(value) >= least_w)
+            for (q, _), value in self.newest.items()
+        )
+
+
+class Look(NamedTuple):
+    """What a meter showed, and what is odd about it."""
+
+    usual: Mapping[Key, float]
+    refresh_s: float | None
+    """``None`` where too few changes were seen."""
+    intervals: int
+    loaded: bool
+    energy_told: bool
+    """Whether its energy has moved often enough to be held against its power."""
+    doubts: tuple[Doubt, ...]
+
+
+@dataclass
+class _Charger:
+    """What one EVSE says of itself."""
+
+    charges_since_s: float | None = None
+    draws: bool = True
+    """Whether its newest setpoint, if any, was one to draw."""
+
+
+class MeterWatch:
+    """Judges every meter of a bench while a run begins. An observer of the journal."""
+
+    def __init__(
+        self, config: BenchConfig, profiles: Mapping[str, MeterProfile], journal: Journal
+    ) -> None:
+        self._config, self._profiles, self._journal = config, profiles, journal
+        self._sights = {name: _Sight() for name in config.meters}
+        self._chargers = {name: _Charger() for name in config.evses}
+
+    # --- what was found, for whoever asks --------------------------------------------------------
+
+    def look(self, name: str) -> Look:
+        """What a meter has shown of late."""
+        sight = self._sights[name]
+        loaded = sight.load_since_s is not None
+        told = sight.counters.told()
+        return Look(sight.usual(), *sight.refresh_s(), loaded, told, tuple(sight.found))
+
+    # --- what the journal says ------------------------------------------------------------------
+
+    def on_event(self, event: Event) -> None:
+        """Learn whether the cars charge, and which way."""
+        charger = self._chargers.get(event.device)
+        if event.kind is EventKind.RUN and event.data.get("state") == "playing":
+            for name in self._sights:
+                self._wired(name)
+        if charger is None:
+            return
+        if event.kind is EventKind.EVSE_STATUS:
+            charges = event.data.get("status") == "Charging"
+            since_s = charger.charges_since_s
+            charger.charges_since_s = (event.t if since_s is None else since_s) if charges else None
+        elif event.kind is EventKind.SETPOINT_SENT:
+            charger.draws = float(event.data.get("value", 0.0)) >= 0.0
+            if event.data.get("value") == 0.0:
+                charger.charges_since_s = None
+
+    def on_frame(self, frame: Frame) -> None:
+        """Frames say nothing that readings do not."""
+
+    def on_readings(self, readings: Sequence[Reading]) -> None:
+        """Take what a meter of the bench says, and judge it where it is time to."""
+        sight = self._sights.get(readings[0].device) if readings else None
+        if sight is None or "end" in sight.done:
+            return
+        name, t = readings[0].device, readings[-1].t
+        sight.take([reading for reading in readings if reading.quality is Quality.GOOD])
+        sight.first_s = t if sight.first_s is None else sight.first_s
+        loaded = sight.loaded(self._expected(name).voltage_v)
+        if not loaded:
+            sight.load_since_s = None
+        elif sight.load_since_s is None:
+            sight.load_since_s = t
+        for part in self._due(name, sight, t):
+            self._judge(name, sight, part)
+
+    def conclude(self) -> None:
+        """Say what was measured of each meter, at the end of what is played."""
+        for name, sight in self._sights.items():
+            if sight.first_s is not None and "end" not in sight.done:
+                self._judge(name, sight, "end")
+
+    # --- judging --------------------------------------------------------------------------------
+
+    def _due(self, name: str, sight: _Sight, t: float) -> list[Part]:
+        due: list[Part] = []
+        if "opening" not in sight.done and t - (sight.first_s or 0.0) >= _OPENING_S:
+            due.append("opening")
+        if sight.load_since_s is not None:
+            under_load_s = t - sight.load_since_s
+            if "load" not in sight.done and under_load_s >= _LOAD_S:
+                due.append("load")
+        elif "load" not in sight.done:
+            self._see_no_load(name, sight, t)
+        if "load" in sight.done and "energy" not in sight.done and sight.counters.told():
+            due.append("energy")
+        measured = "energy" in sight.done and len(sight.changed_s) > _INTERVALS
+        if measured or t - (sight.first_s or 0.0) >= _ENERGY_S:
+            due.append("end")
+        return due
+
+    def _judge(self, name: str, sight: _Sight, part: Part) -> None:
+        sight.done.add(part)
+        usual = sight.usual()
+        if part in ("opening", "load"):
+            found = doubts(self._profiles[name], usual, self._expected(name))
+        elif any(quantity is Quantity.POWER for _, quantity, _ in sight.told):
+            found = []  # the energy cannot be held against a power that is wrong
+        else:
+            found = list(energy_doubts(self._profiles[name], sight.counters.gains))
+        if part == "load":
+            found += _order_of_phases(usual)
+        self._say(name, sight, found)
+        refresh_s, count = sight.refresh_s()
+        self._journal.event(
+            EventKind.METER_CHECK,
+            name,
+            part=part,
+            doubts=sorted({doubt.code for doubt in found}),
+            refresh_s=refresh_s,
+            intervals=count,
+        )
+
+    def _say(self, name: str, sight: _Sight, found: Sequence[Doubt]) -> None:
+        for doubt in found:
+            if doubt.key not in sight.told:
+                sight.told.add(doubt.key)
+                sight.found.append(doubt)
+                self._journal.finding(name, doubt.code, doubt.text, doubt.severity)
+
+    def _wired(self, name: str) -> None:
+        """A meter of one phase before a charger of more."""
+        profile, phases = self._profiles[name], self._expected(name).phases
+        if profile.phases < phases:
+            text = f"measures one phase, and {self._config.meters[name].measures} is rated for "
+            text += f"{phases}: what flows on the others is missing from every power"
+            doubt = Doubt("meter_one_phase", None, Phase.TOTAL, "warning", text)
+            self._say(name, self._sights[name], [doubt])
+
+    def _see_no_load(self, name: str, sight: _Sight, t: float) -> None:
+        charger = self._chargers[self._config.meters[name].measures]
+        since_s = charger.charges_since_s
+        shown_w = abs(sight.newest.get((Quantity.POWER, Phase.TOTAL), 0.0))
+        if since_s is None or t - since_s < _NO_LOAD_S or shown_w > _NOTHING_W:
+            return
+        text = f"shows {shown_w:.3g} W {_NO_LOAD_S:g} s after the charger said that it charges: is "
+        text += (
+            "it wired into this charger's supply, and is its power in W (kW read as W looks so)?"
+        )
+        doubt = Doubt("meter_no_load", Quantity.POWER, Phase.TOTAL, "warning", text)
+        self._say(name, sight, [doubt])
+
+    def _expected(self, name: str) -> Expected:
+        evse = self._config.meters[name].measures
+        rating, charger = self._config.evses[evse].rating, self._chargers[evse]
+        draws = charger.draws and charger.charges_since_s is not None
+        return Expected(rating.voltage, rating.current, rating.phases, draws)
+
+
+def _order_of_phases(usual: Mapping[Key, float]) -> list[Doubt]:
+    """A car on one phase, which by IEC 61851 and every plug is the charger's first."""
+    amperes = {line: abs(usual.get((Quantity.CURRENT, line), 0.0)) for line in LINES}
+    live = [line for line, current_a in amperes.items() if current_a >= LEAST_LOAD_A]
+    if len(live) != 1 or live[0] is Phase.L1:
+        return []
+    text = f"the car charges on one phase, and that is {live[0]} of the meter: the charger's "
+    text += f"first phase is wired to the meter's {live[0]}. Where phases are rotated on "
+    text += "purpose that is right; figures by phase are then the meter's, not the charger's"
+    return [Doubt("meter_phase_order", Quantity.CURRENT, live[0], "note", text)]
