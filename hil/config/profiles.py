@@ -105,6 +105,11 @@ class MeterProfile(Model):
         refresh_s = _UNKNOWN_REFRESH_S if self.refresh is None else self.refresh
         return refresh_s + self.averaging
 
+    @property
+    def tells(self) -> frozenset[tuple[Quantity, Phase]]:
+        """What it measures."""
+        return frozenset((register.quantity, register.phase) for register in self.registers)
+
     @model_validator(mode="after")
     def _no_value_twice(self) -> Self:
         seen = set()

@@ -11,10 +11,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from hil.config.bench import BenchConfig
+from hil.config.bench import BenchConfig, MeterConfig
+from hil.config.instruments import AnalyserProfile
 from hil.config.load import Bench
 from hil.config.secrets import secret_from
 from hil.errors import ConfigError
+from hil.virtual.analyser import AnalyserTwin
 from hil.virtual.charge_point_tls import client_context
 from hil.virtual.meter import MeterTwin
 from hil.virtual.pilot_emulator import PilotEmulatorTwin
@@ -23,6 +25,8 @@ from hil.virtual.plant import Plant
 if TYPE_CHECKING:
     from hil.virtual.charge_point import ChargePointTwin
     from hil.virtual.charge_point2 import ChargePoint2Twin
+
+_Served = MeterTwin | AnalyserTwin | PilotEmulatorTwin
 
 TruthWriter = Callable[[float, str, str, Mapping[str, Any]], None]
 """Loop time, EVSE, what happened, its numbers."""
@@ -37,7 +41,7 @@ class VirtualLab:
         self._bench, self._seed = bench, seed
         self.plants: dict[str, Plant] = {}
         self.charge_points: dict[str, ChargePointTwin | ChargePoint2Twin] = {}
-        self.meters: dict[str, MeterTwin] = {}
+        self.meters: dict[str, MeterTwin | AnalyserTwin] = {}
         self.pilots: dict[str, PilotEmulatorTwin] = {}
 
     async def start(self, truth: TruthWriter | None = None) -> BenchConfig:
@@ -110,14 +114,15 @@ class VirtualLab:
         return zlib.crc32(name.encode(), self._seed & 0xFFFFFFFF)
 
     async def _serve_meter(self, name: str) -> str:
-        meter = self._bench.config.meters[name]
-        twin = MeterTwin(
-            self._bench.virtual_meters[name],
-            self._bench.meters[name],
-            self.plants[meter.measures],
-            unit=meter.unit,
-            seed=self._seed_of(name),
-        )
+        meter, profile = self._bench.config.meters[name], self._bench.meters[name]
+        personality, plant = self._bench.virtual_meters[name], self.plants[meter.measures]
+        seed = self._seed_of(name)
+        twin: MeterTwin | AnalyserTwin
+        if isinstance(profile, AnalyserProfile):
+            twin = AnalyserTwin(personality, profile, plant, seed)
+        else:
+            assert isinstance(meter, MeterConfig)
+            twin = MeterTwin(personality, profile, plant, unit=meter.unit, seed=seed)
         self.meters[name] = twin
         return await self._serve(name, meter.link, twin)
 
@@ -129,7 +134,7 @@ class VirtualLab:
         self.pilots[name] = twin
         return await self._serve(name, pilot.link, twin)
 
-    async def _serve(self, name: str, address: str, twin: MeterTwin | PilotEmulatorTwin) -> str:
+    async def _serve(self, name: str, address: str, twin: _Served) -> str:
         host, port = _loopback(name, address)
         try:
             actual = await twin.start(host, port)

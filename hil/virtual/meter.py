@@ -21,14 +21,14 @@ from hil.quantities import LINES, Phase, Quantity
 from hil.registers import Key, compile_map
 from hil.virtual.plant import Electrical
 
-FREQUENCY_HZ = 50.0
-
 _HEADER_BYTES = 6
 _ILLEGAL_FUNCTION, _ILLEGAL_ADDRESS, _ILLEGAL_VALUE = 1, 2, 3
 
 
 class Supply(Protocol):
     """What a meter is wired into; the plant is one."""
+
+    frequency_hz: float
 
     def measure(self, start_s: float, end_s: float) -> Electrical:
         """Means over a window of the event loop's time that has passed."""
@@ -158,7 +158,7 @@ class MeterTwin:
             (Quantity.CURRENT, Phase.TOTAL): personality.gain * sum(true.current_a),
             (Quantity.POWER, Phase.TOTAL): self._rounded(sum(powers)),
             (Quantity.POWER_FACTOR, Phase.TOTAL): _factor(sum(true.power_w), sum(apparent)),
-            (Quantity.FREQUENCY, Phase.TOTAL): FREQUENCY_HZ,
+            (Quantity.FREQUENCY, Phase.TOTAL): self._plant.frequency_hz,
             (Quantity.ENERGY_IMPORT, Phase.TOTAL): max(energy_wh, 0.0),
             (Quantity.ENERGY_EXPORT, Phase.TOTAL): max(-energy_wh, 0.0),
         }
