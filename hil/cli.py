@@ -56,6 +56,7 @@ class Listable(StrEnum):
     benches = "benches"
     scenarios = "scenarios"
     meters = "meters"
+    instruments = "instruments"
     evses = "evses"
     limits = "limits"
     personalities = "personalities"
@@ -330,6 +331,7 @@ def list_names(what: Annotated[Listable, typer.Argument(metavar="KIND")]) -> Non
         Listable.benches: Kind.BENCH,
         Listable.scenarios: Kind.SCENARIO,
         Listable.meters: Kind.METER,
+        Listable.instruments: Kind.INSTRUMENT,
         Listable.evses: Kind.EVSE,
         Listable.limits: Kind.LIMITS,
         Listable.personalities: Kind.PERSONALITY,

@@ -64,7 +64,7 @@ class LiveRun:
         self.folder = RunFolder(self.path, self._manifest(run, _OPEN, {}), self._files())
         # What the safe state is confirmed by comes before what a full disk can break.
         self.supervisor = Supervisor(self.config, self.journal)
-        self.meter_watch = MeterWatch(self.config, bench.meters, self.journal)
+        self.meter_watch = MeterWatch(self.config, bench.register_maps, self.journal)
         observers: list[Observer] = [
             self.observed,
             self.supervisor,

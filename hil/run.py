@@ -187,7 +187,7 @@ async def _probe(bench: Bench, hold: Hold, capabilities: bool, thorough: bool) -
             with interruptible() as interrupted:
                 await interrupted(open_devices(devices, journal), beside)
                 looking = look_at_meters(
-                    config, bench.meters, devices, journal, thorough, probed.meters
+                    config, bench.register_maps, devices, journal, thorough, probed.meters
                 )
                 await interrupted(looking, beside)
                 if capabilities:

@@ -28,6 +28,8 @@ POWER = (Quantity.POWER, Phase.TOTAL)
 class Ramp:
     """A supply whose values are known at every instant: power rises by 100 W/s."""
 
+    frequency_hz = 50.0
+
     def __init__(self):
         self.windows = []
         self.voltage_v = (229.0, 230.0, 231.0)

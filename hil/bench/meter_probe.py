@@ -107,7 +107,11 @@ async def look_at_meters(
     thorough: bool,
     reports: dict[str, MeterReport],
 ) -> None:
-    """Poll the meters of an open bench, side by side, and judge them; a report for each."""
+    """Poll the meters of an open bench that have a register map, side by side, and judge them.
+
+    A report for each.
+    """
+    mapped = {name: meter for name, meter in devices.meters.items() if name in profiles}
     watch = MeterWatch(config, profiles, journal)
     journal.subscribe(watch)
     journal.event(EventKind.RUN, "bench", state="playing", ending="", detail="")
@@ -115,11 +119,11 @@ async def look_at_meters(
         _poll(
             meter, _FAST_S if thorough else 1.0 / config.meters[name].poll, watch, journal, thorough
         )
-        for name, meter in devices.meters.items()
+        for name, meter in mapped.items()
     )
     await asyncio.gather(*polls)
     watch.conclude()
-    for name, meter in devices.meters.items():
+    for name, meter in mapped.items():
         report = MeterReport(profiles[name], watch.look(name), thorough)
         reports[name] = report
         if thorough and isinstance(meter, ReadsOtherwise):

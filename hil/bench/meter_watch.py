@@ -118,13 +118,16 @@ class _Charger:
 
 
 class MeterWatch:
-    """Judges every meter of a bench while a run begins. An observer of the journal."""
+    """Judges every meter that has a register map while a run begins. An observer of the journal.
+
+    ``profiles`` are those maps by the meter's name.
+    """
 
     def __init__(
         self, config: BenchConfig, profiles: Mapping[str, MeterProfile], journal: Journal
     ) -> None:
         self._config, self._profiles, self._journal = config, profiles, journal
-        self._sights = {name: _Sight() for name in config.meters}
+        self._sights = {name: _Sight() for name in profiles}
         self._chargers = {name: _Charger() for name in config.evses}
 
     # --- what was found, for whoever asks --------------------------------------------------------

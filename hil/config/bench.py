@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from hil.config.base import Model, Name, address, on_loopback
+from hil.config.instruments import ScpiMeterConfig
 from hil.config.interlocks import Interlocks
 from hil.config.tls import ChargerTlsConfig, EvseTlsConfig, way_in_problem
 from hil.config.units import (
@@ -140,6 +141,10 @@ class MeterConfig(Model):
     calibration: Name | None = None
     """Its certificate in ``configs/calibration``; without one, the class of its profile counts."""
     answer_within: PositiveSeconds = 0.5
+
+
+AnyMeterConfig = Annotated[MeterConfig | ScpiMeterConfig, Field(discriminator="driver")]
+"""A reference meter, by what it speaks."""
 
 
 def _coded_by_a_resistor(current_a: float) -> float:
@@ -285,7 +290,7 @@ class BenchConfig(Model):
 
     bench: Name
     evses: Annotated[dict[Name, EvseConfig], Field(min_length=1)]
-    meters: dict[Name, MeterConfig] = Field(default_factory=dict)
+    meters: dict[Name, AnyMeterConfig] = Field(default_factory=dict)
     pilots: dict[Name, PilotConfig] = Field(default_factory=dict)
     groups: dict[Name, Annotated[list[Name], Field(min_length=1)]] = Field(default_factory=dict)
     """Names that a scenario may use for several EVSEs at once."""

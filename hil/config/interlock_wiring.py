@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from hil.config.bench import BenchConfig
-from hil.config.profiles import EvseProfile, MeterProfile
+from hil.config.instruments import AnyMeterProfile
+from hil.config.profiles import EvseProfile
 from hil.config.source import Source
 from hil.quantities import LINES, Phase, Quantity
 
@@ -15,7 +16,7 @@ _TEMPERATURE = "Temperature"
 
 def untripped(
     config: BenchConfig,
-    meters: Mapping[str, MeterProfile],
+    meters: Mapping[str, AnyMeterProfile],
     evses: Mapping[str, EvseProfile],
     source: Source,
 ) -> list[str]:
@@ -28,7 +29,7 @@ def untripped(
 
 
 def _reasons(
-    config: BenchConfig, meters: Mapping[str, MeterProfile], evses: Mapping[str, EvseProfile]
+    config: BenchConfig, meters: Mapping[str, AnyMeterProfile], evses: Mapping[str, EvseProfile]
 ) -> Iterator[tuple[str, str]]:
     """By interlock, why it could not trip."""
     for evse, settings in config.evses.items():
@@ -56,5 +57,5 @@ def _reasons(
         yield "temperature", words
 
 
-def _told(meters: list[MeterProfile], quantity: Quantity, phase: Phase) -> bool:
-    return any((quantity, phase) in profile.keys for profile in meters)
+def _told(meters: list[AnyMeterProfile], quantity: Quantity, phase: Phase) -> bool:
+    return any((quantity, phase) in profile.tells for profile in meters)

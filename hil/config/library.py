@@ -20,6 +20,7 @@ class Kind(Enum):
     BENCH = "benches"
     SCENARIO = "configs/scenarios"
     METER = "configs/meters"
+    INSTRUMENT = "configs/instruments"
     EVSE = "configs/evses"
     LIMITS = "configs/limits"
     PERSONALITY = "configs/virtual"

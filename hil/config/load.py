@@ -17,6 +17,7 @@ from hil.config.bench import BenchConfig
 from hil.config.calibration import Calibration
 from hil.config.conformance import ConformanceCase, Pics
 from hil.config.endpoints import endpoint_problems
+from hil.config.instruments import AnalyserProfile, AnyMeterProfile
 from hil.config.interlock_wiring import untripped
 from hil.config.library import Kind, find, names, nearest
 from hil.config.limits import LimitsConfig
@@ -35,6 +36,7 @@ _MODELS: dict[Kind, Any] = {
     Kind.BENCH: BenchConfig,
     Kind.SCENARIO: ScenarioConfig,
     Kind.METER: MeterProfile,
+    Kind.INSTRUMENT: AnalyserProfile,
     Kind.EVSE: EvseProfile,
     Kind.LIMITS: LimitsConfig,
     Kind.PERSONALITY: Personality,
@@ -186,7 +188,7 @@ class Bench:
 
     config: BenchConfig
     source: Source
-    meters: dict[str, MeterProfile]
+    meters: dict[str, AnyMeterProfile]
     """Profile by the meter's name on the bench."""
     calibrations: dict[str, Calibration]
     """Certificate by the meter's name; meters without one are missing."""
@@ -199,6 +201,11 @@ class Bench:
     """Registers of a virtual meter, where they are not those of its profile."""
     files: dict[str, str]
     """Text of every file that the bench is made of, by the name it has in the run folder."""
+
+    @property
+    def register_maps(self) -> dict[str, MeterProfile]:
+        """Profiles of the meters that are read by a register map."""
+        return {n: p for n, p in self.meters.items() if isinstance(p, MeterProfile)}
 
 
 class _Collector:
@@ -236,15 +243,24 @@ class _Collector:
         }
         return {device: profile for device, profile in found.items() if profile is not None}
 
+    def meters(self, config: BenchConfig) -> dict[str, AnyMeterProfile]:
+        """The profile of every meter, of the kind that its driver needs."""
+        found: dict[str, AnyMeterProfile | None] = {}
+        for name, meter in config.meters.items():
+            place = ("meters", name, "profile")
+            if meter.driver == "scpi":
+                found[name] = self.load(Kind.INSTRUMENT, meter.profile, place, AnalyserProfile)
+            else:
+                found[name] = self.load(Kind.METER, meter.profile, place, MeterProfile)
+        return {name: profile for name, profile in found.items() if profile is not None}
+
 
 def load_bench(text: str) -> Bench:
     """Load a bench and all it names. Raises ConfigError with everything that is wrong."""
     loaded = load(Kind.BENCH, text)
     config: BenchConfig = loaded.model
     collect = _Collector(loaded.source)
-    meters = {
-        name: (meter.profile, ("meters", name, "profile")) for name, meter in config.meters.items()
-    }
+    meters = collect.meters(config)
     evses = {
         name: (evse.profile, ("evses", name, "profile")) for name, evse in config.evses.items()
     }
@@ -264,7 +280,7 @@ def load_bench(text: str) -> Bench:
     bench = Bench(
         config=config,
         source=loaded.source,
-        meters=collect.load_all(Kind.METER, meters, MeterProfile),
+        meters=meters,
         calibrations=collect.load_all(Kind.CALIBRATION, calibrations, Calibration),
         evses=collect.load_all(Kind.EVSE, evses, EvseProfile),
         virtual_evses=collect.load_all(Kind.PERSONALITY, chosen["evses"], VirtualEvse),
@@ -275,7 +291,7 @@ def load_bench(text: str) -> Bench:
     )
     problems = collect.problems + _wiring_problems(config, loaded.source)
     problems += protocol_problems(config, bench.evses, loaded.source)
-    for name, profile in bench.meters.items():
+    for name, profile in bench.register_maps.items():
         words = f"the profile '{profile.meter_profile}' contradicts its golden pair: "
         place: Location = ("meters", name, "profile")
         problems += [loaded.source.problem(place, words + p) for p in golden_problems(profile)]

@@ -149,7 +149,7 @@ class MeterProfile(Model):
     """Oddities, each with where it was seen."""
 
     @property
-    def keys(self) -> frozenset[tuple[Quantity, Phase]]:
+    def tells(self) -> frozenset[tuple[Quantity, Phase]]:
         """The values that the meter is sure to tell: by its map, or else by what is asked of it."""
         if self.sunspec is None:
             return frozenset((register.quantity, register.phase) for register in self.registers)

@@ -15,6 +15,7 @@ from hil.config.bench import TelemetryConfig
 from hil.config.faults import BENCH, Fault, Moment, in_words, parameters
 from hil.quantities import Event, EventKind, Frame, Reading
 from hil.record.journal import Journal
+from hil.virtual.analyser import AnalyserTwin
 from hil.virtual.lab import VirtualLab
 from hil.virtual.relay import Relay
 
@@ -190,9 +191,10 @@ def _elsewhere(lab: VirtualLab, on: str, faults: _Faults) -> None:
 
 def _meter(lab: VirtualLab, on: str, faults: _Faults) -> None:
     meter = lab.meters[on]
-    meter.silent, meter.frozen = faults.are("meter-silent"), faults.are("meter-frozen")
-    meter.garbled = faults.are("meter-garbled")
-    meter.other_device = faults.are("meter-other-device")
+    meter.frozen = faults.are("meter-frozen")
+    wire = meter.server if isinstance(meter, AnalyserTwin) else meter
+    wire.silent, wire.garbled = faults.are("meter-silent"), faults.are("meter-garbled")
+    wire.other_device = faults.are("meter-other-device")
 
 
 def _port(lab: VirtualLab, on: str, faults: _Faults) -> None:

@@ -11,11 +11,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from hil.config.bench import BenchConfig
+from hil.config.bench import BenchConfig, MeterConfig
+from hil.config.instruments import AnalyserProfile
 from hil.config.load import Bench
 from hil.config.personalities import VirtualEvse
 from hil.config.secrets import secret_from
 from hil.errors import ConfigError
+from hil.virtual.analyser import AnalyserTwin
 from hil.virtual.charge_point_tls import client_context
 from hil.virtual.meter import MeterTwin
 from hil.virtual.pilot_emulator import PilotEmulatorTwin
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 _VERSIONS = {"ocpp16": "ocpp1.6", "ocpp201": "ocpp2.0.1", "ocpp21": "ocpp2.1"}
 """Drivers that speak one version alone."""
+
+_Served = MeterTwin | AnalyserTwin | PilotEmulatorTwin
 
 TruthWriter = Callable[[float, str, str, Mapping[str, Any]], None]
 """Loop time, EVSE, what happened, its numbers."""
@@ -41,7 +45,7 @@ class VirtualLab:
         self._bench, self._seed = bench, seed
         self.plants: dict[str, Plant] = {}
         self.charge_points: dict[str, ChargePointTwin | ChargePoint2Twin] = {}
-        self.meters: dict[str, MeterTwin] = {}
+        self.meters: dict[str, MeterTwin | AnalyserTwin] = {}
         self.pilots: dict[str, PilotEmulatorTwin] = {}
 
     async def start(self, truth: TruthWriter | None = None) -> BenchConfig:
@@ -115,13 +119,15 @@ class VirtualLab:
 
     async def _serve_meter(self, name: str) -> str:
         meter = self._bench.config.meters[name]
-        twin = MeterTwin(
-            self._bench.virtual_meters[name],
-            self._bench.virtual_maps.get(name, self._bench.meters[name]),
-            self.plants[meter.measures],
-            unit=meter.unit,
-            seed=self._seed_of(name),
-        )
+        profile = self._bench.virtual_maps.get(name, self._bench.meters[name])
+        personality, plant = self._bench.virtual_meters[name], self.plants[meter.measures]
+        seed = self._seed_of(name)
+        twin: MeterTwin | AnalyserTwin
+        if isinstance(profile, AnalyserProfile):
+            twin = AnalyserTwin(personality, profile, plant, seed)
+        else:
+            assert isinstance(meter, MeterConfig)
+            twin = MeterTwin(personality, profile, plant, unit=meter.unit, seed=seed)
         self.meters[name] = twin
         return await self._serve(name, meter.link, twin)
 
@@ -133,7 +139,7 @@ class VirtualLab:
         self.pilots[name] = twin
         return await self._serve(name, pilot.link, twin)
 
-    async def _serve(self, name: str, address: str, twin: MeterTwin | PilotEmulatorTwin) -> str:
+    async def _serve(self, name: str, address: str, twin: _Served) -> str:
         host, port = _loopback(name, address)
         try:
             actual = await twin.start(host, port)

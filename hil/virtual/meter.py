@@ -22,8 +22,6 @@ from hil.registers import Key, compile_map
 from hil.virtual.plant import Electrical
 from hil.virtual.sunspec_meter import SunSpecImage
 
-FREQUENCY_HZ = 50.0
-
 _BY_LINE = (
     Quantity.VOLTAGE,
     Quantity.CURRENT,
@@ -47,6 +45,8 @@ _ILLEGAL_FUNCTION, _ILLEGAL_ADDRESS, _ILLEGAL_VALUE = 1, 2, 3
 
 class Supply(Protocol):
     """What a meter is wired into; the plant is one."""
+
+    frequency_hz: float
 
     def measure(self, start_s: float, end_s: float) -> Electrical:
         """Means over a window of the event loop's time that has passed."""
@@ -205,7 +205,7 @@ class MeterTwin:
             (Quantity.POWER_FACTOR, Phase.TOTAL): _factor(
                 sum(true.power_w), sum(map(abs, apparent))
             ),
-            (Quantity.FREQUENCY, Phase.TOTAL): FREQUENCY_HZ,
+            (Quantity.FREQUENCY, Phase.TOTAL): self._plant.frequency_hz,
             (Quantity.ENERGY_IMPORT, Phase.TOTAL): max(energy_wh, 0.0),
             (Quantity.ENERGY_EXPORT, Phase.TOTAL): exported_wh + max(-energy_wh, 0.0),
         }

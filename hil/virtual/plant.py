@@ -98,6 +98,9 @@ class Plant:
         self._truth_observers: list[TruthObserver] = []
         self._power_observers: list[Callable[[bool], None]] = []
         self._mains = Mains()
+        self._fed = 1.0
+        self.frequency_hz = 50.0
+        """Of the supply."""
         self._supply = EvseSupply(self._mains, evse.boot_time, scheduler, self._power_switched)
         self._contactor = Contactor(scheduler, self._contactor_switched)
         self._car_supplied = False
@@ -185,14 +188,25 @@ class Plant:
     def disturb(self, **changes: Any) -> None:
         """Change what is wrong with the hardware; keys are those of :class:`Disturbances`."""
         self._wrong = self._wrong._replace(**changes)
-        if self._wrong.mains != self._mains.share:
-            self._mains.set(self._scheduler.time(), self._wrong.mains)
-            self._tell("mains", share=self._wrong.mains)
-            self._supply.follow()
+        self._refresh_mains()
         self._contactor.welded = self._wrong.welded
         self._car.draw(self._wrong.draws)
         self._refresh_supply()
         self._refresh_pilot()
+
+    def feed(self, share: float, frequency_hz: float) -> None:
+        """A source feeds this share of the nominal voltage from now on."""
+        self._fed, self.frequency_hz = share, frequency_hz
+        self._refresh_mains()
+        self._refresh_supply()
+        self._refresh_pilot()
+
+    def _refresh_mains(self) -> None:
+        share = self._fed * self._wrong.mains
+        if share != self._mains.share:
+            self._mains.set(self._scheduler.time(), share)
+            self._tell("mains", share=share)
+            self._supply.follow()
 
     def restart(self, takes_s: float) -> None:
         """The EVSE loses its outputs now and has them again after so long, if there is mains."""

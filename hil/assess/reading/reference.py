@@ -112,14 +112,17 @@ def _certified(
 
 
 def _by_class(stated: Any, quantity: str, where: str) -> MeterError:
-    """By the maker's class; unknown where nobody states one."""
+    """By the maker's class, and by the share of a range; unknown where nobody states one."""
     if stated is None or stated.get(quantity) is None:
         return MeterError("")
-    limit = needed_number(stated, quantity, where)
-    if not 0.0 <= limit < 1.0:
+    limit, floor = needed_number(stated, quantity, where), 0.0
+    if f"{quantity}_floor" in stated:
+        floor = needed_number(stated, f"{quantity}_floor", where)
+    if not (0.0 <= limit < 1.0 and floor >= 0.0):
         raise RecordError(f"{where}: a class of {limit:g} for its {quantity} cannot be")
-    share = rectangular(limit)
-    return MeterError(str(stated.get("class") or "class of the maker"), share, even=True)
+    share, floor = rectangular(limit), rectangular(floor)
+    name = str(stated.get("class") or "class of the maker")
+    return MeterError(name, share, floor, even=True)
 
 
 def _overdue(record: Record, calibration: Mapping[str, Any], where: str) -> str:

@@ -63,7 +63,7 @@ async def find_meter(device: str, profile: MeterProfile, options: SunSpec, read:
         what = f"has model {meter.number} with {meter.length} registers, and it needs at least "
         raise DeviceError(device, f"{what}{layout.least_length}", _CHECK)
     has = await _implemented(layout, meter, options, read)
-    lacking = ", ".join(f"{quantity} {phase}" for quantity, phase in sorted(profile.keys - has))
+    lacking = ", ".join(f"{quantity} {phase}" for quantity, phase in sorted(profile.tells - has))
     if lacking:
         remedy = (
             "Write 'phases: 1' in a copy of the profile for a meter of one phase, or take what "

@@ -1,0 +1,1 @@
+"""What drivers of SCPI instruments have in common."""
