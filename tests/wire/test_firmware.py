@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
-from firmware import Emulator, Firmware
+from firmware import SOURCES, Emulator, Firmware
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pilot_stand_in import Bench, PilotRecorder
@@ -92,6 +95,15 @@ def test_the_driver_plays_a_charge_and_a_killed_emulator_is_a_finding(host: Emul
     assert record.findings() == ["pilot_lost"]
     uncertain_s = [edge.data["uncertainty_s"] for edge in record.of(EventKind.PILOT_EDGE)]
     assert max(uncertain_s) < 0.5, "stamps are mapped through answers, not taken from arrivals"
+
+
+def test_requests_by_hand(host: Emulator) -> None:
+    console = [sys.executable, str(SOURCES / "console.py"), host.terminal]
+    requests = "BEAT 60000\nSTATE C\nSTATE F\n"
+    outcome = subprocess.run(console, input=requests, capture_output=True, text=True, check=True)
+    answers = re.findall(r"^<(\d+) (\w+)", outcome.stdout, re.MULTILINE)
+    assert answers[-3:] == [("1", "OK"), ("2", "OK"), ("3", "ERR")]
+    assert host.look()["high"] == 5995
 
 
 # --- one transcript for all three, so that they cannot drift apart ------------------------------
