@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import termios
 import time
 import tty
 from collections import deque
@@ -101,7 +102,7 @@ class TerminalPlayer:
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
         self._port = os.open(emulator.terminal, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
-        tty.setraw(self._port)
+        tty.setraw(self._port, termios.TCSANOW)
 
     def send(self, data: bytes) -> None:
         os.write(self._port, data)

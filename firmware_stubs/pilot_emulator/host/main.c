@@ -50,7 +50,8 @@ bool hardware_apply(const struct outputs *outputs)
 {
     char state = outputs->state;
     circuit.load_b = state >= 'B' && state <= 'D';
-    circuit.load_c = state == 'C';
+    if (!circuit.stuck)
+        circuit.load_c = state == 'C';
     circuit.load_d = state == 'D';
     circuit.load_e = state == 'E';
     circuit.diode_shorted = outputs->diode_shorted;
@@ -58,7 +59,7 @@ bool hardware_apply(const struct outputs *outputs)
     circuit.proximity = outputs->proximity;
     circuit.source = outputs->role == ROLE_EVSE;
     own_duty = outputs->duty;
-    return true;
+    return circuit.load_c == (state == 'C');
 }
 
 static struct observation sample_at(uint64_t ticks)
