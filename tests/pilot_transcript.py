@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import re
 import select
-import termios
 import time
-import tty
 from collections import deque
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -100,6 +98,9 @@ class TerminalPlayer:
     """A program behind a pseudo-terminal."""
 
     def __init__(self, emulator: Emulator) -> None:
+        import termios  # POSIX alone has them
+        import tty
+
         self._emulator = emulator
         self._port = os.open(emulator.terminal, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
         tty.setraw(self._port, termios.TCSANOW)
