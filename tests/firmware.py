@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -76,7 +77,10 @@ class Firmware:
 
     def elf(self) -> Path:
         """The build for the microcontroller."""
-        require_tool("avr-gcc", "gcc-avr")
+        compiler = require_tool("avr-gcc", "gcc-avr")
+        header = [compiler, "-mmcu=atmega328p", "-E", "-include", "avr/io.h", "-x", "c", os.devnull]
+        if subprocess.run(header, capture_output=True, check=False).returncode:
+            missing_tool("avr/io.h", "avr-libc")
         return self._make("avr", "pilot-emulator.elf")
 
     def _make(self, target: str, product: str, *settings: str) -> Path:

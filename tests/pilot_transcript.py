@@ -6,7 +6,6 @@ import os
 import re
 import select
 import time
-import tty
 from collections import deque
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -99,9 +98,12 @@ class TerminalPlayer:
     """A program behind a pseudo-terminal."""
 
     def __init__(self, emulator: Emulator) -> None:
+        import termios  # POSIX alone has them
+        import tty
+
         self._emulator = emulator
         self._port = os.open(emulator.terminal, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
-        tty.setraw(self._port)
+        tty.setraw(self._port, termios.TCSANOW)
 
     def send(self, data: bytes) -> None:
         os.write(self._port, data)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from firmware import Emulator, Firmware
+from firmware import SOURCES, Emulator, Firmware
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pilot_stand_in import Bench, PilotRecorder
 from pilot_transcript import Conversation, TerminalPlayer, TwinPlayer, replay
 
 from hil.clock import ClockKind, run_on
+from hil.drivers.pilot.codec import encode
 from hil.errors import DeviceError
-from hil.j1772 import PilotState
+from hil.j1772 import PilotState, offer
 from hil.quantities import EventKind
+from hil.virtual.pilot_roles import duty_for_tenths
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +100,15 @@ def test_the_driver_plays_a_charge_and_a_killed_emulator_is_a_finding(host: Emul
     assert max(uncertain_s) < 0.5, "stamps are mapped through answers, not taken from arrivals"
 
 
+def test_requests_by_hand(host: Emulator) -> None:
+    console = [sys.executable, str(SOURCES / "console.py"), host.terminal]
+    requests = "BEAT 60000\nSTATE C\nSTATE F\n"
+    outcome = subprocess.run(console, input=requests, capture_output=True, text=True, check=True)
+    answers = re.findall(r"^<(\d+) (\w+)", outcome.stdout, re.MULTILINE)
+    assert answers[-3:] == [("1", "OK"), ("2", "OK"), ("3", "ERR")]
+    assert host.look()["high"] == 5995
+
+
 # --- one transcript for all three, so that they cannot drift apart ------------------------------
 
 
@@ -119,6 +134,70 @@ def test_garbage_never_crashes_the_firmware_nor_makes_it_deaf(
         any_host.send(chunk)
     any_host.send(b"\n")
     assert Conversation(any_host).ask("IDENT").startswith("OK pilot-emulator 1 ")
+
+
+# --- what no transcript holds ------------------------------------------------------------------
+
+
+@pytest.fixture
+def conversation(host: Emulator) -> Iterator[Conversation]:
+    player = TerminalPlayer(host)
+    conversation = Conversation(player)
+    conversation.settle()
+    yield conversation
+    player.close()
+
+
+def test_a_switch_that_does_not_follow_keeps_no_other_from_the_safe_state(
+    host: Emulator, conversation: Conversation
+) -> None:
+    for request in ("BEAT 60000", "PROX 220", "STATE C"):
+        conversation.ask(request)
+    host.tell("stuck 1")
+    assert conversation.ask("STATE B") == "ERR 5 HARDWARE"
+    assert (host.look()["high"], host.look()["proximity"]) == (5995, 220), "nothing has changed"
+    conversation.ask("BEAT 100")
+    while not conversation.event().startswith("EXPIRED"):
+        pass
+    assert host.look()["proximity"] == 0
+    assert host.look()["high"] == 7087, "the 1.3 kohm alone"
+
+
+def test_every_current_gives_the_duty_that_the_twin_gives(conversation: Conversation) -> None:
+    conversation.ask("BEAT 60000")
+    conversation.ask("ROLE EVSE")
+    for tenths_a in range(60, 801):
+        duty = int(conversation.ask(f"AMPS {tenths_a}").split()[1])
+        assert duty == duty_for_tenths(tenths_a)
+        offered_a = offer(duty / 100).current_a
+        assert offered_a is not None
+        assert tenths_a / 10 - 1.5 <= offered_a <= tenths_a / 10 + 1e-9
+
+
+def test_events_that_found_no_room_leave_a_gap_in_the_numbers(host: Emulator) -> None:
+    """Nobody reads: the terminal fills, then the room for eight events, and the rest is lost."""
+    for step in range(90):
+        host.tell(f"evse {1000 + 100 * (step % 2) + step}")
+        _pass_time_s(host, 0.005)
+    player, told = TerminalPlayer(host), b""
+    while chunk := player.receive():
+        told += chunk
+    host.tell("evse 5000")
+    player.send(encode(">", 1, "REPORT"))
+    while b"<1 OK" not in told or b" 5000 1" not in told:
+        told += player.receive()
+    player.close()
+    numbers = [int(number) for number in re.findall(rb"^!(\d+) ", told, re.MULTILINE)]
+    *kept, last = numbers
+    assert kept == list(range(len(kept)))
+    assert len(kept) + 5 < last, "the lost ones took their numbers with them"
+
+
+def _pass_time_s(emulator: Emulator, seconds: float) -> None:
+    """Let an emulator on the real clock see some periods of the pilot."""
+    until_s = time.monotonic() + seconds
+    while time.monotonic() < until_s:
+        emulator.look()
 
 
 # --- what it measures and what it generates ----------------------------------------------------

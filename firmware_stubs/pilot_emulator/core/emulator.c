@@ -2,17 +2,10 @@
 
 #include "requests.h"
 
-static void go_safe(struct emulator *emulator)
-{
-    static const struct outputs safe = {.role = ROLE_VEHICLE, .state = 'A', .duty = DUTY_STEADY_HIGH};
-    requests_switch(emulator, &safe);
-    emulator->supervised = false;
-}
-
 void emulator_start(struct emulator *emulator, const char *cause)
 {
     *emulator = (struct emulator){.watch.told.duty = DUTY_STEADY_HIGH};
-    go_safe(emulator);
+    requests_go_safe(emulator);
     watch_begin(&emulator->watch, hardware_now().us);
     events_add(&emulator->events, (struct event){.kind = EVENT_BOOT, .cause = cause});
 }
@@ -29,7 +22,7 @@ static void keep_watchdog(struct emulator *emulator)
 {
     if (!emulator->supervised || hardware_now().us - emulator->beat_us < emulator->timeout_us)
         return;
-    go_safe(emulator);
+    requests_go_safe(emulator);
     events_add(&emulator->events,
                (struct event){.kind = EVENT_EXPIRED, .stamp_us = hardware_now().us});
 }

@@ -11,19 +11,44 @@ enum error { NONE, UNKNOWN, MALFORMED, RANGE, UNSUPERVISED, HARDWARE, ROLE };
 
 static const char *const role_names[] = {"VEHICLE", "EVSE", "SNIFF"};
 
-bool requests_switch(struct emulator *emulator, const struct outputs *outputs)
+/* Begin to look anew: what was seen in another role says nothing of this one. */
+static void look_anew(struct emulator *emulator)
 {
-    struct outputs before = emulator->outputs;
-    if (!hardware_apply(outputs)) {
-        hardware_apply(&before);
-        return false;
+    struct observation old;
+    while (hardware_observe(&old)) {
     }
+    watch_begin(&emulator->watch, hardware_now().us);
+}
+
+/* The outputs are these from now on. */
+static void adopt(struct emulator *emulator, const struct outputs *outputs)
+{
+    bool new_role = outputs->role != emulator->outputs.role;
     emulator->outputs = *outputs;
-    if (outputs->role != before.role)
-        watch_begin(&emulator->watch, hardware_now().us);
+    if (new_role)
+        look_anew(emulator);
     if (outputs->role == ROLE_EVSE)
         watch_generated(&emulator->watch, outputs->duty);
+}
+
+/* Switch all outputs; false, and nothing has changed, if the hardware did not follow. */
+static bool switch_to(struct emulator *emulator, const struct outputs *outputs)
+{
+    if (!hardware_apply(outputs)) {
+        hardware_apply(&emulator->outputs);
+        return false;
+    }
+    adopt(emulator, outputs);
     return true;
+}
+
+/* A switch that does not follow keeps no other one from the safe state. */
+void requests_go_safe(struct emulator *emulator)
+{
+    static const struct outputs safe = {.role = ROLE_VEHICLE, .state = 'A', .duty = DUTY_STEADY_HIGH};
+    hardware_apply(&safe);
+    adopt(emulator, &safe);
+    emulator->supervised = false;
 }
 
 /* --- what a request may do ------------------------------------------------------------------ */
@@ -42,7 +67,7 @@ static enum error change(struct emulator *emulator, enum role role, const struct
         return ROLE;
     if (leaves_safe_state && !emulator->supervised)
         return UNSUPERVISED;
-    return requests_switch(emulator, wanted) ? NONE : HARDWARE;
+    return switch_to(emulator, wanted) ? NONE : HARDWARE;
 }
 
 static bool read_flag(const char *word, bool *flag)
@@ -167,7 +192,7 @@ static enum error set_role(struct emulator *emulator, const char *name)
     struct outputs wanted = {.role = (enum role)role, .state = 'A', .duty = DUTY_STEADY_HIGH};
     if (!is_safe(&wanted) && !emulator->supervised)
         return UNSUPERVISED;
-    return changed(emulator, requests_switch(emulator, &wanted) ? NONE : HARDWARE, name);
+    return changed(emulator, switch_to(emulator, &wanted) ? NONE : HARDWARE, name);
 }
 
 static enum error generate(struct emulator *emulator, uint16_t duty)

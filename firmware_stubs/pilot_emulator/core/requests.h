@@ -7,8 +7,7 @@
 /* Carry out a request and build its answer. */
 void requests_answer(struct emulator *emulator, const struct request *request);
 
-/* Switch all outputs, and look at the pilot accordingly; false, and nothing has changed, if the
- * hardware did not follow. */
-bool requests_switch(struct emulator *emulator, const struct outputs *outputs);
+/* Go to the safe state and be unsupervised. */
+void requests_go_safe(struct emulator *emulator);
 
 #endif

@@ -1,6 +1,6 @@
 #include "watch.h"
 
-#define STEADY_AFTER_US 2000U /* two periods without an edge */
+#define STEADY_AFTER_US 2000 /* two periods without an edge */
 #define TENTHS_PER_SIXTEENTH 160000000U /* frequency in 0.1 Hz of a period of one sixteenth */
 
 enum {
@@ -179,6 +179,7 @@ void watch_observe(struct watch *watch, const struct observation *observation,
         watch->edges = 0;
         return;
     }
+    watch_time(watch, observation->at.us, events);
     if (watch->steady) {
         new_regime(watch, false, observation->at.us);
         watch->edges = 0;
@@ -193,7 +194,7 @@ void watch_observe(struct watch *watch, const struct observation *observation,
 
 void watch_time(struct watch *watch, uint32_t now_us, struct events *events)
 {
-    if (watch->steady || now_us - watch->last_edge_us <= STEADY_AFTER_US)
+    if (watch->steady || (int32_t)(now_us - watch->last_edge_us) <= STEADY_AFTER_US)
         return;
     new_regime(watch, true, watch->last_edge_us);
     if (!watch->generated)

@@ -22,6 +22,7 @@ static uint16_t own_duty = 10000;
 static bool comparator_high;
 static uint64_t boot_ns;
 static uint64_t now_ticks;         /* what this pass takes for now, so that no edge is overtaken */
+static uint64_t switched_ticks;
 static uint64_t last_edge_ticks;
 static uint64_t last_sample_ticks;
 static bool sample_waits;          /* that of the last edge */
@@ -50,7 +51,8 @@ bool hardware_apply(const struct outputs *outputs)
 {
     char state = outputs->state;
     circuit.load_b = state >= 'B' && state <= 'D';
-    circuit.load_c = state == 'C';
+    if (!circuit.stuck)
+        circuit.load_c = state == 'C';
     circuit.load_d = state == 'D';
     circuit.load_e = state == 'E';
     circuit.diode_shorted = outputs->diode_shorted;
@@ -58,7 +60,8 @@ bool hardware_apply(const struct outputs *outputs)
     circuit.proximity = outputs->proximity;
     circuit.source = outputs->role == ROLE_EVSE;
     own_duty = outputs->duty;
-    return true;
+    switched_ticks = now_ticks;
+    return circuit.load_c == (state == 'C');
 }
 
 static struct observation sample_at(uint64_t ticks)
@@ -75,12 +78,14 @@ static bool next_edge(uint64_t *at)
 {
     uint16_t duty = circuit.source ? own_duty : circuit.evse_duty;
     bool high;
-    *at = now_ticks;
+    *at = switched_ticks;
     do {
         bool compares =
             circuit_compares(circuit_at_emulator_mv(&circuit, circuit.generator_high));
         if (compares != comparator_high) {
             comparator_high = compares;
+            if (*at < last_edge_ticks) /* by a switch in the middle of a pass */
+                *at = last_edge_ticks;
             return true;
         }
     } while (circuit_edge(&circuit, duty, now_ticks, at, &high));

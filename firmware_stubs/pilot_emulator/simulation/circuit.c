@@ -96,7 +96,7 @@ static void describe(const struct circuit *circuit, char *text, unsigned size)
 
 void circuit_command(struct circuit *circuit, const char *line, char *text, unsigned size)
 {
-    unsigned duty;
+    unsigned duty, flag;
     char letter;
     snprintf(text, size, "ok");
     if (strcmp(line, "look") == 0)
@@ -107,6 +107,8 @@ void circuit_command(struct circuit *circuit, const char *line, char *text, unsi
         circuit->evse_duty = (uint16_t)duty;
     else if (sscanf(line, "car %c", &letter) == 1 && letter >= 'A' && letter <= 'E')
         circuit->car = letter;
+    else if (sscanf(line, "stuck %u", &flag) == 1 && flag <= 1)
+        circuit->stuck = flag == 1;
     else
         snprintf(text, size, "unknown");
 }

@@ -17,6 +17,7 @@ struct circuit {
     /* the emulator's switches */
     bool load_b, load_c, load_d, load_e, diode_shorted, pe_broken, source;
     uint16_t proximity; /* ohm, 0 is open */
+    bool stuck;         /* the switch of load_c follows no command */
     /* the generator on the line: that of the EVSE, or the emulator's own where it is the source */
     bool generator_high;
     uint64_t period_began;
@@ -42,6 +43,7 @@ bool circuit_compares(int16_t mv);
 /* A command of a test, and what there is to say to it, as one line without line feed:
  *     evse 2667     the EVSE opposite offers 26.67 % (10000: steady high, 0: steady low)
  *     car C         a car beside shows state C (A: there is none)
+ *     stuck 1       the switch of the 1.3 kohm follows no command from now on (host build only)
  *     look          what the EVSE sees
  *     changed       when the first fall after the last change of the duty was, in ticks
  */
