@@ -27,7 +27,7 @@ from hil.assess.reading.devices import (
     pilots_of,
     rating_of,
 )
-from hil.assess.reading.steps import broken_chains, cut
+from hil.assess.reading.steps import broken_chains, cut, pilot_edges
 from hil.assess.reading.trace import Trace, trace_of
 from hil.assess.services.requirement import flaws_of
 from hil.assess.services.step_groups import granularity_in
@@ -209,6 +209,7 @@ class Subject(NamedTuple):
 def _measure(record: Record, evse: str, limits: LimitsConfig, findings: Findings) -> Subject:
     """Every step of one EVSE; what was odd goes to the findings."""
     rating = rating_of(record, evse)
+    rating = rating._replace(by_duty=any(e.offered_a > 0.0 for e in pilot_edges(record, evse)))
     trace, oddities = trace_of(record, evse)
     for device, odd in oddities:
         findings.append(_finding(odd.t, device, odd.code, odd.severity, odd.text))

@@ -63,6 +63,11 @@ def test_a_published_figure_comes_back(measured: Measured, key: tuple[str, str, 
     assert one["expanded_uncertainty"] <= 0.25 * abs(PUBLISHED[key])
 
 
+def test_the_register_of_what_is_drawn_leaves_out_what_is_fed_back(measured: Measured) -> None:
+    one = measured[*BOTH_WAYS, "energy_accuracy"]
+    assert abs(one["value"]) <= one["expanded_uncertainty"] <= 0.02
+
+
 def test_the_page_shows_what_was_measured(measured: Measured) -> None:
     shown = {}
     for part in PAGE.read_text("utf-8").split("hil run ")[1:]:

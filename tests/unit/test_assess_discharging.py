@@ -9,7 +9,9 @@ import pytest
 from synthetic_run import Car, Hold, Made, Meter, definitions, make
 
 from hil.assess.evaluate import evaluate
-from hil.quantities import LINES, Phase, Quantity
+from hil.quantities import LINES, Event, EventKind, Quantity
+from hil.report import words
+from hil.report.steps import power_axis
 
 BOTH_WAYS = [Hold(a, 25) for a in (16, 8, -8, -16, -8, 8, 16, -16, -8, 0, -10)]
 RATED_W = 16 * 690.0
@@ -75,6 +77,15 @@ def test_small_setpoints_count_where_no_duty_cycle_tells_them() -> None:
     result = result_of(made([Hold(16, 25), Hold(-7, 25), Hold(7, 25), Hold(16, 25)], car=low))
     assert {step["outcome"] for step in result["steps"]} == {"followed"}
     assert {step["transition"] for step in result["steps"]} == {"change"}
+
+
+@pytest.mark.parametrize(("by_duty", "transition"), [(True, "pause"), (False, "change")])
+def test_six_amperes_are_the_floor_where_a_duty_cycle_tells_the_limit(
+    by_duty: bool, transition: str
+) -> None:
+    run = make([Hold(16, 25), Hold(3, 25)], pilot=by_duty)
+    run.record.manifest["devices"]["dut"]["rating"]["discharge_a"] = 16.0
+    assert result_of(run)["steps"][1]["transition"] == transition
 
 
 def test_sound_holds_either_way_break_no_limit_and_disagree_with_nobody() -> None:
@@ -155,6 +166,29 @@ def test_noise_as_wide_either_way_is_the_same_precision() -> None:
     assert found["power_at_zero"]["value"] is None
 
 
-def test_power_of_the_phases_is_found_where_it_is_fed_back() -> None:
-    run = made(BOTH_WAYS)
-    assert (run.record.series("reference", Quantity.POWER, Phase.TOTAL).value < -5000).any()
+def digitally(run: Made) -> Made:
+    """A pilot that goes to 5 % before the first setpoint and is off before the last hold ends."""
+    last_s = run.truths[-1].ends_s
+    for t, before, now in ((1.0, 100.0, 5.0), (last_s - 0.2, 5.0, 100.0)):
+        data = {"duty_percent": now, "previous_percent": before, "device_time_s": t}
+        run.record.events.append(Event(t, EventKind.PILOT_EDGE, "vehicle", data))
+    run.record.events.sort()
+    return run
+
+
+@pytest.mark.parametrize("last_a", [0, 8])
+def test_a_pilot_that_tells_no_limit_is_held_against_nobody(last_a: float) -> None:
+    holds = [Hold(16, 25), Hold(-10, 25), Hold(8, 25), Hold(0, 40), Hold(last_a, 40)]
+    result = result_of(digitally(made(holds)))
+    disagreements = {"applied_late", "accepted_not_applied", "applied_otherwise", "late_response"}
+    assert not codes(result) & disagreements
+    assert all(step["instants_s"]["pilot"] is None for step in result["steps"])
+    assert all(row["pilot_a"] is None for row in result["claims"])
+    assert "told digitally" in by_name(result)["pilot_error"]["reason"]
+
+
+def test_the_names_of_a_direction_and_its_axis_are_in_words() -> None:
+    assert words.attribute_name("ramp_up_time_discharging") == "Ramp-up time, discharging"
+    assert words.attribute_name("activation_time_crossing") == "Activation time, through zero"
+    assert power_axis(-10e3, 10e3) == words.SIGNED_POWER_AXIS
+    assert power_axis(-900.0, 12e3) == words.POWER_AXIS, "that is but room below none"

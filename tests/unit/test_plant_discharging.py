@@ -78,6 +78,13 @@ def test_a_negative_limit_feeds_back_beside_a_pilot_that_does_not_move() -> None
     assert rig.plant.contactor_closed
 
 
+def test_the_power_factor_goes_by_the_size_of_the_current() -> None:
+    points = [{"current": "6 A", "factor": 0.8}, {"current": "16 A", "factor": 1.0}]
+    rig = Rig(power_factor=points)
+    rig.steady_a(-11.0)
+    assert rig.plant.measure(50.0, 50.0).power_w[0] == pytest.approx(-230 * 11 * 0.9)
+
+
 def test_a_small_limit_and_none_at_all_keep_the_car_connected() -> None:
     rig = Rig()
     assert rig.steady_a(1.5) == pytest.approx(1.5)

@@ -155,7 +155,7 @@ def _one(
     if offered_at_s is not None:
         at_report_a = pilot_in_force_a(edges, offered_at_s - _PILOT_LOOK_S, offered_at_s)
     pilot_a = offered_a(one, edges, definitions)
-    digital = rating.discharge_a > 0.0 and pilot_a is None
+    digital = rating.digital and pilot_a is None
     return Evidence(
         one=one,
         asked_a=_asked_a(one, phases, rating, digital),

@@ -28,6 +28,13 @@ class Rating(NamedTuple):
     """On how many phases the car charges, as the meter shows; 0 where nobody knows."""
     discharge_a: float = 0.0
     """Largest current per phase that it may feed back; 0 where it cannot."""
+    by_duty: bool = False
+    """Whether a duty cycle told the car its limit in this record; none does while it is digital."""
+
+    @property
+    def digital(self) -> bool:
+        """Whether the car is told its limit digitally, as far as the record shows."""
+        return self.discharge_a > 0.0 and not self.by_duty
 
     def rated_w(self, discharging: bool) -> float:
         """Rated power of one direction."""
@@ -42,10 +49,10 @@ class Rating(NamedTuple):
     def lets_power_flow(self, setpoint: Setpoint) -> bool:
         """Whether a setpoint lets a car charge, or has it discharge.
 
-        No duty cycle offers less than 6 A (IEC 61851-1 Annex A). An EVSE that can feed back is told
-        its limit digitally, so that any setpoint but 0 counts.
+        No duty cycle offers less than 6 A (IEC 61851-1 Annex A). Where the limit is told digitally,
+        any setpoint but 0 counts.
         """
-        least_a = 2.0 * SAME_A if self.discharge_a else MINIMUM_CURRENT_A
+        least_a = 2.0 * SAME_A if self.digital else MINIMUM_CURRENT_A
         return abs(self.amperes(setpoint)) >= least_a - SAME_A
 
 
