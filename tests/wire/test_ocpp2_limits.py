@@ -88,8 +88,13 @@ def test_whatever_a_charger_writes_into_it_is_read_or_left_out(
     assert [(event.data["limit"], event.data["unit"]) for event in events] == told
 
 
-def claims_of(tmp_path: Path, driver: str, *faults: str) -> dict[int, list[str]]:
-    bench = changed_bench(tmp_path, ("driver: ocpp16", f"driver: {driver}"), base="virtual-ideal")
+IDEAL = "virtual-ideal", ("driver: ocpp16", "driver: ocpp21")
+
+
+def claims_of(
+    tmp_path: Path, *faults: str, base: str = IDEAL[0], change: tuple[str, str] = IDEAL[1]
+) -> dict[int, list[str]]:
+    bench = changed_bench(tmp_path, change, base=base)
     scenario = tmp_path / "scenario.yaml"
     scenario.write_text(SCENARIO, encoding="utf-8")
     inputs = prepare(bench, str(scenario), clock=ClockKind.WARP, seed=1, faults=faults)
@@ -99,8 +104,15 @@ def claims_of(tmp_path: Path, driver: str, *faults: str) -> dict[int, list[str]]
     return {row["setpoint"]: row["disagreements"] for row in rows}
 
 
-def test_a_setpoint_that_is_not_followed_is_explained_by_what_was_told(tmp_path: Path) -> None:
-    told = claims_of(tmp_path, "ocpp21", "external-limit@dut,at=setpoint 1 + 5 s,limit=10 A")
+@pytest.mark.parametrize(
+    ("base", "change"), [IDEAL, ("virtual-v2g", ("bench: virtual-v2g", "bench: without-duty"))]
+)
+def test_a_setpoint_that_is_not_followed_is_explained_by_what_was_told(
+    tmp_path: Path, base: str, change: tuple[str, str]
+) -> None:
+    """By the pilot or, with a charger that tells its limit digitally, by the current."""
+    fault = "external-limit@dut,at=setpoint 1 + 5 s,limit=10 A"
+    told = claims_of(tmp_path, fault, base=base, change=change)
     assert told == {1: [], 2: ["limited_elsewhere"], 3: ["limited_elsewhere"]}
 
 
@@ -108,7 +120,6 @@ def test_a_limit_that_is_lower_than_what_the_pilot_offers_explains_nothing(tmp_p
     """The charger stays at 16 A, which its energy management does not allow either."""
     told = claims_of(
         tmp_path,
-        "ocpp21",
         "setpoints-ignored@dut,at=setpoint 2 + 10 s",
         "external-limit@dut,at=setpoint 2 + 12 s,limit=10 A",
     )

@@ -51,15 +51,17 @@ def disagreements(seen: Evidence, rating: Rating, definitions: Definitions) -> I
 
 
 def _limited_elsewhere(seen: Evidence, is_late: bool) -> bool:
-    """Whether a limit that was told explains why the pilot offers less, or too late, and no more.
+    """Whether a limit that was told explains why less is offered, or too late, and no more.
 
-    One that is not low enough for what the pilot offers explains nothing.
+    One that is not low enough for what is offered explains nothing. Where no pilot tells the offer,
+    the current stands in for it.
     """
     if seen.elsewhere is None or seen.asked_a <= 0.0:
         return False
-    if not seen.judged or seen.pilot_a is None or _same(seen.pilot_a, seen.asked_a, seen.share):
+    offered_a = seen.meter_a if seen.pilot_a is None else seen.pilot_a
+    if not seen.judged or offered_a is None or _same(offered_a, seen.asked_a, seen.share):
         return is_late
-    return seen.pilot_a < min(seen.asked_a, seen.elsewhere.limit_a + TOLERANCE_A)
+    return offered_a < min(seen.asked_a, seen.elsewhere.limit_a + TOLERANCE_A)
 
 
 def _of_the_pilot(seen: Evidence, rating: Rating) -> Iterator[str]:

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from hil.drivers.evse.ocpp2_messages import objects, word
 from hil.drivers.evse.ocpp2_station import Station
-from hil.drivers.evse.ocpp_charger import whole
+from hil.drivers.evse.ocpp_charger import number, whole
 from hil.quantities import EventKind
 
 
@@ -58,9 +57,6 @@ def _first_limit(payload: Mapping[str, Any]) -> tuple[float | None, str | None]:
     for schedule in objects(payload.get("chargingSchedule")):
         unit = schedule.get("chargingRateUnit")
         for period in objects(schedule.get("chargingSchedulePeriod")):
-            limit: Any = period.get("limit")
-            is_number = isinstance(limit, int | float) and not isinstance(limit, bool)
-            if is_number and math.isfinite(limit) and unit in ("A", "W"):
-                return float(limit), unit
-            return None, None
+            limit = number(period.get("limit"))
+            return (None, None) if limit is None or unit not in ("A", "W") else (limit, unit)
     return None, None

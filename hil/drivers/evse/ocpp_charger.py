@@ -103,6 +103,17 @@ class Charger:
         return True
 
 
+def number(value: object) -> float | None:
+    """A finite number, as JSON has it; ``None`` for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
+
+
 def whole(value: object) -> int | None:
     """A whole number, also where a charger wrote it as text."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
