@@ -165,6 +165,9 @@ class EventKind(StrEnum):
     CONFORMANCE = "conformance"
     """A conformance case begins, takes a step, or ends: ``case``, ``text``; ``verdict`` at its
     end."""
+    CHARGING_LIMIT = "charging_limit"
+    """The EVSE says that somebody beside the bench limits it: ``state`` (set, cleared), ``source``,
+    ``limit`` and ``unit``, or ``None`` where it does not say how much."""
     FAULT = "fault"
     """A fault was injected on a twin, or taken away again: ``fault``, ``state`` (injected,
     cleared)."""

@@ -18,6 +18,7 @@ from hil.config.personalities import VirtualEvse
 from hil.config.profiles import EvseProfile
 from hil.drivers.evse.ocpp2 import Ocpp2
 from hil.drivers.evse.ocpp16 import Ocpp16
+from hil.drivers.evse.ocpp_any import Ocpp
 from hil.j1772 import PilotState
 from hil.quantities import EventKind
 from hil.record.journal import Journal
@@ -25,7 +26,7 @@ from hil.virtual.charge_point import ChargePointTwin
 from hil.virtual.charge_point2 import ChargePoint2Twin
 from hil.virtual.plant import Electrical, PilotSignal
 
-VERSIONS = {"ocpp16": "ocpp1.6", "ocpp201": "ocpp2.0.1", "ocpp21": "ocpp2.1"}
+VERSIONS = {"ocpp16": "ocpp1.6", "ocpp201": "ocpp2.0.1", "ocpp21": "ocpp2.1", "ocpp": "any"}
 
 
 class StandInPlant:
@@ -171,7 +172,7 @@ class Bench:
     ) -> Any:
         """A driver of the version that the bench file names; ``Ocpp16`` without a word."""
         complete = evse_config(**(config or {}))
-        driver = Ocpp16 if complete.driver == "ocpp16" else Ocpp2
+        driver = {"ocpp": Ocpp, "ocpp16": Ocpp16}.get(complete.driver, Ocpp2)
         evse = driver(
             name,
             complete,
@@ -189,11 +190,12 @@ class Bench:
     ) -> Any:
         url = await evse.listen()
         base, charge_point = url.rsplit("/", 1)
-        known = (charge_point, 1, personality(**(behaviour or {})), self.ratings[evse])
-        if isinstance(evse, Ocpp16):
+        evse_twin = personality(**(behaviour or {}))
+        known = (charge_point, 1, evse_twin, self.ratings[evse])
+        version = evse_twin.speaks if self.versions[evse] == "any" else self.versions[evse]
+        if version == "ocpp1.6":
             self.twin = ChargePointTwin(*known, self.plant, seed)  # type: ignore[arg-type]
         else:
-            version = self.versions[evse]
             self.twin = ChargePoint2Twin(*known, self.plant, seed, version=version)  # type: ignore[arg-type]
         await self.twin.connect(base)
         return self.twin
@@ -206,8 +208,9 @@ class Bench:
         url = await evse.listen()
         if path is not None:
             url = url.rsplit("/", 1)[0] + path
-        kind = RawCharger if version == "ocpp1.6" else RawCharger2
-        charger = kind(await open_socket(url, offered))
+        socket = await open_socket(url, offered)
+        agreed = (socket.subprotocol or "ocpp1.6") if version == "any" else version
+        charger = (RawCharger if agreed == "ocpp1.6" else RawCharger2)(socket)
         self.chargers.append(charger)
         return charger
 

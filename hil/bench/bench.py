@@ -10,7 +10,7 @@ from typing import Any
 from hil.bench.registry import driver
 from hil.config.bench import BenchConfig
 from hil.config.load import Bench
-from hil.drivers.protocols import Device, Evse, Identity, Meter, Pilot
+from hil.drivers.protocols import Device, Evse, Identity, Meter, Negotiates, Pilot
 from hil.errors import DeviceError, HilError
 from hil.quantities import EventKind
 from hil.record.journal import Journal
@@ -30,7 +30,7 @@ class BenchError(HilError):
 class Devices:
     """Every device of a bench by its name, none of them touched before :func:`open_devices`."""
 
-    evses: Mapping[str, Evse]
+    evses: dict[str, Evse]
     meters: Mapping[str, Meter]
     pilots: Mapping[str, Pilot]
     identities: dict[str, Identity] = field(default_factory=dict)
@@ -96,6 +96,8 @@ async def open_devices(devices: Devices, journal: Journal) -> None:
 
 async def _open(device: Device, devices: Devices, journal: Journal) -> None:
     identity = await device.open()
+    if isinstance(device, Negotiates):
+        devices.evses[device.name] = device.chosen  # which may be able to do more
     devices.identities[device.name] = identity
     journal.event(
         EventKind.DEVICE,

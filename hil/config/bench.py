@@ -63,7 +63,8 @@ EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 class EvseConfig(Model):
     """A charger under test that connects to the bench over OCPP 1.6J, 2.0.1 or 2.1."""
 
-    driver: Literal["ocpp16", "ocpp201", "ocpp21"]
+    driver: Literal["ocpp", "ocpp16", "ocpp201", "ocpp21"]
+    """``ocpp`` speaks the newest version that the charger offers; the others one version alone."""
     profile: Name
     """An EVSE profile of ``configs/evses``."""
     listen: Annotated[str, address("ws", "wss")]

@@ -15,6 +15,7 @@ from hil.config.library import nearest
 from hil.config.source import Location, Source
 from hil.config.units import (
     DURATION,
+    PositiveAmperes,
     PositiveFraction,
     PositiveSeconds,
     SignedSeconds,
@@ -173,6 +174,14 @@ class OverDraw(_Lasting):
     factor: Annotated[float, Field(gt=1, le=4)] = 1.25
 
 
+class ExternalLimit(_Lasting):
+    """Somebody beside the bench, such as a local energy management, limits the charger."""
+
+    fault: Literal["external-limit"]
+    limit: PositiveAmperes = 8.0
+    """Per phase."""
+
+
 ROLES: Mapping[str, tuple[str, ...]] = {
     "link-drop": ("evse",),
     "link-half-open": ("evse",),
@@ -195,6 +204,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "setpoints-ignored": ("evse",),
     "over-draw": ("evse",),
     "no-stop": ("evse",),
+    "external-limit": ("evse",),
 }
 """Every kind of fault, and what it can be on."""
 
@@ -206,6 +216,7 @@ _MODELS: Mapping[str, str] = {
     "clock-jump": "<jump>",
     "mains-dip": "<dip>",
     "over-draw": "<over>",
+    "external-limit": "<limit>",
 }
 
 
@@ -233,7 +244,8 @@ Fault = Annotated[
     | Annotated[ChargerReboot, Tag("<reboot>")]
     | Annotated[ClockJump, Tag("<jump>")]
     | Annotated[MainsDip, Tag("<dip>")]
-    | Annotated[OverDraw, Tag("<over>")],
+    | Annotated[OverDraw, Tag("<over>")]
+    | Annotated[ExternalLimit, Tag("<limit>")],
     Discriminator(_tag),
     BeforeValidator(_known),
 ]
@@ -241,7 +253,7 @@ Fault = Annotated[
 
 FaultList = list[Fault]
 
-_KEYS = {"delay": "delay_s", "takes": "takes_s", "by": "by_s"}
+_KEYS = {"delay": "delay_s", "takes": "takes_s", "by": "by_s", "limit": "limit_a"}
 
 
 def parameters(fault: Fault) -> dict[str, Any]:
@@ -264,6 +276,8 @@ def in_words(fault: Fault) -> str:
 def _measure_in_words(key: str, value: float) -> str:
     if key.endswith("_s"):
         return f"{key.removesuffix('_s')} {value:g} s"
+    if key.endswith("_a"):
+        return f"{key.removesuffix('_a')} {value:g} A"
     return f"{key} {value:g}" if key == "factor" else f"{key} {100 * value:g} %"
 
 

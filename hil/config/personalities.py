@@ -147,6 +147,9 @@ class VirtualEvse(Model):
     """How many it says it takes; those it does, if not given."""
     without_transaction: Literal["rejects", "ignores"] = "rejects"
     """What becomes of a TxProfile while no transaction runs; one that ignores it accepts it."""
+    speaks: Literal["ocpp1.6", "ocpp2.0.1", "ocpp2.1"] = "ocpp2.1"
+    """The version of OCPP that it offers to a bench that takes any (``driver: ocpp``); to another
+    one that of its driver."""
     start: Literal["remote", "plug"] = "remote"
     """Whether a transaction needs a RemoteStartTransaction or begins by plugging in."""
     discharges: bool = False

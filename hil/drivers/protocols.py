@@ -99,6 +99,16 @@ class Evse(Device, Protocol):
         ...
 
 
+@runtime_checkable
+class Negotiates(Protocol):
+    """A driver that finds out while it opens which driver its device needs."""
+
+    @property
+    def chosen(self) -> Evse:
+        """That driver, which stands in for this one from then on."""
+        ...
+
+
 class OcppReply(NamedTuple):
     """What became of a call that was made as it stands."""
 

@@ -357,6 +357,10 @@ class ChargePointTwin:
 
     # --- limits ----------------------------------------------------------------------------------
 
+    def limit_elsewhere(self, limit_a: float | None) -> None:
+        """A local energy management allows so much per phase; OCPP 1.6 cannot tell of it."""
+        self.limits.limit_elsewhere(limit_a)
+
     def take_profile(self, connector: int, data: Mapping[str, Any]) -> str:
         """SetChargingProfile: ``Accepted`` and passed on to the plant, or ``Rejected``."""
         self.arrivals.append((self._loop.time(), data["charging_profile_id"]))

@@ -25,6 +25,7 @@ from hil.virtual.charge_point2_words import (
     CONNECTOR,
     charging_state,
     connector_status,
+    limit_message,
     sampled,
 )
 from hil.virtual.charge_point_link import QUIET, ChargePointLink
@@ -142,6 +143,11 @@ class ChargePoint2Twin:
         """Let its calendar jump, and with it the time of its charging profiles."""
         self.time.jump(by_s)
         self.limits.refresh()
+
+    def limit_elsewhere(self, limit_a: float | None) -> None:
+        """A local energy management allows so much per phase; the management system is told."""
+        self.limits.limit_elsewhere(limit_a)
+        self.say(limit_message(self.evse, limit_a), keep=True)
 
     def _power_changed(self, on: bool) -> None:
         """The station lost its supply, or has it again and has started."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ocpp.v201 import call
+
 from hil.config.bench import Rating
 from hil.config.personalities import VirtualEvse
 from hil.virtual.charging_profiles import MAX, Profile, ProfileError, parse_profile
@@ -12,6 +14,9 @@ from hil.virtual.station_setpoints import taken
 
 CONNECTOR = 1
 """The only connector of its EVSE."""
+
+_SOURCE = "EMS"
+"""Who limits the station besides its management system."""
 
 _PURPOSES = {"ChargingStationMaxProfile": MAX}
 _CHARGING = ("Charging", "SuspendedEV", "SuspendedEVSE")
@@ -39,6 +44,22 @@ def sampled(values: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         }
         for entry in values
     ]
+
+
+def limit_message(evse: int, limit_a: float | None) -> Any:
+    """The message that a local energy management allows so much per phase, or all again."""
+    if limit_a is None:
+        return call.ClearedChargingLimit(charging_limit_source=_SOURCE, evse_id=evse)
+    schedule = {
+        "id": 1,
+        "charging_rate_unit": "A",
+        "charging_schedule_period": [{"start_period": 0, "limit": limit_a}],
+    }
+    return call.NotifyChargingLimit(
+        charging_limit={"charging_limit_source": _SOURCE, "is_grid_critical": False},
+        charging_schedule=[schedule],
+        evse_id=evse,
+    )
 
 
 def profile_of(

@@ -159,6 +159,8 @@ class ProfileStore:
         if "default_returns_after_tx_profile" in flaws:
             self.oracle = Oracle.OCTT201_ERRATA_2025_04
         self._profiles: list[Profile] = []
+        self.external_a = math.inf
+        """What somebody else allows, beside the profiles."""
 
     def __len__(self) -> int:
         return len(self._profiles)
@@ -209,7 +211,7 @@ class ProfileStore:
     def limit(self, at_s: float, since_s: float | None = None) -> Limit:
         """The limit at an instant; ``since_s`` is when charging began, now if it has not."""
         anchor_s = at_s if since_s is None else since_s
-        own = Limit(self.supply.current_a, None)
+        own = Limit(min(self.supply.current_a, self.external_a), None)
         session = self._active(TX, at_s, anchor_s)
         if session is None and not self._replaces_default():
             session = self._active(DEFAULT, at_s, anchor_s)

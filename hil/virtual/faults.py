@@ -183,6 +183,11 @@ def _obedience(lab: VirtualLab, on: str, faults: _Faults) -> None:
     )
 
 
+def _elsewhere(lab: VirtualLab, on: str, faults: _Faults) -> None:
+    limits_a = [fault.limit for fault in faults.of("external-limit")]
+    lab.charge_points[on].limit_elsewhere(min(limits_a, default=None))
+
+
 def _meter(lab: VirtualLab, on: str, faults: _Faults) -> None:
     meter = lab.meters[on]
     meter.silent, meter.frozen = faults.are("meter-silent"), faults.are("meter-frozen")
@@ -222,6 +227,7 @@ _EFFECTS: Mapping[str, Callable[[VirtualLab, str, _Faults], None]] = {
     "setpoints-ignored": _obedience,
     "over-draw": _obedience,
     "no-stop": _obedience,
+    "external-limit": _elsewhere,
 }
 """What makes a twin as the faults on it would have it, by the kind that came or went."""
 

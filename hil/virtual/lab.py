@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from hil.config.bench import BenchConfig
 from hil.config.load import Bench
+from hil.config.personalities import VirtualEvse
 from hil.config.secrets import secret_from
 from hil.errors import ConfigError
 from hil.virtual.charge_point_tls import client_context
@@ -23,6 +24,9 @@ from hil.virtual.plant import Plant
 if TYPE_CHECKING:
     from hil.virtual.charge_point import ChargePointTwin
     from hil.virtual.charge_point2 import ChargePoint2Twin
+
+_VERSIONS = {"ocpp16": "ocpp1.6", "ocpp201": "ocpp2.0.1", "ocpp21": "ocpp2.1"}
+"""Drivers that speak one version alone."""
 
 TruthWriter = Callable[[float, str, str, Mapping[str, Any]], None]
 """Loop time, EVSE, what happened, its numbers."""
@@ -76,7 +80,7 @@ class VirtualLab:
         """Let every virtual charge point connect to its bench, and keep trying until it does."""
         for name, plant in self.plants.items():
             evse = config.evses[name]
-            twin = _charge_point(evse.driver)(
+            twin = _charge_point(evse.driver, self._bench.virtual_evses[name])(
                 charge_point_id=evse.charge_point,
                 connector=evse.connector,
                 personality=self._bench.virtual_evses[name],
@@ -141,15 +145,17 @@ class VirtualLab:
         return _with_port(address, actual)
 
 
-def _charge_point(driver: str) -> Callable[..., ChargePointTwin | ChargePoint2Twin]:
+def _charge_point(
+    driver: str, personality: VirtualEvse
+) -> Callable[..., ChargePointTwin | ChargePoint2Twin]:
     """The charger that stands opposite a driver; each version is slow to import."""
-    if driver == "ocpp16":
+    version = _VERSIONS.get(driver, personality.speaks)
+    if version == "ocpp1.6":
         from hil.virtual.charge_point import ChargePointTwin
 
         return ChargePointTwin
     from hil.virtual.charge_point2 import ChargePoint2Twin
 
-    version = {"ocpp201": "ocpp2.0.1", "ocpp21": "ocpp2.1"}[driver]
     return partial(ChargePoint2Twin, version=version)
 
 

@@ -84,6 +84,11 @@ class StationLimits:
         running = self.running
         return running is not None and profile.transaction_id in (None, running.transaction_id)
 
+    def limit_elsewhere(self, limit_a: float | None) -> None:
+        """Somebody else, such as a local energy management, allows so much; ``None`` for all."""
+        self.profiles.external_a = math.inf if limit_a is None else limit_a
+        self.refresh()
+
     def refresh(self, accepted: bool = False, at_s: float = -math.inf) -> None:
         """Pass the limit on to the plant if it is another one or was just ``accepted``.
 

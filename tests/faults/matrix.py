@@ -91,6 +91,7 @@ diode-fault                4c       1c,3c    1c,3c    0c
 pe-break                   4c       1c,3c    1c,3c    0c
 broker-down                0c       0c       0c       0c
 clock-jump                 0c       0c       0c       0c
+external-limit             1c       1c       1c,3c    0c
 clock-jump of the charger  0c       0c,1c,3c 0c,1c,3c 0c
 """
 """Exit status, and the safe state: c confirmed, u unconfirmed, n nothing was live. Alternatives are
@@ -111,6 +112,7 @@ WHY = {
     "diode-fault": "a charger that reports Faulted does not deliver, whosever fault that is",
     "pe-break": "as for the diode",
     "broker-down": "telemetry is no part of the measurement",
+    "external-limit": "a setpoint that somebody else does not allow is not followed",
     "clock-jump": "a run goes by its own clock from its start on; the jump is a finding",
     "clock-jump of the charger": "setpoints are leases: by its calendar they have ended, and it "
     "falls back to what stands beneath them",

@@ -239,6 +239,14 @@ def over_draw(ran: Ran) -> None:
     assert ran.current_a(SENT_S[2] + 5) == pytest.approx(7.5)
 
 
+def external_limit(ran: Ran) -> None:
+    """Over OCPP 1.6, which cannot tell of it: the limit is there, and nothing is said."""
+    assert ran.current_a(MOMENT_S + 3) == 9.0
+    assert ran.current_a(MOMENT_S + 10) == 16.0, "it is taken away again"
+    assert ran.current_a(SENT_S[2] + 5) == 6.0
+    assert ran.of(EventKind.CHARGING_LIMIT) == []
+
+
 def no_stop(ran: Ran) -> None:
     assert ran.status is ExitStatus.UNSAFE
     assert ran.contactor() == [(5.2, True)]
@@ -267,6 +275,7 @@ CASES: dict[str, tuple[str, Callable[[Ran], None]]] = {
     "setpoints-ignored": (f"dut,{MID_STEP}", setpoints_ignored),
     "over-draw": (f"dut,{MID_STEP}", over_draw),
     "no-stop": ("dut", no_stop),
+    "external-limit": (f"dut,{MID_STEP},for=6 s,limit=9 A", external_limit),
 }
 
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 import pytest
 from bench_files import changed_bench
+from hypothesis import example, given
+from hypothesis import strategies as st
 from ocpp_stand_in import Bench, play_raw, play_twin, plug_in
 
 from hil.config.load import load_bench
 from hil.drivers.evse.ocpp2 import Ocpp2
+from hil.drivers.evse.ocpp2_messages import composite
+from hil.drivers.evse.ocpp_charger import Answer, number
 from hil.drivers.protocols import Acknowledgement
 from hil.errors import ConfigError
 from hil.quantities import EventKind, Setpoint
@@ -194,6 +199,42 @@ def test_a_composite_schedule_is_read_as_a_sum_or_phase_by_phase(
     assert [tuple(period) for period in schedule_read.periods] == [(0.0, pytest.approx(limit))]
 
 
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.floats()
+    | st.integers(-(10**400), 10**400)
+    | st.sampled_from(["A", "W", "-16"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    *("schedule", "chargingSchedulePeriod", "chargingRateUnit", "startPeriod"),
+                    *("limit", "setpoint", "setpoint_L2", "setpoint_L3", "numberPhases"),
+                ]
+            ),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(ANYTHING)
+@example({"chargingSchedulePeriod": [{"startPeriod": 0, "setpoint": 10**400, "limit": 32}]})
+@example({"chargingSchedulePeriod": [{"startPeriod": 0, "setpoint": "-16", "limit": 32}]})
+def test_a_composite_schedule_of_anything_is_read_or_left_out(schedule: Any) -> None:
+    """A limit beside a setpoint that cannot be read is not what the charger would follow."""
+    read = composite(Answer({"status": "Accepted", "schedule": schedule}), 3)
+    assert all(math.isfinite(period.limit) for period in read.periods)
+    if isinstance(schedule, dict) and isinstance(schedule.get("chargingSchedulePeriod"), list):
+        periods = [one for one in schedule["chargingSchedulePeriod"] if isinstance(one, dict)]
+        unread = [one for one in periods if number(one.get("setpoint", 0)) is None]
+        assert len(read.periods) <= len(periods) - len(unread)
+
+
 def test_a_one_way_charger_refuses_a_setpoint_and_says_why() -> None:
     (answer, commands), bench = apply_one(Setpoint(-10.0, "A"), behaviour={})
     assert not answer.accepted
@@ -209,6 +250,7 @@ def test_a_one_way_charger_refuses_a_setpoint_and_says_why() -> None:
     [
         ([("driver: ocpp21", "driver: ocpp16")], "evses.dut.driver", "write 'driver: ocpp21'"),
         ([("driver: ocpp21", "driver: ocpp201")], "evses.dut.driver", "write 'driver: ocpp21'"),
+        ([("driver: ocpp21", "driver: ocpp")], "evses.dut.driver", "write 'driver: ocpp21'"),
         (
             [("profile: generic-v2g", "profile: generic-ac")],
             "evses.dut.rating.discharge",

@@ -38,12 +38,30 @@ def disagreements(seen: Evidence, rating: Rating, definitions: Definitions) -> I
         if seen.one.outcome == REJECTED or (step.failure is not None and step.answered):
             yield "setpoint_refused"
         return
-    if step.plugged and seen.one.pilot_s is not None and seen.one.pilot_s > seen.due_s:
-        yield "applied_otherwise" if _turned_elsewhere_first(seen) else "applied_late"
-    yield from _of_the_pilot(seen, rating)
+    is_late = step.plugged and seen.one.pilot_s is not None and seen.one.pilot_s > seen.due_s
+    if _limited_elsewhere(seen, is_late):
+        yield "limited_elsewhere"
+    else:
+        if is_late:
+            yield "applied_otherwise" if _turned_elsewhere_first(seen) else "applied_late"
+        yield from _of_the_pilot(seen, rating)
     yield from _of_the_schedule(seen, rating)
     yield from _of_the_reports(seen, rating)
     yield from _of_the_car(seen, rating, definitions)
+
+
+def _limited_elsewhere(seen: Evidence, is_late: bool) -> bool:
+    """Whether a limit that was told explains why less is offered, or too late, and no more.
+
+    One that is not low enough for what is offered explains nothing. Where no pilot tells the offer,
+    the current stands in for it.
+    """
+    if seen.elsewhere is None or seen.asked_a <= 0.0:
+        return False
+    offered_a = seen.meter_a if seen.pilot_a is None else seen.pilot_a
+    if not seen.judged or offered_a is None or _same(offered_a, seen.asked_a, seen.share):
+        return is_late
+    return offered_a < min(seen.asked_a, seen.elsewhere.limit_a + TOLERANCE_A)
 
 
 def _of_the_pilot(seen: Evidence, rating: Rating) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hil.assess.character.offered import offered_a
+from hil.assess.claims.elsewhere import Elsewhere, limits_elsewhere, lowest
 from hil.assess.outcome.step import Measured
 from hil.assess.reading.devices import SAME_A, Rating
 from hil.assess.reading.steps import PilotEdge, pilot_edges, pilot_in_force_a
@@ -57,6 +58,8 @@ class Evidence(NamedTuple):
     commanded_unit: str
     """``A`` or ``W``, as the charging profile has it."""
     composite: Composite | None
+    elsewhere: Elsewhere | None
+    """The lowest limit that somebody beside the bench had in force meanwhile, as it was told."""
     pilot_a: float | None
     """Offered throughout the steady window."""
     overshoot_a: float | None
@@ -104,6 +107,7 @@ def evidence(
 ) -> list[Evidence]:
     """The witnesses of every setpoint of an EVSE, in its order."""
     edges, reports = pilot_edges(record, evse), reports_of(record, evse)
+    told = limits_elsewhere(record, evse, rating)
     composites = _last_by_setpoint(record, evse, EventKind.COMPOSITE_SCHEDULE)
     sent = _last_by_setpoint(record, evse, EventKind.SETPOINT_SENT)
     return [
@@ -112,6 +116,7 @@ def evidence(
             edges,
             reports,
             composites.get(one.step.number),
+            lowest(told, one.step.sent_s, one.step.ends_s),
             str(sent.get(one.step.number, {}).get("commanded_unit") or one.step.setpoint.unit),
             rating,
             definitions,
@@ -133,6 +138,7 @@ def _one(
     edges: Sequence[PilotEdge],
     reports: Reports,
     composite: Mapping[str, Any] | None,
+    elsewhere: Elsewhere | None,
     commanded_unit: str,
     rating: Rating,
     definitions: Definitions,
@@ -157,6 +163,7 @@ def _one(
         share=0.1 if step.setpoint.unit == "W" else 0.0,
         commanded_unit=commanded_unit,
         composite=None if composite is None else _composite(composite, phases, rating),
+        elsewhere=elsewhere,
         pilot_a=pilot_a,
         overshoot_a=max((e.offered_a for e in step.edges if e.offered_a >= 0.0), default=None),
         meter_a=_meter_a(one),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ WORDS = {
     "pilot_overshoots": "was reached by way of a higher offer than before or after",
     "wrong_unit": "was taken in another unit than it was sent in",
     "wrong_phases": "was divided among another number of phases than carry current",
+    "limited_elsewhere": "was accepted, and somebody beside the bench allowed less, as was told",
     "composite_differs": "is not what the composite schedule says",
     "offered_not_signalled": "is reported as offered, and the pilot offers something else",
     "stale_report": "is reported with the power of before, and another one flows",
@@ -90,11 +92,16 @@ def _finding(evse: str, code: str, some: Sequence[Evidence]) -> dict[str, Any]:
     }
 
 
+def _known(limit_a: float) -> float | None:
+    return limit_a if math.isfinite(limit_a) else None
+
+
 def _witnesses(seen: Evidence) -> str:
     """What each says, in words."""
-    step, composite = seen.one.step, seen.composite
+    step, composite, other = seen.one.step, seen.composite, seen.elsewhere
     told = [
         ("asked for", seen.asked_a, "A"),
+        *([(f"allowed by {other.source}", _known(other.limit_a), "A")] if other else []),
         ("composite schedule", composite.limit_a if composite else None, "A"),
         ("reported as offered", seen.offered_a, "A"),
         ("pilot", seen.pilot_a, "A"),

@@ -42,7 +42,10 @@ _STATUS_PATIENCE_S = 5.0
 
 
 class Ocpp16:
-    """A charger under test that connects to the bench over OCPP 1.6J."""
+    """A charger under test that connects to the bench over OCPP 1.6J.
+
+    ``visits`` are those of a charger that has come already, and speaks this version.
+    """
 
     ocpp_version = "1.6"
 
@@ -53,14 +56,15 @@ class Ocpp16:
         profile: EvseProfile,
         safe_state: SafeState,
         journal: Journal,
+        visits: Visits | None = None,
     ) -> None:
         self.name = name
         self._config, self._profile, self._journal = config, profile, journal
         self._safe_state = safe_state
-        self._findings = FirstTimes(journal, name)
-        self._charger = Charger(name, config.connector, journal, self._findings)
+        charger = Charger(name, config.connector, journal, FirstTimes(journal, name))
+        self._visits = visits or Visits(config, charger, ("ocpp1.6",), self.meet)
+        self._charger = self._visits.charger
         self._details: dict[str, str] = {}
-        self._visits = Visits(config, self._charger, ("ocpp1.6",), self._meet)
         ask, ask_now = self._visits.ask, self._visits.ask_now
         self._ask = ask
         self._composites = Composites(config, profile, self._charger, ask)
@@ -85,7 +89,8 @@ class Ocpp16:
             config, profile, self._charger, messages, lambda: self.connected, ask, ask_now
         )
 
-    def _meet(self, connection: OcppConnection) -> Session:
+    def meet(self, connection: OcppConnection) -> Session:
+        """The session of a new connection."""
         return Session(connection, self._charger, self._config.answer_within)
 
     @property
@@ -126,7 +131,7 @@ class Ocpp16:
                 self._learn_status,
             ),
         )
-        details = {**self._visits.security(), **self._details}
+        details = {**self._visits.terms(), **self._details}
         return identity(self._config.charge_point, self._charger.boot, details)
 
     async def close(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from hil.config.profiles import EvseProfile
-from hil.drivers.evse.ocpp_charger import Answer, whole
+from hil.drivers.evse.ocpp_charger import Answer, number, whole
 from hil.drivers.protocols import Identity
 from hil.links.ocpp_frames import printable
 
@@ -80,7 +80,7 @@ def composite_schedule(answer: Answer) -> CompositeSchedule:
 
 
 def _has_numbers(period: Mapping[str, Any], *keys: str) -> bool:
-    return all(type(period.get(key)) in (int, float) for key in keys)
+    return all(number(period.get(key)) is not None for key in keys)
 
 
 def configuration(answer: Answer, keys: Sequence[str]) -> dict[str, str]:

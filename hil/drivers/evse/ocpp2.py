@@ -52,7 +52,8 @@ _VERSIONS: Mapping[str, Version] = {"ocpp201": "ocpp2.0.1", "ocpp21": "ocpp2.1"}
 class Ocpp2:
     """A charger under test that connects to the bench over OCPP 2.0.1 or 2.1.
 
-    Which of them is the driver's name in the bench file.
+    Which of them is the driver's name in the bench file, unless it has come already: ``visits`` are
+    those of a charger that has agreed on a version.
     """
 
     def __init__(
@@ -62,14 +63,17 @@ class Ocpp2:
         profile: EvseProfile,
         safe_state: SafeState,
         journal: Journal,
+        visits: Visits | None = None,
     ) -> None:
         self.name = name
         self._config, self._profile, self._journal = config, profile, journal
-        self._charger = Charger(name, config.connector, journal, FirstTimes(journal, name))
+        if visits is None:
+            charger = Charger(name, config.connector, journal, FirstTimes(journal, name))
+            visits = Visits(config, charger, (_VERSIONS[config.driver],), self.meet)
+        self._visits, self._charger = visits, visits.charger
         self._station = Station(self._charger)
         self._details: dict[str, str] = {}
         self._requests = 0
-        self._visits = Visits(config, self._charger, (_VERSIONS[config.driver],), self._meet)
         ask, ask_now = self._visits.ask, self._visits.ask_now
         self._ask = ask
         self._dynamic = DynamicSchedules(self._charger)
@@ -93,7 +97,8 @@ class Ocpp2:
             config, profile, self._charger, messages, lambda: self.connected, ask, ask_now
         )
 
-    def _meet(self, connection: OcppConnection) -> Session:
+    def meet(self, connection: OcppConnection) -> Session:
+        """The session of a new connection."""
         return Session(connection, self._station, self._config.answer_within)
 
     @property
@@ -133,7 +138,7 @@ class Ocpp2:
                 self._learn_status,
             ),
         )
-        details = {**self._visits.security(), **self._details}
+        details = {**self._visits.terms(), **self._details}
         return identity(self._config.charge_point, self._charger.boot, details)
 
     async def close(self) -> None:

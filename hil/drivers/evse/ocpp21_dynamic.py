@@ -1,8 +1,9 @@
 """Dynamic charging profiles of OCPP 2.1: set once, then updated, as long as their lease lasts.
 
 UpdateDynamicSchedule carries numbers alone and lets the profile's duration begin anew, in the
-charger. So a setpoint with another lease than the one before, the first after a restart and the
-safe one go by SetChargingProfile. ``dynUpdateInterval`` is not sent: the bench tells, nobody pulls.
+charger (K28.FR.13 and .14 of OCPP 2.1 with its errata). So a setpoint with another lease than the
+one before, the first after a restart and the safe one go by SetChargingProfile.
+``dynUpdateInterval`` is not sent: the bench tells, nobody pulls.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from typing import Any
 from hil.config.bench import Rating
 from hil.config.profiles import EvseProfile
 from hil.drivers.evse.charging_profile import limit_for, written
+from hil.drivers.evse.ocpp_charger import number
 from hil.quantities import Setpoint
 
 _MODE = "CentralSetpoint"
@@ -71,9 +72,12 @@ def signed_periods(schedule: Mapping[str, Any], phases: int) -> list[dict[str, A
 
 
 def _signed(period: dict[str, Any], in_amperes: bool, phases: int) -> dict[str, Any]:
-    told = [period[key] for key in ("setpoint", "setpoint_L2", "setpoint_L3") if key in period]
-    if "setpoint" not in period or not all(type(value) in (int, float) for value in told):
+    """A setpoint that cannot be read leaves no limit either: that one is not what is followed."""
+    if "setpoint" not in period:
         return period
+    keys = ("setpoint", "setpoint_L2", "setpoint_L3")
+    told = [number(period[key]) for key in keys if key in period]
     named = period.get("numberPhases")
     among = (named if named in (1, 2, 3) else phases) if in_amperes else 1
-    return {**period, "limit": sum(told) / among}
+    known = [value for value in told if value is not None]
+    return {**period, "limit": sum(known) / among if len(known) == len(told) else None}

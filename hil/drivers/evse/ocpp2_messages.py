@@ -104,7 +104,7 @@ def composite(answer: Answer, phases: int) -> CompositeSchedule:
     if answer.payload is None:
         return composite_schedule(answer)
     schedule = member(answer.payload, "schedule")
-    schedule["chargingSchedulePeriod"] = signed_periods(schedule, phases)
+    schedule = {**schedule, "chargingSchedulePeriod": signed_periods(schedule, phases)}
     as_in_16 = {"chargingSchedule": schedule, "scheduleStart": schedule.get("scheduleStart")}
     return composite_schedule(Answer({**answer.payload, **as_in_16}))
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from hil.drivers.evse import claimed, ocpp2_events
+from hil.drivers.evse import claimed, ocpp2_events, ocpp2_limits
 from hil.drivers.evse.charging_profile import utc_text
 from hil.drivers.evse.ocpp2_messages import Request, as_16, member, name_of, objects, word
 from hil.drivers.evse.ocpp2_station import Station
@@ -180,10 +180,12 @@ def _security_event(station: Station, payload: Payload) -> Payload:
 
 def _charging_limit(station: Station, payload: Payload) -> Payload:
     """Somebody else limits the charger, such as a local energy management: no setpoint of ours."""
-    limit = member(payload, "chargingLimit")
-    source = word(limit, "chargingLimitSource") or "somebody"
-    words = f"{source} limits the charger beside the bench; it may not follow its setpoints"
-    station.charger.findings.finding("limited_elsewhere", words, key=source)
+    ocpp2_limits.limited(station, payload)
+    return {}
+
+
+def _charging_limit_cleared(station: Station, payload: Payload) -> Payload:
+    ocpp2_limits.cleared(station, payload)
     return {}
 
 
@@ -215,7 +217,7 @@ def _kept(*_: Any) -> Payload:
 _ANSWERS: Mapping[str, Callable[[Station, Payload], Payload]] = {
     "Authorize": _authorize,
     "BootNotification": _boot,
-    "ClearedChargingLimit": _kept,
+    "ClearedChargingLimit": _charging_limit_cleared,
     "DataTransfer": _accepted,
     "FirmwareStatusNotification": _kept,
     "Heartbeat": _heartbeat,

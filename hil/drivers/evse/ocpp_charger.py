@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -98,6 +99,17 @@ class Charger:
         except TimeoutError:
             return true()
         return True
+
+
+def number(value: object) -> float | None:
+    """A finite number, as JSON has it; ``None`` for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
 
 
 def whole(value: object) -> int | None:

@@ -47,7 +47,8 @@ class Session(Protocol):
 class Visits:
     """The connections of one charger, one after the other.
 
-    ``meet`` makes the session of a new connection, in one of ``versions`` (the preferred first).
+    ``meet`` makes the session of a new connection, in one of ``versions`` (the preferred first); it
+    raises LinkLostError if there shall be none.
     """
 
     def __init__(
@@ -57,12 +58,15 @@ class Visits:
         versions: Sequence[Version],
         meet: Callable[[OcppConnection], Session],
     ) -> None:
-        self._config, self._charger, self._versions, self._meet = config, charger, versions, meet
+        self.charger = self._charger = charger
+        self._config, self._versions, self._meet = config, versions, meet
         self._journal, self._device = charger.journal, charger.device
         self._listener: Listener | None = None
         self.session: Session | None = None
         self.subprotocol = ""
         """That of the newest connection, as it was agreed on; empty if the charger offered none."""
+        self.version = ""
+        """The version of OCPP that it speaks; empty before the first."""
         self._sessions = 0
         self._closing = False
 
@@ -93,9 +97,18 @@ class Visits:
             )
         return self._listener.url
 
-    def security(self) -> dict[str, str]:
-        """How the charger was let in: the security profile of OCPP, and how it is encrypted."""
-        known = {"security_profile": str(self._config.security_profile)}
+    def pin(self, version: Version) -> None:
+        """Speak this version alone from now on, whatever else the charger offers later."""
+        self._versions = (version,)
+        if self._listener is not None:
+            self._listener.versions = self._versions
+
+    def terms(self) -> dict[str, str]:
+        """How the charger was let in: version and security profile of OCPP, and the encryption."""
+        known = {
+            "ocpp_version": self.version,
+            "security_profile": str(self._config.security_profile),
+        }
         if self._listener is not None and self._listener.encryption:
             known["encryption"] = self._listener.encryption
         return known
@@ -108,14 +121,12 @@ class Visits:
         ``ask_to_boot`` asks for a BootNotification; its result is the charger's word. Raises
         DeviceError if the charger never comes.
         """
-        self._closing = False
-        await self.listen()
-        await self._await_connection()
+        await self.arrival()
         await self._await_boot(ask_to_boot)
         await self._set_up(steps)
         if not self.connected:  # some chargers reboot over a changed configuration, once
             boots = self._charger.boots
-            await self._await_connection()
+            await self.arrival()
             await self._has_booted(boots)
             await self._set_up(steps)
 
@@ -127,7 +138,10 @@ class Visits:
             await listener.close()
         self._charger.findings.sum_up()
 
-    async def _await_connection(self) -> None:
+    async def arrival(self) -> None:
+        """Wait for a connection of the charger. Raises DeviceError if it never comes."""
+        self._closing = False
+        await self.listen()
         within_s = self._config.connect_within
         if not await self._charger.until(lambda: self.connected, within_s):
             assert self._listener is not None
@@ -159,8 +173,12 @@ class Visits:
 
     async def _attend(self, connection: OcppConnection) -> None:
         """Attend to one connection of the charger until it ends."""
-        session = self._meet(connection)
+        try:
+            session = self._meet(connection)
+        except LinkLostError:
+            return
         self.subprotocol = connection.subprotocol
+        self.version = connection.version.removeprefix("ocpp")
         self.session = session
         self._sessions += 1
         self._charger.changed()
