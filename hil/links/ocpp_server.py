@@ -16,6 +16,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
+from websockets.protocol import State
 
 from hil.config.tls import EvseTlsConfig
 from hil.errors import DeviceError, HilError
@@ -65,6 +66,12 @@ class OcppConnection:
         self._findings, self._password = findings, password
         self._inflow = Inflow()
         self._asked: dict[str, str] = {}
+        self._listening_since_s: float | None = None
+        """Loop time since when a message is waited for; ``None`` while none is."""
+        self._watch: asyncio.TimerHandle | None = None
+        self._silent = ""
+        """Why it was closed, if the charger was silent for too long."""
+        self._closing: asyncio.Task[None] | None = None
         self.silent_at_most_s: float | None = None
         """For how long no byte may come before the connection is closed; ``None`` for ever."""
         self.peer = peer(socket)
@@ -112,20 +119,35 @@ class OcppConnection:
 
         Any byte counts as a sign of life, a ping of the charger's included.
         """
-        loop, within_s = asyncio.get_running_loop(), self.silent_at_most_s
-        if within_s is None:
+        loop = asyncio.get_running_loop()
+        self._listening_since_s = loop.time()
+        if self._watch is None and self.silent_at_most_s is not None:
+            self._watch = loop.call_later(self.silent_at_most_s, self._look, loop)
+        try:
             return await self._socket.recv(decode=False)
-        since_s = loop.time()
-        while loop.time() < (due_s := max(heard_s(self._socket), since_s) + within_s):
-            try:
-                async with asyncio.timeout_at(due_s):
-                    return await self._socket.recv(decode=False)
-            except TimeoutError:
-                pass  # which a byte of something other than a message may have put off
+        except ConnectionClosed:
+            if self._watch is not None:
+                self._watch.cancel()
+            if self._silent:
+                raise LinkLostError(self._silent) from None
+            raise
+        finally:
+            self._listening_since_s = None
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Whether the charger is silent for too long; one timer a connection, not one a message."""
+        self._watch, within_s = None, self.silent_at_most_s
+        if within_s is None or self._socket.state is not State.OPEN:
+            return
+        since_s = loop.time() if self._listening_since_s is None else self._listening_since_s
+        due_s = max(heard_s(self._socket), since_s) + within_s
+        if loop.time() < due_s:
+            self._watch = loop.call_at(due_s, self._look, loop)
+            return
         words = f"the charger sent nothing for {within_s:g} s; the connection was closed so that"
         self._findings.finding("ocpp_read_deadline", f"{words} it opens a new one")
-        await self.close("nothing was heard for too long")
-        raise LinkLostError(f"nothing was heard for {within_s:g} s")
+        self._silent = f"nothing was heard for {within_s:g} s"
+        self._closing = loop.create_task(self.close("nothing was heard for too long"))
 
     def _conceal(self, text: str) -> str:
         concealed = text if self._password is None else self._password.conceal(text)

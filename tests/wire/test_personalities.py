@@ -135,7 +135,9 @@ CASES: dict[str, Case] = {
         {"late_acknowledgement", "ocpp_silent", "charger_lost", "safe_step_failed"}
     ),
     "late-pilot": Case({"applied_late", "over_limit", "pause_not_followed"}),
-    "pulsar6-like": Case({"pilot_overshoots", "over_limit", "no_lease"}, relative=True),
+    "pulsar6-like": Case(
+        {"pilot_overshoots", "over_limit", "no_lease", "charger_clock_wrong"}, relative=True
+    ),
     "beny-like": Case(
         {"ocpp_json_repaired", "remote_start_refused", "run_failed"}, scenario="twice", status=4
     ),
