@@ -35,16 +35,25 @@ _REVERSED = 0.1
 """How near two powers are that are each other's negative."""
 
 
-def doubts(profile: MeterProfile, shown: Mapping[Key, float], expected: Expected) -> list[Doubt]:
-    """Everything odd about what a meter showed: the usual value of each key, SI units."""
+def doubts(
+    profile: MeterProfile, shown: Mapping[Key, float], expected: Expected, steady: bool = True
+) -> list[Doubt]:
+    """Everything odd about what a meter showed: the usual value of each key, SI units.
+
+    Values that were read one after the other are held against each other only if the power was
+    ``steady`` meanwhile.
+    """
     found = [
         *_voltages(profile, shown, expected),
         *_frequency(profile, shown),
         *_currents(profile, shown, expected),
     ]
-    powers = list(power_doubts(profile, shown, expected, [doubt.quantity for doubt in found]))
+    powers: list[Doubt] = []
+    if steady:
+        powers += power_doubts(profile, shown, expected, [doubt.quantity for doubt in found])
     powers = powers or list(_signs(profile, shown, expected))
-    powers = powers or list(_sum(profile, shown))
+    if steady and not powers:
+        powers += _sum(profile, shown)
     return [*found, *powers, *_factors(profile, shown)]
 
 

@@ -83,10 +83,10 @@ async def stand(true, profile, supply, refresh):
 def check(true, read_by=None, amperes=BALANCED, seconds=12.0, hertz=4.0, phases=3, **options):
     """What is found of a meter with the map ``true``, read by another profile."""
     profile = true if read_by is None else read_by
-    refresh = options.pop("refresh", "250 ms")
+    refresh, supply = options.pop("refresh", "250 ms"), options.pop("supply", Charging)
 
     async def main():
-        async with stand(true, profile, Charging(amperes, **options), refresh) as b:
+        async with stand(true, profile, supply(amperes, **options), refresh) as b:
             watch = MeterWatch(bench_config(phases), {"reference": profile}, b.journal)
             b.journal.subscribe(watch)
             b.journal.event(EventKind.RUN, "bench", state="playing")
@@ -256,6 +256,23 @@ def test_no_load_that_a_charger_has_is_doubted(profile, amperes):
 
 def test_a_car_on_another_phase_than_the_first_is_a_note():
     assert check(EM540, amperes=(0.0, 16.0, 0.0)).codes == {"meter_phase_order"}
+
+
+class Rising(Charging):
+    """A car whose current rises so fast that what is read later is no longer the same."""
+
+    def measure(self, start_s, end_s):
+        rising_s = min(end_s, 26.0)
+        self.amperes = (6.0 + rising_s,) * 3
+        charge_as = 6.0 * end_s + rising_s**2 / 2 + rising_s * (end_s - rising_s)
+        energy_wh = self.imported_wh + 3 * 230.0 * self.factor * charge_as / 3600.0
+        return super().measure(start_s, end_s)._replace(energy_wh=energy_wh)
+
+
+def test_a_ramp_makes_no_meter_doubtful_that_is_read_in_many_requests():
+    found = check(V2, amperes=BALANCED, seconds=40.0, hertz=1.0, supply=Rising)
+    assert found.codes == set(), found.texts
+    assert "load" in [one["part"] for one in found.checks]
 
 
 def test_transformers_on_another_phases_voltage_are_told():
