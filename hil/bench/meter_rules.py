@@ -70,21 +70,21 @@ def _voltages(
         if tens:
             yield rescaled(profile, key, value, tens, "the supply", (low, high))
         elif abs(value) < _NO_VOLTAGE * expected.voltage_v and value > 1e-3 * expected.voltage_v:
-            yield _missing(profile, key, value)
+            yield _missing(profile, key, value, low, high)
         elif value == 0.0 and expected.phases < 3 and phase is not Phase.L1:
             continue  # the line is not wired, and need not be
         elif value == 0.0:
-            yield _missing(profile, key, value)
+            yield _missing(profile, key, value, low, high)
         else:
             text = f"{where(profile, key)} reads {show(value, 'V')}, and the supply has about "
             text += f"{expected.voltage_v:g} V: check address, type and word_order"
             yield Doubt("meter_voltage_wrong", *key, "error", text, low, high)
 
 
-def _missing(profile: MeterProfile, key: Key, value: float) -> Doubt:
+def _missing(profile: MeterProfile, key: Key, value: float, low: float, high: float) -> Doubt:
     text = f"{where(profile, key)} reads {show(value, 'V')}: is this line connected? If it is, "
     text += "check the register's address"
-    return Doubt("meter_voltage_missing", *key, "warning", text)
+    return Doubt("meter_voltage_missing", *key, "warning", text, low, high)
 
 
 def _frequency(profile: MeterProfile, shown: Mapping[Key, float]) -> Iterator[Doubt]:
