@@ -14,8 +14,9 @@ from hil.registers import Key
 
 OVER_RATING = 1.5
 """Nothing that an EVSE lets pass is that far over its rating; interlocks are there for the rest."""
-LEAST_LOAD_A = 2.0
-"""Below this current on a line nothing is concluded: standby, and the meter's own noise."""
+LEAST_LOAD_A = 0.75 * MINIMUM_CURRENT_A
+"""Below this current on a line nothing is concluded: a car that does not charge may take some, with
+any power factor."""
 FACTOR_BAND = (0.6, 1.06)
 """Active power as a share of V x I while a car charges: current transformers on another phase's
 voltage give 0.5, and 6 % is what class B allows V, I and P together."""

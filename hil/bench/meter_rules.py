@@ -35,16 +35,25 @@ _REVERSED = 0.1
 """How near two powers are that are each other's negative."""
 
 
-def doubts(profile: MeterProfile, shown: Mapping[Key, float], expected: Expected) -> list[Doubt]:
-    """Everything odd about what a meter showed: the usual value of each key, SI units."""
+def doubts(
+    profile: MeterProfile, shown: Mapping[Key, float], expected: Expected, steady: bool = True
+) -> list[Doubt]:
+    """Everything odd about what a meter showed: the usual value of each key, SI units.
+
+    Values that were read one after the other are held against each other only if the power was
+    ``steady`` meanwhile.
+    """
     found = [
         *_voltages(profile, shown, expected),
         *_frequency(profile, shown),
         *_currents(profile, shown, expected),
     ]
-    powers = list(power_doubts(profile, shown, expected, [doubt.quantity for doubt in found]))
+    powers: list[Doubt] = []
+    if steady:
+        powers += power_doubts(profile, shown, expected, [doubt.quantity for doubt in found])
     powers = powers or list(_signs(profile, shown, expected))
-    powers = powers or list(_sum(profile, shown))
+    if steady and not powers:
+        powers += _sum(profile, shown)
     return [*found, *powers, *_factors(profile, shown)]
 
 
@@ -61,21 +70,21 @@ def _voltages(
         if tens:
             yield rescaled(profile, key, value, tens, "the supply", (low, high))
         elif abs(value) < _NO_VOLTAGE * expected.voltage_v and value > 1e-3 * expected.voltage_v:
-            yield _missing(profile, key, value)
+            yield _missing(profile, key, value, low, high)
         elif value == 0.0 and expected.phases < 3 and phase is not Phase.L1:
             continue  # the line is not wired, and need not be
         elif value == 0.0:
-            yield _missing(profile, key, value)
+            yield _missing(profile, key, value, low, high)
         else:
             text = f"{where(profile, key)} reads {show(value, 'V')}, and the supply has about "
             text += f"{expected.voltage_v:g} V: check address, type and word_order"
             yield Doubt("meter_voltage_wrong", *key, "error", text, low, high)
 
 
-def _missing(profile: MeterProfile, key: Key, value: float) -> Doubt:
+def _missing(profile: MeterProfile, key: Key, value: float, low: float, high: float) -> Doubt:
     text = f"{where(profile, key)} reads {show(value, 'V')}: is this line connected? If it is, "
     text += "check the register's address"
-    return Doubt("meter_voltage_missing", *key, "warning", text)
+    return Doubt("meter_voltage_missing", *key, "warning", text, low, high)
 
 
 def _frequency(profile: MeterProfile, shown: Mapping[Key, float]) -> Iterator[Doubt]:

@@ -32,6 +32,10 @@ _OPENING_S = 2.0
 _LOAD_S = 5.0
 """After so long under load it is judged again, by what it showed in the last ``_USUAL_S``."""
 _USUAL_S = 4.0
+_STEADY_SHARE, _STEADY_W = 0.02, 50.0
+"""The total is read up to half a second after the lines of a slow meter."""
+_PATIENCE_S = 60.0
+"""A load that does not stand still for so long is judged without what needs it to."""
 _ENERGY_S = 900.0
 """Longer than that the energy is not waited for."""
 _NO_LOAD_S = 60.0
@@ -79,6 +83,13 @@ class _Sight:
     def usual(self) -> dict[Key, float]:
         """The median of each value of late."""
         return {key: median(v for _, v in values) for key, values in self.recent.items()}
+
+    def steady(self) -> bool:
+        """Whether the power stood still of late, so that what is read later is still the same."""
+        powers = [value for _, value in self.recent.get((Quantity.POWER, Phase.TOTAL), ())]
+        if not powers:
+            return True
+        return max(powers) - min(powers) <= max(_STEADY_SHARE * abs(median(powers)), _STEADY_W)
 
     def refresh_s(self) -> tuple[float | None, int]:
         """How often its values change, and how many intervals say so; None if too few do."""
@@ -191,7 +202,8 @@ class MeterWatch:
             due.append("opening")
         if sight.load_since_s is not None:
             under_load_s = t - sight.load_since_s
-            if "load" not in sight.done and under_load_s >= _LOAD_S:
+            waited = under_load_s >= _PATIENCE_S or sight.steady()
+            if "load" not in sight.done and under_load_s >= _LOAD_S and waited:
                 due.append("load")
         elif "load" not in sight.done:
             self._see_no_load(name, sight, t)
@@ -206,7 +218,7 @@ class MeterWatch:
         sight.done.add(part)
         usual = sight.usual()
         if part in ("opening", "load"):
-            found = doubts(self._profiles[name], usual, self._expected(name))
+            found = doubts(self._profiles[name], usual, self._expected(name), sight.steady())
         elif any(quantity is Quantity.POWER for _, quantity, _ in sight.told):
             found = []  # the energy cannot be held against a power that is wrong
         else:

@@ -14,6 +14,7 @@ from synthetic_run import Car, Hold, MadeRecord, Meter, definitions, make
 
 from hil.assess.evaluate import evaluate, to_json
 from hil.errors import RecordError
+from hil.quantities import Event, EventKind
 
 HOLDS = [Hold(16, 20), Hold(6, 20), Hold(10, 20, extra_w=-150.0)]
 PRACTICAL = ["activation_time", "ramp_up_time", "ramp_down_time", "accuracy", "precision"]
@@ -29,6 +30,20 @@ def test_the_five_practical_attributes_come_first_and_once_each() -> None:
     names = [entry["name"] for entry in result_of()["attributes"]]
     assert names[:5] == PRACTICAL
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    ("code", "figures"), [("meter_sum_differs", False), ("meter_sign", False), ("meter_sum", True)]
+)
+def test_a_power_that_the_start_up_check_doubts_gives_no_figure(code: str, figures: bool) -> None:
+    record = make(HOLDS).record
+    data = {"part": "load", "doubts": [code], "refresh_s": None, "intervals": 3}
+    record.events.append(Event(5.0, EventKind.METER_CHECK, "reference", data))
+    result = evaluate(record, definitions())
+    values = [entry["value"] for entry in result["attributes"] if entry["name"] in PRACTICAL]
+    assert all((value is not None) == figures for value in values)
+    codes = {finding["code"] for finding in result["findings"]}
+    assert ("meter_implausible" in codes) != figures
 
 
 def test_terms_of_uncertainty_add_up_to_what_is_stated() -> None:

@@ -5,6 +5,7 @@ A twin has the map that is right; the driver reads it by a profile with one mist
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from contextlib import asynccontextmanager
@@ -22,11 +23,11 @@ from hil.config.bench import Rating
 from hil.config.library import Kind, find, shipped_root
 from hil.config.load import load, load_bench
 from hil.drivers.meter.modbus import ModbusMeter
-from hil.errors import DeviceError
+from hil.errors import ConfigError, DeviceError, ExitStatus
 from hil.inputs import prepare
 from hil.quantities import LINES, EventKind, Phase, Quantity
 from hil.record.journal import Journal
-from hil.run import execute
+from hil.run import execute, probe
 from hil.virtual.meter import MeterTwin
 from hil.virtual.plant import Electrical
 
@@ -83,10 +84,10 @@ async def stand(true, profile, supply, refresh):
 def check(true, read_by=None, amperes=BALANCED, seconds=12.0, hertz=4.0, phases=3, **options):
     """What is found of a meter with the map ``true``, read by another profile."""
     profile = true if read_by is None else read_by
-    refresh = options.pop("refresh", "250 ms")
+    refresh, supply = options.pop("refresh", "250 ms"), options.pop("supply", Charging)
 
     async def main():
-        async with stand(true, profile, Charging(amperes, **options), refresh) as b:
+        async with stand(true, profile, supply(amperes, **options), refresh) as b:
             watch = MeterWatch(bench_config(phases), {"reference": profile}, b.journal)
             b.journal.subscribe(watch)
             b.journal.event(EventKind.RUN, "bench", state="playing")
@@ -258,6 +259,23 @@ def test_a_car_on_another_phase_than_the_first_is_a_note():
     assert check(EM540, amperes=(0.0, 16.0, 0.0)).codes == {"meter_phase_order"}
 
 
+class Rising(Charging):
+    """A car whose current rises so fast that what is read later is no longer the same."""
+
+    def measure(self, start_s, end_s):
+        rising_s = min(end_s, 26.0)
+        self.amperes = (6.0 + rising_s,) * 3
+        charge_as = 6.0 * end_s + rising_s**2 / 2 + rising_s * (end_s - rising_s)
+        energy_wh = self.imported_wh + 3 * 230.0 * self.factor * charge_as / 3600.0
+        return super().measure(start_s, end_s)._replace(energy_wh=energy_wh)
+
+
+def test_a_ramp_makes_no_meter_doubtful_that_is_read_in_many_requests():
+    found = check(V2, amperes=BALANCED, seconds=40.0, hertz=1.0, supply=Rising)
+    assert found.codes == set(), found.texts
+    assert "load" in [one["part"] for one in found.checks]
+
+
 def test_transformers_on_another_phases_voltage_are_told():
     found = check(EM540, amperes=BALANCED, factor=0.5)
     assert found.codes == {"meter_phase_mismatch"}
@@ -287,6 +305,8 @@ def test_the_quick_look_takes_about_two_seconds():
 LINES_TO_CHANGE = {
     "off by one": (
         EM540, changed(EM540, V, (L1,), shift=1), "phase: L1, address: 0, type: s32, scale: 0.1"),
+    "off by one, onto nothing": (
+        EM540, changed(EM540, V, (L3,), shift=1), "phase: L3, address: 4, type: s32, scale: 0.1"),
     "word order": (EM540, with_all(EM540, word_order="big"), "'word_order: little'"),
     "type": (
         EM540, changed(EM540, P, (L2,), type="f32"),
@@ -354,3 +374,27 @@ def test_a_run_with_a_wrong_profile_says_so_and_gives_no_figure(tmp_path, monkey
     figures = {e["name"]: e["value"] for e in finished.result["attributes"]}
     assert figures["accuracy"] is None
     assert finished.result["verdict"] != "PASS"
+
+
+def test_probe_says_of_every_meter_what_it_shows_and_how_often():
+    probed = probe("virtual-ideal", meters=True)
+    assert probed.status is ExitStatus.PASS
+    lines = list(probed.lines())
+    assert "    refresh: 0.1 s (the profile says 0.1 s)" in lines
+    facts = json.loads(probed.text())["reference"]["meter"]
+    assert facts["findings"] == facts["change"] == []
+    assert facts["values"]["voltage L2"] == pytest.approx(230.0, abs=1.0)
+
+
+@pytest.mark.parametrize(
+    ("map_of", "words"),
+    [
+        ("{other: eastron-sdm630}", "there is no device 'other'"),
+        ("{reference: eastron-sdm63}", "no meter.* named 'eastron-sdm63'"),
+    ],
+)
+def test_a_map_of_a_twin_that_is_not_there_is_refused(tmp_path, map_of, words):
+    line = "  meters: {reference: em540-fast}"
+    bench = changed_bench(tmp_path, (line, f"{line}\n  maps: {map_of}"))
+    with pytest.raises(ConfigError, match=words):
+        load_bench(bench)
