@@ -174,7 +174,7 @@ class LiveRun:
                         self.observed,
                         self.supervisor,
                         self.performance,
-                        inputs.bench.evses if inputs.capabilities else None,
+                        inputs.bench.ocpp_profiles() if inputs.capabilities else None,
                     )
                     ending = await session.live(interrupted, guards)
                     if self.injector is not None:

@@ -77,6 +77,19 @@ class Wording(Model):
     """What it writes for a unit of its MeterValues."""
 
 
+class Fieldbus(Model):
+    """How a charger behaves on Modbus."""
+
+    latency: Seconds = 0.02
+    """From a request's arrival to the answer."""
+    needs_gap: bool = False
+    """Whether a request that follows too soon on the last reply gets no answer."""
+    watchdog_lasts: PositiveSeconds | None = None
+    """How long its watchdog waits, whatever it was set to; what it was set to, if not given."""
+    keeps: Literal["new", "old"] = "new"
+    """Whether a written setpoint reads back; one that keeps the old answers as if it had it."""
+
+
 class VirtualEvse(Model):
     """A charger: from the accepted command to the pilot's duty cycle."""
 
@@ -165,6 +178,7 @@ class VirtualEvse(Model):
     """Whether after a transaction no other one starts until the car was unplugged."""
     replay: Replay | None = None
     wording: Wording = Wording()
+    fieldbus: Fieldbus = Fieldbus()
 
 
 class Lag(Model):
