@@ -59,7 +59,7 @@ class ModbusEvse:
         )
         self._blocks = compile_map(profile).blocks if profile.registers else ()
         self._watching: asyncio.Task[None] | None = None
-        self._lost = False
+        self._lost = self._closing = False
         self._fault: HilError | None = None
         """What went wrong on the bench's own side while the charger was watched."""
 
@@ -70,6 +70,7 @@ class ModbusEvse:
 
         Raises DeviceError if it cannot be reached or does not take that.
         """
+        self._closing = False
         try:
             await self._link.open()
             details = {}
@@ -87,6 +88,7 @@ class ModbusEvse:
 
     async def close(self) -> None:
         """Let go of the charger; its watchdog ends what was commanded."""
+        self._closing = True
         watching, self._watching = self._watching, None
         if watching is not None:
             watching.cancel()
@@ -98,15 +100,19 @@ class ModbusEvse:
     # --- what it says ----------------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        """Read its state and what it measures, until cancelled."""
-        while True:
+        """Read its state and what it measures, until closed.
+
+        Being cancelled is not enough: pymodbus makes an error of its own of that.
+        """
+        while not self._closing:
             await asyncio.sleep(self._profile.status_every)
             try:
                 await self._look()
                 await self._setpoints.look()
                 self._say_back()
             except DeviceError as error:
-                self._say_lost(error)
+                if not self._closing:
+                    self._say_lost(error)
             except HilError as fault:
                 self._fault = fault
 
