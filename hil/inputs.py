@@ -88,7 +88,7 @@ def prepare(
         plan = attempt(lambda: expand(model, source, folder, config, seed))
         if config.telemetry is not None:
             attempt(functools.partial(_check_telemetry, config.telemetry))
-        for evse_name, evse in config.evses.items():
+        for evse_name, evse in config.ocpp_evses().items():
             attempt(
                 functools.partial(secret_from, evse.password_env, evse.password_file, evse_name)
             )
@@ -163,12 +163,15 @@ def prepare_conformance(
 
 def _evse(config: BenchConfig, wanted: str | None) -> str:
     """The EVSE to play on. Raises ConfigError if it is not told, or if nothing plays its car."""
-    known = ", ".join(config.evses)
-    if wanted is not None and wanted not in config.evses:
+    evses = config.ocpp_evses()
+    known = ", ".join(evses)
+    if not evses:
+        raise ConfigError(f"{config.bench}: no EVSE of this bench speaks OCPP, and the cases do")
+    if wanted is not None and wanted not in evses:
         raise ConfigError(f"{config.bench}: there is no EVSE '{wanted}'; there are {known}")
-    if wanted is None and len(config.evses) > 1:
+    if wanted is None and len(evses) > 1:
         raise ConfigError(f"{config.bench} has several EVSEs; say which one with --evse: {known}")
-    name = wanted or next(iter(config.evses))
+    name = wanted or next(iter(evses))
     if not any(pilot.plugged_into == name for pilot in config.pilots.values()):
         raise ConfigError(
             f"{config.bench}: no pilot emulator is plugged into '{name}', and a case has its car "
@@ -196,7 +199,7 @@ def _prepare_pack(bench: str, name: str, text: str, clock: ClockKind | None, see
     limits: Loaded[LimitsConfig] = load(Kind.LIMITS, DEFAULT_LIMITS)
     checks: list[Callable[[], Any]] = [
         functools.partial(secret_from, evse.password_env, evse.password_file, evse_name)
-        for evse_name, evse in config.evses.items()
+        for evse_name, evse in config.ocpp_evses().items()
     ]
     if config.telemetry is not None:
         checks.append(functools.partial(_check_telemetry, config.telemetry))
@@ -251,7 +254,7 @@ def _check_telemetry(telemetry: TelemetryConfig) -> None:
 
 def _check_tls(name: str, config: BenchConfig) -> None:
     """Raises ConfigError if a certificate cannot be used, be it the bench's or a twin's."""
-    tls = config.evses[name].tls
+    tls = config.ocpp_evses()[name].tls
     if tls is not None:
         from hil.links.ocpp_tls import server_context
 

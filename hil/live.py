@@ -178,7 +178,7 @@ class LiveRun:
                         self.observed,
                         self.supervisor,
                         self.performance,
-                        inputs.bench.evses if inputs.capabilities else None,
+                        inputs.bench.ocpp_profiles() if inputs.capabilities else None,
                     )
                     ending = await session.live(interrupted, guards)
                     self.meter_watch.conclude()

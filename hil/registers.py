@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter, mul, truediv
 from struct import Struct
-from typing import Any, cast
+from struct import error as StructError  # noqa: N812
+from typing import Any, Protocol, cast
 
 from hil.config.profiles import MeterProfile, Register
 from hil.quantities import Phase, Quantity
@@ -132,7 +133,60 @@ class RegisterMap:
         return dict(zip(self._order, self._words.unpack(self._raws.pack(*raws)), strict=True))
 
 
-def compile_map(profile: MeterProfile) -> RegisterMap:
+class Mapped(Protocol):
+    """What a profile has to say of a map."""
+
+    @property
+    def registers(self) -> Sequence[Register]:
+        """The values."""
+        ...
+
+    @property
+    def max_registers(self) -> int:
+        """Most that one request reads."""
+        ...
+
+    @property
+    def word_order(self) -> str:
+        """``big`` or ``little``."""
+        ...
+
+    @property
+    def reads_across_gaps(self) -> bool:
+        """Whether one request may read registers that are none of its values."""
+        ...
+
+
+def words_of(raw: float, kind: str, word_order: str) -> list[int]:
+    """The registers of one raw number; an integer type takes whole numbers.
+
+    Raises ValueError if the type cannot hold it.
+    """
+    code = _CODES[kind]
+    try:
+        data = Struct(f">{code}").pack(raw if code in "fd" else round(raw))
+    except (StructError, OverflowError) as error:
+        raise ValueError(f"{raw:g} does not fit {kind}") from error
+    words = list(Struct(f">{len(data) // 2}H").unpack(data))
+    return words if word_order == "big" else words[::-1]
+
+
+def raw_of(words: Sequence[int], kind: str, word_order: str) -> float:
+    """The raw number of its registers. Raises ValueError if they are too few or too many."""
+    try:
+        data = Struct(f">{len(words)}H").pack(*(words if word_order == "big" else words[::-1]))
+        raw: float = Struct(f">{_CODES[kind]}").unpack(data)[0]
+    except StructError as error:
+        raise ValueError(f"{len(words)} registers are no {kind}") from error
+    return raw
+
+
+def width_of(kind: str) -> int:
+    """How many registers a type takes."""
+    return Struct(f">{_CODES[kind]}").size // 2
+
+
+def compile_map(profile: Mapped) -> RegisterMap:
     """Work out once what reading and writing a map takes."""
     registers = sorted(profile.registers, key=lambda r: (r.address, r.quantity, r.phase))
     parts = _split(registers, profile.max_registers, profile.reads_across_gaps)

@@ -18,6 +18,7 @@ from hil.bench.wiring import wired
 from hil.clock import Clock, ClockKind, run_on
 from hil.conclude import conclude, exit_status
 from hil.config.load import Bench, load_bench
+from hil.config.profiles import EvseProfile
 from hil.drivers.capabilities import Capabilities, Gap, gaps
 from hil.drivers.protocols import Capable, Identity
 from hil.errors import ExitStatus, HilError
@@ -203,4 +204,5 @@ async def _try(bench: Bench, devices: Devices, probed: Probed) -> None:
         if isinstance(evse, Capable):
             found = await evse.capabilities()
             probed.capabilities[name] = found
-            probed.gaps[name] = gaps(found, bench.evses[name])
+            profile = bench.evses[name]
+            probed.gaps[name] = gaps(found, profile) if isinstance(profile, EvseProfile) else []

@@ -34,13 +34,14 @@ async def _serve(
     lab = VirtualLab(bench, seed)
     try:
         config = await lab.start()
-        for name, evse in config.evses.items():
+        for name, evse in config.ocpp_evses().items():
             if name in lab.plants:
                 say(f"{name}: charge point {evse.charge_point} connects to {evse.listen}")
         links = {name: meter.link for name, meter in config.meters.items()}
+        links |= {name: evse.link for name, evse in config.modbus_evses().items()}
         links |= {name: pilot.link for name, pilot in config.pilots.items()}
         for name, link in links.items():
-            if name in lab.meters or name in lab.pilots:
+            if name in lab.modbus_evses or name in lab.meters or name in lab.pilots:
                 say(f"{name}: {link}")
         if write_bench is not None:
             _write(write_bench, bench_text(bench, config))

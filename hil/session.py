@@ -126,7 +126,7 @@ class Session:
     async def _try_out(self, profiles: Mapping[str, EvseProfile]) -> None:
         """What each charger takes; a line of its profile that it refuses is a finding."""
         for name, evse in self.devices.evses.items():
-            if not isinstance(evse, Capable):
+            if not isinstance(evse, Capable) or name not in profiles:
                 words = "its driver cannot try what the charger takes"
                 self.journal.finding(name, "capability_unknown", words)
                 continue

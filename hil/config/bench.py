@@ -125,6 +125,23 @@ class EvseConfig(Model):
         return not guarded and not on_loopback(self.listen)
 
 
+class ModbusEvseConfig(Model):
+    """A charger under test that the bench controls over Modbus TCP, or through a gateway to it."""
+
+    driver: Literal["modbus-evse"]
+    profile: Name
+    """An EVSE profile of ``configs/evses`` with ``control: modbus``."""
+    link: Annotated[str, address("tcp")]
+    unit: Annotated[int, Field(ge=0, le=255)] = 1
+    """Modbus unit identifier."""
+    rating: Rating
+    answer_within: PositiveSeconds = 1.0
+    """How long the bench waits for the answer to one request."""
+
+
+AnyEvseConfig = Annotated[EvseConfig | ModbusEvseConfig, Field(discriminator="driver")]
+
+
 class MeterConfig(Model):
     """A reference meter on Modbus TCP."""
 
@@ -289,7 +306,7 @@ class BenchConfig(Model):
     """One physical bench: what is wired to what, at which address."""
 
     bench: Name
-    evses: Annotated[dict[Name, EvseConfig], Field(min_length=1)]
+    evses: Annotated[dict[Name, AnyEvseConfig], Field(min_length=1)]
     meters: dict[Name, AnyMeterConfig] = Field(default_factory=dict)
     pilots: dict[Name, PilotConfig] = Field(default_factory=dict)
     groups: dict[Name, Annotated[list[Name], Field(min_length=1)]] = Field(default_factory=dict)
@@ -310,6 +327,16 @@ class BenchConfig(Model):
     def device_names(self) -> list[str]:
         """Every device of the bench, in the order of the file."""
         return [*self.evses, *self.meters, *self.pilots]
+
+    def ocpp_evses(self) -> dict[str, EvseConfig]:
+        """The EVSEs that connect to the bench over OCPP."""
+        return {name: evse for name, evse in self.evses.items() if isinstance(evse, EvseConfig)}
+
+    def modbus_evses(self) -> dict[str, ModbusEvseConfig]:
+        """The EVSEs that the bench controls over Modbus."""
+        return {
+            name: evse for name, evse in self.evses.items() if isinstance(evse, ModbusEvseConfig)
+        }
 
     def virtual_names(self) -> list[str]:
         """The devices that are twins."""

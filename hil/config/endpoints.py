@@ -17,7 +17,7 @@ def endpoint_problems(config: BenchConfig, source: Source) -> list[str]:
             "anybody else: name its password with 'password_env' or 'password_file' (over TLS: or "
             "'client_ca_file'), or say 'insecure: true' if the network is the bench's own",
         )
-        for name, evse in config.evses.items()
+        for name, evse in config.ocpp_evses().items()
         if evse.open_to_all
     ]
     return problems + _disagreements(config, source) + _twins_without_trust(config, source)
@@ -27,7 +27,7 @@ def _disagreements(config: BenchConfig, source: Source) -> list[str]:
     """One address is encrypted or not, and shows one certificate, whoever connects."""
     problems = []
     first: dict[tuple[str, int], tuple[str, EvseConfig]] = {}
-    for name, evse in config.evses.items():
+    for name, evse in config.ocpp_evses().items():
         parts = urlsplit(evse.listen)
         if parts.port == 0:
             continue
@@ -49,12 +49,12 @@ def _twins_without_trust(config: BenchConfig, source: Source) -> list[str]:
         return []
     problems = []
     for name in config.virtual.evses:
-        evse = config.evses.get(name)
+        evse = config.ocpp_evses().get(name)
         if evse is not None and evse.encrypted and name not in config.virtual.tls:
             words = "its twin connects over TLS, and needs a 'ca_file' under 'virtual: tls:'"
             problems.append(source.problem(("virtual", "evses", name), words, at_key=True))
     for name in config.virtual.tls:
-        evse = config.evses.get(name)
+        evse = config.ocpp_evses().get(name)
         if evse is not None and not (evse.encrypted and name in config.virtual.evses):
             words = "only a virtual EVSE that connects over TLS (wss://) needs certificates"
             problems.append(source.problem(("virtual", "tls", name), words, at_key=True))

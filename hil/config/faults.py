@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from hil.config.base import Model, Name
-from hil.config.bench import BenchConfig
+from hil.config.bench import BenchConfig, ModbusEvseConfig
 from hil.config.library import nearest
 from hil.config.source import Location, Source
 from hil.config.units import (
@@ -284,6 +284,14 @@ def _measure_in_words(key: str, value: float) -> str:
 # --- against the bench and the plan --------------------------------------------------------------
 
 
+_OF_OCPP = {
+    "frames-slow": "delays messages of OCPP",
+    "frames-garbled": "spoils messages of OCPP",
+    "clock-jump": "moves the calendar by which a charger reads its charging profiles",
+}
+"""Kinds on a charger that only one on OCPP can play, and what they do."""
+
+
 def fault_problems(
     faults: Sequence[Fault], source: Source, at: Location, bench: BenchConfig, setpoints: int
 ) -> list[str]:
@@ -324,6 +332,8 @@ def _place_problem(fault: Fault, bench: BenchConfig) -> str:
         return ""
     if fault.on not in bench.virtual_names():
         return f"'{fault.on}' is no twin of this process; only those can play a fault"
+    if fault.fault in _OF_OCPP and isinstance(bench.evses.get(fault.on), ModbusEvseConfig):
+        return f"{fault.fault} {_OF_OCPP[fault.fault]}, and '{fault.on}' is controlled over Modbus"
     return ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from hil.config.bench import BenchConfig
+from hil.config.evse_modbus import ModbusEvseProfile
 from hil.config.instruments import AnyMeterProfile
 from hil.config.profiles import EvseProfile
 from hil.config.source import Source
@@ -17,7 +18,7 @@ _TEMPERATURE = "Temperature"
 def untripped(
     config: BenchConfig,
     meters: Mapping[str, AnyMeterProfile],
-    evses: Mapping[str, EvseProfile],
+    evses: Mapping[str, EvseProfile | ModbusEvseProfile],
     source: Source,
 ) -> list[str]:
     """A line for each interlock of the bench file that no device of the bench can trip."""
@@ -29,7 +30,9 @@ def untripped(
 
 
 def _reasons(
-    config: BenchConfig, meters: Mapping[str, AnyMeterProfile], evses: Mapping[str, EvseProfile]
+    config: BenchConfig,
+    meters: Mapping[str, AnyMeterProfile],
+    evses: Mapping[str, EvseProfile | ModbusEvseProfile],
 ) -> Iterator[tuple[str, str]]:
     """By interlock, why it could not trip."""
     for evse, settings in config.evses.items():
@@ -52,7 +55,8 @@ def _reasons(
         yield "frozen_meter", "there is no meter on this bench"
     if not config.pilots:
         yield "lost_pilot", "there is no pilot emulator on this bench"
-    if not any(_TEMPERATURE in profile.measurands for profile in evses.values()):
+    ocpp = [profile for profile in evses.values() if isinstance(profile, EvseProfile)]
+    if not any(_TEMPERATURE in profile.measurands for profile in ocpp):
         words = "no EVSE profile of this bench asks for the measurand Temperature"
         yield "temperature", words
 

@@ -13,10 +13,11 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from hil.config.base import NAME_PATTERN, Model
-from hil.config.bench import BenchConfig
+from hil.config.bench import BenchConfig, EvseConfig, ModbusEvseConfig
 from hil.config.calibration import Calibration
 from hil.config.conformance import ConformanceCase, Pics
 from hil.config.endpoints import endpoint_problems
+from hil.config.evse_modbus import AnyEvseProfile, ModbusEvseProfile
 from hil.config.instruments import AnalyserProfile, AnyMeterProfile
 from hil.config.interlock_wiring import untripped
 from hil.config.library import Kind, find, names, nearest
@@ -37,7 +38,7 @@ _MODELS: dict[Kind, Any] = {
     Kind.SCENARIO: ScenarioConfig,
     Kind.METER: MeterProfile,
     Kind.INSTRUMENT: AnalyserProfile,
-    Kind.EVSE: EvseProfile,
+    Kind.EVSE: AnyEvseProfile,
     Kind.LIMITS: LimitsConfig,
     Kind.PERSONALITY: Personality,
     Kind.CALIBRATION: Calibration,
@@ -192,7 +193,7 @@ class Bench:
     """Profile by the meter's name on the bench."""
     calibrations: dict[str, Calibration]
     """Certificate by the meter's name; meters without one are missing."""
-    evses: dict[str, EvseProfile]
+    evses: dict[str, EvseProfile | ModbusEvseProfile]
     virtual_evses: dict[str, VirtualEvse]
     virtual_vehicles: dict[str, VirtualVehicle]
     """Car by the EVSE it is plugged into."""
@@ -206,6 +207,10 @@ class Bench:
     def register_maps(self) -> dict[str, MeterProfile]:
         """Profiles of the meters that are read by a register map."""
         return {n: p for n, p in self.meters.items() if isinstance(p, MeterProfile)}
+
+    def ocpp_profiles(self) -> dict[str, EvseProfile]:
+        """Profile by EVSE, of those that speak OCPP."""
+        return {name: each for name, each in self.evses.items() if isinstance(each, EvseProfile)}
 
 
 class _Collector:
@@ -228,7 +233,7 @@ class _Collector:
             self.problems += error.problems
             return None
         if not isinstance(loaded.model, model):
-            words = f"'{name}' is a personality of another kind ({loaded.model.kind})"
+            words = _another_kind(name, loaded.model)
             self.problems.append(self.bench.problem(location, words))
             return None
         self.files[f"{Path(kind.value).name}/{name}.yaml"] = loaded.source.text
@@ -243,7 +248,7 @@ class _Collector:
         }
         return {device: profile for device, profile in found.items() if profile is not None}
 
-    def meters(self, config: BenchConfig) -> dict[str, AnyMeterProfile]:
+    def load_meters(self, config: BenchConfig) -> dict[str, AnyMeterProfile]:
         """The profile of every meter, of the kind that its driver needs."""
         found: dict[str, AnyMeterProfile | None] = {}
         for name, meter in config.meters.items():
@@ -254,16 +259,28 @@ class _Collector:
                 found[name] = self.load(Kind.METER, meter.profile, place, MeterProfile)
         return {name: profile for name, profile in found.items() if profile is not None}
 
+    def load_evses(self, config: BenchConfig) -> dict[str, EvseProfile | ModbusEvseProfile]:
+        """Each charger's profile, of the kind that its driver speaks by."""
+        found: dict[str, EvseProfile | ModbusEvseProfile] = {}
+        for name, evse in config.evses.items():
+            model = ModbusEvseProfile if isinstance(evse, ModbusEvseConfig) else EvseProfile
+            profile: Any = self.load(Kind.EVSE, evse.profile, ("evses", name, "profile"), model)
+            if profile is not None:
+                found[name] = profile
+        return found
+
+
+def _another_kind(name: str, model: Any) -> str:
+    if isinstance(model, EvseProfile | ModbusEvseProfile):
+        return f"'{name}' is a profile for control over {model.control}; this driver speaks another"
+    return f"'{name}' is a personality of another kind ({model.kind})"
+
 
 def load_bench(text: str) -> Bench:
     """Load a bench and all it names. Raises ConfigError with everything that is wrong."""
     loaded = load(Kind.BENCH, text)
     config: BenchConfig = loaded.model
     collect = _Collector(loaded.source)
-    meters = collect.meters(config)
-    evses = {
-        name: (evse.profile, ("evses", name, "profile")) for name, evse in config.evses.items()
-    }
     calibrations = {
         name: (meter.calibration, ("meters", name, "calibration"))
         for name, meter in config.meters.items()
@@ -280,9 +297,9 @@ def load_bench(text: str) -> Bench:
     bench = Bench(
         config=config,
         source=loaded.source,
-        meters=meters,
+        meters=collect.load_meters(config),
         calibrations=collect.load_all(Kind.CALIBRATION, calibrations, Calibration),
-        evses=collect.load_all(Kind.EVSE, evses, EvseProfile),
+        evses=collect.load_evses(config),
         virtual_evses=collect.load_all(Kind.PERSONALITY, chosen["evses"], VirtualEvse),
         virtual_vehicles=collect.load_all(Kind.PERSONALITY, chosen["vehicles"], VirtualVehicle),
         virtual_meters=collect.load_all(Kind.PERSONALITY, chosen["meters"], VirtualMeter),
@@ -359,7 +376,7 @@ def _address_problems(config: BenchConfig, source: Source) -> list[str]:
     """
     virtual = config.virtual_names()
     links: list[tuple[Location, str, str]] = [
-        *((("evses", name, "listen"), name, evse.listen) for name, evse in config.evses.items()),
+        *(_address_of(name, evse) for name, evse in config.evses.items()),
         *((("meters", name, "link"), name, meter.link) for name, meter in config.meters.items()),
         *((("pilots", name, "link"), name, pilot.link) for name, pilot in config.pilots.items()),
     ]
@@ -369,6 +386,12 @@ def _address_problems(config: BenchConfig, source: Source) -> list[str]:
         if name not in virtual and urlsplit(link).port == 0
     ]
     return problems + endpoint_problems(config, source)
+
+
+def _address_of(name: str, evse: EvseConfig | ModbusEvseConfig) -> tuple[Location, str, str]:
+    if isinstance(evse, ModbusEvseConfig):
+        return ("evses", name, "link"), name, evse.link
+    return ("evses", name, "listen"), name, evse.listen
 
 
 def _shared_names(config: BenchConfig, source: Source) -> list[str]:

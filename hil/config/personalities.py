@@ -116,6 +116,19 @@ class Sulk(Model):
     """For so long it is gone afterwards."""
 
 
+class Fieldbus(Model):
+    """How a charger behaves on Modbus."""
+
+    latency: Seconds = 0.02
+    """From a request's arrival to the answer."""
+    needs_gap: bool = False
+    """Whether a request that follows too soon on the last reply gets no answer."""
+    watchdog_lasts: PositiveSeconds | None = None
+    """How long its watchdog waits, whatever it was set to; what it was set to, if not given."""
+    keeps: Literal["new", "old"] = "new"
+    """Whether a written setpoint reads back; one that keeps the old answers as if it had it."""
+
+
 class VirtualEvse(Model):
     """A charger: from the accepted command to the pilot's duty cycle."""
 
@@ -220,6 +233,7 @@ class VirtualEvse(Model):
     """OCPP 2.x: whether the connector is Available after a transaction, the car plugged in."""
     sulk: Sulk | None = None
     wording: Wording = Wording()
+    fieldbus: Fieldbus = Fieldbus()
 
 
 class Lag(Model):

@@ -239,6 +239,8 @@ class EvseProfile(Model):
     """How a kind of charger takes its setpoints."""
 
     evse_profile: Name
+    control: Literal["ocpp"] = "ocpp"
+    """How it is controlled; chargers on Modbus have profiles of their own."""
     description: str
     purpose: Literal["TxProfile", "TxDefaultProfile", "ChargePointMaxProfile"]
     kind: Literal["Absolute", "Relative", "Dynamic"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from hil.config.bench import BenchConfig
+from hil.config.evse_modbus import ModbusEvseProfile
 from hil.config.profiles import EvseProfile
 from hil.config.source import Location, Source
 
@@ -13,7 +14,7 @@ _NEWEST = "ocpp21"
 
 
 def protocol_problems(
-    config: BenchConfig, profiles: Mapping[str, EvseProfile], source: Source
+    config: BenchConfig, profiles: Mapping[str, EvseProfile | ModbusEvseProfile], source: Source
 ) -> list[str]:
     """What cannot be said over the protocol that was chosen, and what to write instead."""
     found = (
@@ -23,10 +24,13 @@ def protocol_problems(
 
 
 def _problems(
-    config: BenchConfig, profile: EvseProfile | None, name: str
+    config: BenchConfig, profile: EvseProfile | ModbusEvseProfile | None, name: str
 ) -> Iterator[tuple[Location, str]]:
     evse = config.evses[name]
-    if profile is None:
+    if isinstance(profile, ModbusEvseProfile) and evse.rating.discharge > 0:
+        words = f"no register map of 'hil' tells '{name}' to discharge; leave 'discharge' out"
+        yield ("evses", name, "rating", "discharge"), words
+    if not isinstance(profile, EvseProfile):
         return
     named, mode = f"the EVSE profile '{profile.evse_profile}'", profile.operation_mode
     is_signed = mode == "central-setpoint"

@@ -29,7 +29,7 @@ def tolerance_for(bench: Bench, evse: str) -> Tolerance:
         if meter.measures == evse
     ]
     share = max((accuracy.current for accuracy in classes if accuracy), default=0.01)
-    if bench.evses[evse].unit == "W":
+    if bench.ocpp_profiles()[evse].unit == "W":
         share += _WATTS_SHARE
     return Tolerance(_DUTY_A, _CAR_A, share)
 

@@ -12,8 +12,8 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Literal, NamedTuple
 
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
@@ -34,20 +34,28 @@ logging.getLogger("pymodbus").addHandler(logging.NullHandler())
 _HEADER_BYTES = 6
 """Transaction, protocol and length; the length counts what follows."""
 
+_WRITES = (6, 16)
+_WRITTEN_BYTES = 12
+"""A whole reply to either write: header, unit, function, address, value or number of registers."""
+
 _CHECK_MAP = "Check that the profile is that of this model and firmware, and its max_registers."
-_CHECK_GATEWAY = "Check the unit identifier and the wiring between the gateway and the meter."
+_CHECK_GATEWAY = "Check the unit identifier and the wiring between the gateway and the device."
 _EXCEPTIONS = {
-    1: ("illegal function", "Check 'function' in the meter's profile."),
+    1: ("illegal function", "Check the function codes in the profile."),
     2: ("illegal data address", _CHECK_MAP),
     3: ("illegal data value", _CHECK_MAP),
-    4: ("device failure", "Check the meter's own display for a fault."),
-    5: ("acknowledge", "Poll more slowly: the meter is still at work on a request."),
-    6: ("device busy", "Poll more slowly, or keep other masters away from the meter."),
-    8: ("memory parity error", "Check the meter's own display for a fault."),
+    4: ("device failure", "Check the device's own display for a fault."),
+    5: ("acknowledge", "Poll more slowly: the device is still at work on a request."),
+    6: ("device busy", "Poll more slowly, or keep other masters away from the device."),
+    8: ("memory parity error", "Check the device's own display for a fault."),
     10: ("gateway path unavailable", _CHECK_GATEWAY),
     11: ("gateway target failed to respond", _CHECK_GATEWAY),
 }
 """Exception codes of the Modbus application protocol, and what the person at the bench can do."""
+
+
+class RefusedError(DeviceError):
+    """The unit answered, and said no."""
 
 
 class Answer(NamedTuple):
@@ -100,6 +108,7 @@ class ModbusTcp:
         self._rest = b""
         """Bytes of a reply that is not complete."""
         self._told_reopened = False
+        self._on_sent: Callable[[float], None] | None = None
         self._fault: HilError | None = None
         """Why a frame could not be recorded; it was sent or received all the same."""
 
@@ -121,16 +130,70 @@ class ModbusTcp:
         be reached, does not answer in time, or answers anything but these registers; RecordError
         if the frames could not be recorded.
         """
+        reply = await self._ask(
+            function,
+            lambda client: (
+                client.read_holding_registers if function == 3 else client.read_input_registers
+            )(address, count=count, device_id=self._unit),
+        )
+        if len(reply.registers) != count:
+            self.close()
+            raise DeviceError(
+                self._device,
+                f"answered {len(reply.registers)} registers where {count} were asked for",
+                _CHECK_MAP,
+            )
+        return Answer(reply.registers, self._t_request, self._t_reply)
+
+    async def write(
+        self,
+        function: int,
+        address: int,
+        registers: Sequence[int],
+        on_sent: Callable[[float], None] | None = None,
+    ) -> Answer:
+        """Write registers from ``address`` on: one by function 6, several by 16.
+
+        ``on_sent`` is told the instant at which the request leaves, if it does. The answer holds
+        what was written; that the unit took it, only reading it back tells.
+        Raises as :meth:`read` does.
+        """
+        words = list(registers)
+        reply = await self._ask(
+            function,
+            lambda client: (
+                client.write_register(address, words[0], device_id=self._unit)
+                if function == 6
+                else client.write_registers(address, words, device_id=self._unit)
+            ),
+            on_sent,
+        )
+        if reply.address != address:
+            self.close()
+            raise DeviceError(
+                self._device,
+                f"answered a write to {address} as one to {reply.address}",
+                _CHECK_MAP,
+            )
+        return Answer(words, self._t_request, self._t_reply)
+
+    async def _ask(
+        self,
+        function: int,
+        make: Callable[[AsyncModbusTcpClient], Awaitable[Any]],
+        on_sent: Callable[[float], None] | None = None,
+    ) -> Any:
+        """One request and its reply, whole and no refusal; see :meth:`read` for what is raised."""
         async with self._in_flight:
             client = self._client
             if client is None or not client.connected:
                 client = await self._reconnect()
             if self._gap_s:
                 await self._clock.sleep_until(self._t_reply + self._gap_s)
-            ask = client.read_holding_registers if function == 3 else client.read_input_registers
             self._function, self._odd, self._rest = function, "", b""
+            self._on_sent = on_sent
             try:
-                reply = await ask(address, count=count, device_id=self._unit)
+                reply = await make(client)
             except ModbusException as error:
                 raise self._no_answer(client.connected) from error
             except asyncio.CancelledError:
@@ -141,14 +204,7 @@ class ModbusTcp:
             raise fault
         if reply.isError():
             raise self._refusal(reply.exception_code)
-        if len(reply.registers) != count:
-            self.close()
-            raise DeviceError(
-                self._device,
-                f"answered {len(reply.registers)} registers where {count} were asked for",
-                _CHECK_MAP,
-            )
-        return Answer(reply.registers, self._t_request, self._t_reply)
+        return reply
 
     async def _reconnect(self) -> AsyncModbusTcpClient:
         if self._client is not None and not self._told_reopened:
@@ -180,7 +236,7 @@ class ModbusTcp:
             raise DeviceError(
                 self._device,
                 f"cannot be reached: {await self._why_not()}",
-                f"Check that the meter is powered, that {self._host}:{self._port} is its address, "
+                f"Check that the device is powered, that {self._host}:{self._port} is its address, "
                 "and that no other master holds its only connection.",
             )
         self._client = client
@@ -219,7 +275,7 @@ class ModbusTcp:
             return DeviceError(
                 self._device,
                 "closed the connection instead of answering",
-                "Check that no other master holds the meter's only connection.",
+                "Check that no other master holds the device's only connection.",
             )
         return DeviceError(
             self._device,
@@ -229,7 +285,7 @@ class ModbusTcp:
 
     def _refusal(self, code: int) -> DeviceError:
         name, remedy = _EXCEPTIONS.get(code, ("not a code of the protocol", _CHECK_MAP))
-        return DeviceError(self._device, f"answered exception {code} ({name})", remedy)
+        return RefusedError(self._device, f"answered exception {code} ({name})", remedy)
 
     def _trace(self, sending: bool, data: bytes) -> bytes:
         """Stamp and record what crosses the socket; pymodbus decodes what this returns.
@@ -240,6 +296,9 @@ class ModbusTcp:
         if sending:
             self._t_request = self._clock.now()
             self._keep("sent", data)
+            on_sent, self._on_sent = self._on_sent, None
+            if on_sent is not None:
+                self._guarded(lambda: on_sent(self._t_request))
             return data
         start = 0
         while len(data) - start >= _HEADER_BYTES:
@@ -255,15 +314,18 @@ class ModbusTcp:
         return b"" if self._odd else data
 
     def _keep(self, direction: Literal["sent", "received"], data: bytes) -> None:
-        """Record a frame; an error inside the event loop would end the connection over it."""
+        self._guarded(lambda: self._journal.frame(self._device, direction, PROTOCOL, data.hex()))
+
+    def _guarded(self, record: Callable[[], object]) -> None:
+        """Record something; an error inside the event loop would end the connection over it."""
         try:
-            self._journal.frame(self._device, direction, PROTOCOL, data.hex())
+            record()
         except HilError as fault:
             self._fault = fault
 
 
 def _oddity(frame: bytes, function: int) -> str:
-    """What keeps a complete frame from being a reply to a read; empty if it is one."""
+    """What keeps a complete frame from being a reply to the request; empty if it is one."""
     if frame[2:4] != b"\0\0":
         return "another protocol identifier"
     if len(frame) < 9:
@@ -272,6 +334,8 @@ def _oddity(frame: bytes, function: int) -> str:
         return ""
     if frame[7] != function:
         return f"function {frame[7]} where {function} was asked for"
+    if function in _WRITES:
+        return "" if len(frame) == _WRITTEN_BYTES else "a length that no write is answered with"
     if len(frame) != 9 + frame[8] or frame[8] % 2:
         return "a byte count that does not fit the frame"
     return ""

@@ -159,6 +159,9 @@ def _mains(lab: VirtualLab, on: str, faults: _Faults) -> None:
 
 
 def _link(lab: VirtualLab, on: str, faults: _Faults) -> None:
+    if on in lab.modbus_evses:
+        lab.modbus_evses[on].server.bar(faults.are("link-drop"))
+        return
     link = lab.charge_points[on].link
     if faults.are("link-drop"):
         link.bar("link-drop")
@@ -173,6 +176,9 @@ def _frames(lab: VirtualLab, on: str, faults: _Faults) -> None:
 
 
 def _half_open(lab: VirtualLab, on: str, faults: _Faults) -> None:
+    if on in lab.modbus_evses:
+        lab.modbus_evses[on].silent = faults.are("link-half-open")
+        return
     lab.charge_points[on].link.hold(faults.are("link-half-open"))
 
 

@@ -8,10 +8,11 @@ import ssl
 import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-from hil.config.bench import BenchConfig, MeterConfig
+from hil.config.bench import BenchConfig, MeterConfig, ModbusEvseConfig
+from hil.config.evse_modbus import ModbusEvseProfile
 from hil.config.instruments import AnalyserProfile
 from hil.config.load import Bench
 from hil.config.personalities import VirtualEvse
@@ -20,6 +21,7 @@ from hil.errors import ConfigError
 from hil.virtual.analyser import AnalyserTwin
 from hil.virtual.charge_point_tls import client_context
 from hil.virtual.meter import MeterTwin
+from hil.virtual.modbus_evse import ModbusEvseTwin
 from hil.virtual.pilot_emulator import PilotEmulatorTwin
 from hil.virtual.plant import Plant
 
@@ -30,10 +32,14 @@ if TYPE_CHECKING:
 _VERSIONS = {"ocpp16": "ocpp1.6", "ocpp201": "ocpp2.0.1", "ocpp21": "ocpp2.1"}
 """Drivers that speak one version alone."""
 
-_Served = MeterTwin | AnalyserTwin | PilotEmulatorTwin
-
 TruthWriter = Callable[[float, str, str, Mapping[str, Any]], None]
 """Loop time, EVSE, what happened, its numbers."""
+
+
+class _Served(Protocol):
+    """A twin that waits for the bench at an address."""
+
+    async def start(self, host: str, port: int) -> int: ...
 
 
 class VirtualLab:
@@ -45,6 +51,7 @@ class VirtualLab:
         self._bench, self._seed = bench, seed
         self.plants: dict[str, Plant] = {}
         self.charge_points: dict[str, ChargePointTwin | ChargePoint2Twin] = {}
+        self.modbus_evses: dict[str, ModbusEvseTwin] = {}
         self.meters: dict[str, MeterTwin | AnalyserTwin] = {}
         self.pilots: dict[str, PilotEmulatorTwin] = {}
 
@@ -71,10 +78,19 @@ class VirtualLab:
             self.plants[name] = plant
         meters = {name: await self._serve_meter(name) for name in self._bench.virtual_meters}
         pilots = {name: await self._serve_pilot(name) for name in config.virtual.pilots}
-        listen = {name: _with_free_port(name, config.evses[name].listen) for name in self.plants}
+        listen = {
+            name: _with_free_port(name, evse.listen)
+            for name, evse in config.ocpp_evses().items()
+            if name in self.plants
+        }
+        buses = {
+            name: await self._serve_evse(name, evse)
+            for name, evse in config.modbus_evses().items()
+            if name in self.plants
+        }
         return config.model_copy(
             update={
-                "evses": _patched(config.evses, "listen", listen),
+                "evses": _patched(_patched(config.evses, "listen", listen), "link", buses),
                 "meters": _patched(config.meters, "link", meters),
                 "pilots": _patched(config.pilots, "link", pilots),
             }
@@ -82,14 +98,15 @@ class VirtualLab:
 
     async def connect(self, config: BenchConfig) -> None:
         """Let every virtual charge point connect to its bench, and keep trying until it does."""
-        for name, plant in self.plants.items():
-            evse = config.evses[name]
+        for name, evse in config.ocpp_evses().items():
+            if name not in self.plants:
+                continue
             twin = _charge_point(evse.driver, self._bench.virtual_evses[name])(
                 charge_point_id=evse.charge_point,
                 connector=evse.connector,
                 personality=self._bench.virtual_evses[name],
                 rating=evse.rating,
-                plant=plant,
+                plant=self.plants[name],
                 seed=self._seed_of(name),
                 password=secret_from(evse.password_env, evse.password_file, name),
                 tls=self._certificates(name),
@@ -109,6 +126,7 @@ class VirtualLab:
     async def stop(self) -> None:
         """Stop every twin."""
         stops = [twin.stop for twin in self.charge_points.values()]
+        stops += [twin.stop for twin in self.modbus_evses.values()]
         stops += [twin.stop for twin in self.meters.values()]
         stops += [twin.stop for twin in self.pilots.values()]
         for stop in stops:
@@ -116,6 +134,14 @@ class VirtualLab:
 
     def _seed_of(self, name: str) -> int:
         return zlib.crc32(name.encode(), self._seed & 0xFFFFFFFF)
+
+    async def _serve_evse(self, name: str, evse: ModbusEvseConfig) -> str:
+        profile = self._bench.evses[name]
+        assert isinstance(profile, ModbusEvseProfile)
+        personality, plant = self._bench.virtual_evses[name], self.plants[name]
+        twin = ModbusEvseTwin(personality, profile, plant, evse.unit, asyncio.get_running_loop())
+        self.modbus_evses[name] = twin
+        return await self._serve(name, evse.link, twin)
 
     async def _serve_meter(self, name: str) -> str:
         meter = self._bench.config.meters[name]

@@ -1,8 +1,7 @@
 """A virtual meter: a Modbus TCP server whose registers follow the plant as a meter's would.
 
 Its values are latched when its refresh clock ticks, averaged over the window before the tick,
-worked out only when somebody asks. The server is written here because a meter that falls silent,
-answers the wrong count or has several requests in its pipe must be played faithfully.
+worked out only when somebody asks.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import asyncio
 import math
 import random
 import struct
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -19,6 +17,7 @@ from hil.config.personalities import VirtualMeter
 from hil.config.profiles import MeterProfile
 from hil.quantities import LINES, Phase, Quantity
 from hil.registers import Key, compile_map
+from hil.virtual.modbus_server import ModbusServer
 from hil.virtual.plant import Electrical
 from hil.virtual.sunspec_meter import SunSpecImage
 
@@ -34,8 +33,6 @@ _BY_LINE = (
 
 _ENERGIES: Mapping[Quantity, float] = {Quantity.ENERGY_IMPORT: 1.0, Quantity.ENERGY_EXPORT: -1.0}
 """The registers of energy, and the sign of the power that each counts."""
-
-_HEADER_BYTES = 6
 
 _RESTART_S = 4.0
 """How long a meter is gone that was asked again too soon; an estimate of what an SDM72 takes."""
@@ -94,32 +91,19 @@ class MeterTwin:
         self._image: Mapping[int, int] = {}
         self._tick: int | None = None
         self._started_s = 0.0
-        self._server: asyncio.Server | None = None
-        self._connections: set[_Connection] = set()
+        self._server = ModbusServer(self.answer, personality.latency)
 
     async def start(self, host: str, port: int) -> int:
         """Serve on an address; the port that was taken, also where 0 asked for any.
 
         Raises OSError if the address cannot be had.
         """
-        loop = asyncio.get_running_loop()
-        self._started_s = loop.time()
-        self._server = await loop.create_server(self._connection, host, port)
-        bound: int = self._server.sockets[0].getsockname()[1]
-        return bound
+        self._started_s = asyncio.get_running_loop().time()
+        return await self._server.start(host, port)
 
     async def stop(self) -> None:
         """Close the address and every connection."""
-        if self._server is None:
-            return
-        self._server.close()
-        for connection in list(self._connections):
-            connection.drop()
-        await self._server.wait_closed()
-        self._server = None
-
-    def _connection(self) -> _Connection:
-        return _Connection(self, self._connections, self._personality.latency)
+        await self._server.stop()
 
     def answer(self, request: bytes, now_s: float) -> bytes | None:
         """The reply to one whole frame that arrived at ``now_s``; None for no reply."""
@@ -248,57 +232,3 @@ class MeterTwin:
 def _factor(power_w: float, apparent_va: float) -> float:
     """Active by apparent power, 1 without a load, as meters show it."""
     return min(max(power_w / apparent_va, -1.0), 1.0) if apparent_va else 1.0
-
-
-class _Connection(asyncio.Protocol):
-    """One client: cuts the stream into frames and answers each, in order, after the latency."""
-
-    def __init__(self, twin: MeterTwin, connections: set[_Connection], latency_s: float) -> None:
-        self._twin, self._connections, self._latency_s = twin, connections, latency_s
-        self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
-        self._buffer = b""
-        self._replies: deque[bytes] = deque()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._connections.add(self)
-
-    def connection_lost(self, _: Exception | None) -> None:
-        self._transport = None
-        self._connections.discard(self)
-
-    def drop(self) -> None:
-        """Break the connection off."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        while len(self._buffer) >= _HEADER_BYTES:
-            length = int.from_bytes(self._buffer[4:6], "big")
-            if self._buffer[2:4] != b"\0\0" or not 2 <= length <= 254:
-                self.drop()
-                return
-            end = _HEADER_BYTES + length
-            if len(self._buffer) < end:
-                return
-            request, self._buffer = self._buffer[:end], self._buffer[end:]
-            self._take(request)
-
-    def _take(self, request: bytes) -> None:
-        reply = self._twin.answer(request, self._loop.time())
-        if reply is None:
-            return
-        # Timers of one instant fire in no fixed order, so each sends whatever is next in line.
-        self._replies.append(reply)
-        if self._latency_s:
-            self._loop.call_later(self._latency_s, self._send_next)
-        else:
-            self._send_next()
-
-    def _send_next(self) -> None:
-        reply = self._replies.popleft()
-        if self._transport is not None:
-            self._transport.write(reply)

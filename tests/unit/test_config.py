@@ -161,7 +161,7 @@ def bench_problems(tmp_path: Path, **changes: str) -> list[str]:
         ("tcp://127.0.0.1:0", "tcp://127.0.0.1:99999", "is not an address"),
         ("poll: 10 Hz", "poll: 0 Hz", "out of range"),
         ("pilots:\n  vehicle:", "pilots:\n  dut:", "another device has the same name"),
-        ("driver: ocpp16", "driver: ocpp15", "expected 'ocpp', 'ocpp16'"),
+        ("driver: ocpp16", "driver: ocpp15", "'ocpp16', 'ocpp201'"),
     ],
 )
 def test_what_a_bench_cannot_be(tmp_path: Path, old: str, new: str, words: str) -> None:

@@ -1,0 +1,225 @@
+"""A charger on Modbus TCP, whatever its make: the register map is the EVSE profile's."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+from hil.config.bench import ModbusEvseConfig, SafeState
+from hil.config.evse_modbus import ModbusEvseProfile
+from hil.drivers.evse.modbus_places import Places
+from hil.drivers.evse.modbus_setpoints import ModbusSetpoints
+from hil.drivers.protocols import Acknowledgement, HeldLease, Identity
+from hil.errors import DeviceError, HilError
+from hil.links.first_times import FirstTimes
+from hil.links.modbus import ModbusTcp
+from hil.quantities import EventKind, Quality, Reading, Setpoint
+from hil.record.journal import Journal
+from hil.registers import compile_map
+
+_STANDARD_PORT = 502
+
+_STOPPED_WITHIN_S = 60.0
+"""From the command to a state in which nothing is charged."""
+
+_LOOK_EVERY_S = 0.2
+_PAUSE = Setpoint(0.0, "A")
+
+
+class ModbusEvse:
+    """Commands a charger by its registers and watches its state."""
+
+    def __init__(
+        self,
+        name: str,
+        config: ModbusEvseConfig,
+        profile: ModbusEvseProfile,
+        safe_state: SafeState,
+        journal: Journal,
+    ) -> None:
+        self.name = name
+        self.status = ""
+        self._config, self._profile, self._journal = config, profile, journal
+        self._safe_state = safe_state
+        address = urlsplit(config.link)
+        self._link = ModbusTcp(
+            name,
+            address.hostname or "",
+            _STANDARD_PORT if address.port is None else address.port,
+            config.unit,
+            config.answer_within,
+            profile.request_gap,
+            journal,
+        )
+        self._findings = FirstTimes(journal, name)
+        self._places = Places(name, profile, self._link)
+        self._setpoints = ModbusSetpoints(
+            name, config, profile, safe_state, self._places, journal, self._findings
+        )
+        self._blocks = compile_map(profile).blocks if profile.registers else ()
+        self._watching: asyncio.Task[None] | None = None
+        self._lost = self._closing = False
+        self._fault: HilError | None = None
+        """What went wrong on the bench's own side while the charger was watched."""
+
+    # --- opening and closing -------------------------------------------------------------------
+
+    async def open(self) -> Identity:
+        """Connect, learn what it is, set its watchdog, and command the safe setpoint.
+
+        Raises DeviceError if it cannot be reached or does not take that.
+        """
+        self._closing = False
+        try:
+            await self._link.open()
+            details = {}
+            for what, place in self._profile.identity.items():
+                details[what] = f"{await self._places.read(place):g}"
+            await self._setpoints.prepare()
+            await self._look()
+        except BaseException:
+            self._link.close()
+            raise
+        self._watching = asyncio.ensure_future(self._watch())
+        profile = self._profile.evse_profile
+        details |= {"profile": profile, "unit": str(self._config.unit)}
+        return Identity(f"{profile} on Modbus", details)
+
+    async def close(self) -> None:
+        """Let go of the charger; its watchdog ends what was commanded."""
+        self._closing = True
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+        self._link.close()
+        self._findings.sum_up()
+
+    # --- what it says ----------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        """Read its state and what it measures, until closed.
+
+        Being cancelled is not enough: pymodbus makes an error of its own of that.
+        """
+        while not self._closing:
+            await asyncio.sleep(self._profile.status_every)
+            try:
+                await self._look()
+                await self._setpoints.look()
+                self._say_back()
+            except DeviceError as error:
+                if not self._closing:
+                    self._say_lost(error)
+            except HilError as fault:
+                self._fault = fault
+
+    async def _look(self) -> None:
+        raw = round(await self._places.read(self._profile.state))
+        status = self._profile.state.table.get(raw)
+        if status is None:
+            words = f"its state register reads {raw}, which its profile does not know; "
+            words += f"the status before ({self.status or 'none'}) is kept"
+            self._findings.finding("unknown_state", words, key=raw)
+        elif status != self.status:
+            self.status = status
+            self._journal.event(
+                EventKind.EVSE_STATUS, self.name, status=status, connector=1, error_code=""
+            )
+        for block in self._blocks:
+            answer = await self._link.read(
+                self._profile.readings_function, block.address, block.count
+            )
+            t = (answer.t_request + answer.t_reply) / 2
+            values = zip(
+                block.quantities, block.phases, block.decode(answer.registers), strict=True
+            )
+            readings = [
+                Reading(
+                    t,
+                    answer.t_request,
+                    answer.t_reply,
+                    self.name,
+                    quantity,
+                    phase,
+                    value,
+                    Quality.CLAIMED,
+                )
+                for quantity, phase, value in values
+                if value is not None
+            ]
+            if readings:
+                self._journal.readings(readings)
+
+    def _say_lost(self, error: DeviceError) -> None:
+        if not self._lost:
+            self._lost = True
+            self._journal.event(EventKind.DEVICE, self.name, state="lost")
+            words = f"it {error.what}. {error.remedy}"
+            self._journal.finding(self.name, "charger_lost", words)
+
+    def _say_back(self) -> None:
+        if self._lost:
+            self._lost = False
+            self._journal.event(EventKind.DEVICE, self.name, state="back")
+            self._journal.finding(self.name, "charger_back", "the charger answers again", "note")
+
+    # --- setpoints -----------------------------------------------------------------------------
+
+    async def apply(
+        self, setpoint: Setpoint, setpoint_number: int, deadline_s: float
+    ) -> Acknowledgement:
+        """Write a setpoint and read it back; what became of it is recorded and returned."""
+        self._raise_fault()
+        return await self._setpoints.apply(setpoint, setpoint_number, deadline_s)
+
+    @property
+    def lease(self) -> HeldLease | None:
+        """The lease of the newest setpoint; ``None`` if it has none, or needs none."""
+        return self._setpoints.lease
+
+    async def renew(self) -> None:
+        """Write the newest setpoint again; a failure is a finding."""
+        self._raise_fault()
+        await self._setpoints.renew()
+
+    async def make_safe(self, setpoint: Setpoint) -> str:
+        """Command the safe setpoint, to stay; in words what was done. Raises DeviceError."""
+        return await self._setpoints.make_safe(setpoint)
+
+    async def start_charging(self) -> None:
+        """Let it charge, at the safe setpoint until another comes.
+
+        Raises DeviceError if it does not take that.
+        """
+        self._raise_fault()
+        await self._setpoints.make_safe(self._safe_state.setpoint)
+        if self._profile.enable is not None:
+            await self._setpoints.enable(True)
+
+    async def stop_charging(self) -> None:
+        """End charging. Raises DeviceError if it goes on."""
+        self._raise_fault()
+        await self.stop_now()
+        until_s = self._journal.clock.now() + _STOPPED_WITHIN_S
+        while self.status == "Charging":
+            if self._journal.clock.now() >= until_s:
+                raise DeviceError(
+                    self.name,
+                    f"still charges {_STOPPED_WITHIN_S:g} s after it was stopped",
+                    "Unplug the car or switch the charger off",
+                )
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def stop_now(self) -> str:
+        """Take the release away, or where there is none command 0 A; in words what was done."""
+        if self._profile.enable is None:
+            return await self._setpoints.make_safe(_PAUSE)
+        return await self._setpoints.enable(False)
+
+    def _raise_fault(self) -> None:
+        fault, self._fault = self._fault, None
+        if fault is not None:
+            raise fault
