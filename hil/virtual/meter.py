@@ -84,9 +84,8 @@ class MeterTwin:
         }
         """Addresses at which a value goes on."""
         self._restarts_until_s = self._answered_s = -math.inf
-        self._split_wh = 0.0
-        self._lines_wh = [0.0, 0.0, 0.0]
-        """Energy of each line; all of it together is ``_split_wh``."""
+        self._lines_wh: dict[Quantity, list[float]] = {}
+        """Imported and exported energy of each line."""
         self._random = random.Random(seed)
         self._refresh_phase_s = self._random.random() * personality.refresh
         self._image: Mapping[int, int] = {}
@@ -209,24 +208,23 @@ class MeterTwin:
             measured[Quantity.CURRENT, phase] = personality.gain * true.current_a[line]
             measured[Quantity.POWER, phase] = self._rounded(powers[line])
             measured[Quantity.POWER_FACTOR, phase] = _factor(true.power_w[line], apparent[line])
-        measured |= self._energies(energy_wh, powers)
+        for quantity, sign in ((Quantity.ENERGY_IMPORT, 1.0), (Quantity.ENERGY_EXPORT, -1.0)):
+            of_that_way = [max(sign * power, 0.0) for power in powers]
+            measured |= self._shared_out(quantity, measured[quantity, Phase.TOTAL], of_that_way)
         if self._profile.phases == 1:
             for quantity in _BY_LINE:
                 measured[quantity, Phase.TOTAL] = measured[quantity, Phase.L1]
         return measured
 
-    def _energies(self, energy_wh: float, powers: Sequence[float]) -> dict[Key, float]:
-        """Energy by line: what came since the refresh before, shared out as the power is now."""
-        gained_wh, self._split_wh = energy_wh - self._split_wh, energy_wh
-        signed = [p if (p > 0.0) == (gained_wh > 0.0) else 0.0 for p in powers]
-        total = sum(signed)
-        for line, power in enumerate(signed):
-            self._lines_wh[line] += gained_wh * (power / total if total else 1 / 3)
-        return {
-            (quantity, phase): max(sign * self._lines_wh[line], 0.0)
-            for quantity, sign in ((Quantity.ENERGY_IMPORT, 1.0), (Quantity.ENERGY_EXPORT, -1.0))
-            for line, phase in enumerate(LINES)
-        }
+    def _shared_out(
+        self, quantity: Quantity, total_wh: float, powers: Sequence[float]
+    ) -> dict[Key, float]:
+        """Energy by line: what came since the refresh before, as the power is shared out now."""
+        lines_wh = self._lines_wh.setdefault(quantity, [0.0, 0.0, 0.0])
+        gained_wh, power_w = total_wh - sum(lines_wh), sum(powers)
+        for line, power in enumerate(powers):
+            lines_wh[line] += gained_wh * (power / power_w if power_w else 1 / 3)
+        return {(quantity, phase): lines_wh[line] for line, phase in enumerate(LINES)}
 
     def _rounded(self, power_w: float) -> float:
         step_w = self._personality.resolution
