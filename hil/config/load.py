@@ -223,6 +223,10 @@ class _Collector:
             words = f"'{name}' is a personality of another kind ({loaded.model.kind})"
             self.problems.append(self.bench.problem(location, words))
             return None
+        if isinstance(loaded.model, MeterProfile):
+            words = f"the profile '{name}' contradicts its golden pair: "
+            found = golden_problems(loaded.model)
+            self.problems += [self.bench.problem(location, words + problem) for problem in found]
         self.files[f"{Path(kind.value).name}/{name}.yaml"] = loaded.source.text
         return loaded.model
 
@@ -273,10 +277,6 @@ def load_bench(text: str) -> Bench:
         files=collect.files,
     )
     problems = collect.problems + _wiring_problems(config, loaded.source)
-    for name, profile in bench.meters.items():
-        words = f"the profile '{profile.meter_profile}' contradicts its golden pair: "
-        place: Location = ("meters", name, "profile")
-        problems += [loaded.source.problem(place, words + p) for p in golden_problems(profile)]
     if not problems:
         problems = untripped(config, bench.meters, bench.evses, loaded.source)
     if problems:

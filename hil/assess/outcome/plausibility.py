@@ -31,14 +31,11 @@ _IDLE_SHARE = 0.5
 
 
 def plausible(
-    steps: Sequence[Measured], rating: Rating, supply: Supply | None = None, doubt: str = ""
+    steps: Sequence[Measured], rating: Rating, supply: Supply | None = None
 ) -> list[Measured]:
-    """The steps, those of an implausible meter without figures and with the reason.
-
-    ``doubt`` is why the meter's power cannot be believed at all, if the run found that out.
-    """
+    """The steps, those of an implausible meter without figures and with the reason."""
     live = _live_lines(supply, rating) if supply is not None else []
-    return [_checked(one, rating, live, doubt) for one in steps]
+    return [_checked(one, rating, live) for one in steps]
 
 
 def _live_lines(supply: Supply, rating: Rating) -> list[Series]:
@@ -61,8 +58,8 @@ def _supply_failed(one: Measured, rating: Rating, live: Sequence[Series]) -> str
     return ""
 
 
-def _checked(one: Measured, rating: Rating, live: Sequence[Series], doubt: str) -> Measured:
-    why = doubt or _supply_failed(one, rating, live) or contradiction(one, rating)
+def _checked(one: Measured, rating: Rating, live: Sequence[Series]) -> Measured:
+    why = _supply_failed(one, rating, live) or contradiction(one, rating)
     if not why:
         return one
     return without_figures(one)._replace(outcome=NOT_MEASURED, reason=why, implausible=True)
