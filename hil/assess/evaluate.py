@@ -13,6 +13,7 @@ from hil.assess.character.table import character
 from hil.assess.claims.table import claims
 from hil.assess.faults import faults_of
 from hil.assess.outcome.attribution import attributed
+from hil.assess.outcome.disbelieved import disbelieved
 from hil.assess.outcome.doubts import answered_late, phases_changed
 from hil.assess.outcome.measure import measure_all
 from hil.assess.outcome.plausibility import plausible
@@ -27,7 +28,6 @@ from hil.assess.reading.devices import (
     pilots_of,
     rating_of,
 )
-from hil.assess.reading.meter_check import power_doubt
 from hil.assess.reading.steps import broken_chains, cut, pilot_edges
 from hil.assess.reading.trace import Trace, trace_of
 from hil.assess.services.requirement import flaws_of
@@ -233,9 +233,8 @@ def _measure(record: Record, evse: str, limits: LimitsConfig, findings: Findings
         bench = Bench(trace, supply, rating, limits.definitions, ends_s)
     steps = cut(record, evse, ends_s)
     attributed_to = attributed(measure_all(steps, bench, rating), rating)
-    doubt = power_doubt(record, trace.device) if trace is not None else ""
-    supply_seen = bench.supply if bench is not None else None
-    measured = plausible(attributed_to, rating, supply_seen, doubt)
+    measured = plausible(attributed_to, rating, bench.supply if bench is not None else None)
+    measured = disbelieved(measured, record, trace)
     for t, text in broken_chains(record, evse):
         findings.append(_finding(t, evse, "event_chain", "error", text))
     findings.extend(_remarks(evse, measured))

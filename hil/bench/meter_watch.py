@@ -44,6 +44,9 @@ and more to begin."""
 _NOTHING_W = 100.0
 _INTERVALS = 200
 """Intervals between value changes from which the refresh time is told."""
+_EVEN_SHARE = 0.6
+"""So many of the intervals have to be alike: where a quiet supply changes now and then, it is the
+supply's changes that are seen, and not the meter's."""
 _FAST = frozenset({Quantity.POWER, Quantity.CURRENT, Quantity.VOLTAGE})
 Part = Literal["opening", "load", "energy", "end"]
 
@@ -94,7 +97,8 @@ class _Sight:
     def refresh_s(self) -> tuple[float | None, int]:
         """How often its values change, and how many intervals say so; None if too few do."""
         interval_s, count = change_interval_s(np.array(self.changed_s))
-        return (interval_s if count >= LEAST_INTERVALS else None), count
+        even = count >= _EVEN_SHARE * (len(self.changed_s) - 1)
+        return (interval_s if even and count >= LEAST_INTERVALS else None), count
 
     def loaded(self, voltage_v: float) -> bool:
         """Whether any of its values shows that current flows."""

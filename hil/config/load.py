@@ -236,6 +236,10 @@ class _Collector:
             words = _another_kind(name, loaded.model)
             self.problems.append(self.bench.problem(location, words))
             return None
+        if isinstance(loaded.model, MeterProfile):
+            words = f"the profile '{name}' contradicts its golden pair: "
+            found = golden_problems(loaded.model)
+            self.problems += [self.bench.problem(location, words + problem) for problem in found]
         self.files[f"{Path(kind.value).name}/{name}.yaml"] = loaded.source.text
         return loaded.model
 
@@ -308,10 +312,6 @@ def load_bench(text: str) -> Bench:
     )
     problems = collect.problems + _wiring_problems(config, loaded.source)
     problems += protocol_problems(config, bench.evses, loaded.source)
-    for name, profile in bench.register_maps.items():
-        words = f"the profile '{profile.meter_profile}' contradicts its golden pair: "
-        place: Location = ("meters", name, "profile")
-        problems += [loaded.source.problem(place, words + p) for p in golden_problems(profile)]
     if not problems:
         problems = untripped(config, bench.meters, bench.evses, loaded.source)
     if problems:

@@ -293,6 +293,23 @@ def test_the_true_refresh_is_measured(refresh_s):
     assert found.checks[-1]["refresh_s"] == pytest.approx(refresh_s, rel=0.08)
 
 
+class Quiet(Charging):
+    """A supply that changes now and then only."""
+
+    def measure(self, start_s, end_s):
+        changes = random.Random(1)
+        at_s = 0.0
+        while (next_s := at_s + changes.expovariate(0.8)) < end_s:
+            at_s = next_s
+        return super().measure(at_s, at_s)
+
+
+def test_changes_of_a_quiet_supply_are_not_taken_for_the_refresh():
+    found = check(SDM630, refresh="100 ms", seconds=180.0, hertz=4.0, supply=Quiet)
+    assert found.checks[-1]["intervals"] >= 20
+    assert found.checks[-1]["refresh_s"] is None
+
+
 # --- the look that is asked for -------------------------------------------------------------------
 
 

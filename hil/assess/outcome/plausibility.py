@@ -34,15 +34,12 @@ _IDLE_SHARE = 0.5
 
 
 def plausible(
-    steps: Sequence[Measured], rating: Rating, supply: Supply | None = None, doubt: str = ""
+    steps: Sequence[Measured], rating: Rating, supply: Supply | None = None
 ) -> list[Measured]:
-    """The steps, those of an implausible meter without figures and with the reason.
-
-    ``doubt`` is why the meter's power cannot be believed at all, if the run found that out.
-    """
+    """The steps, those of an implausible meter without figures and with the reason."""
     live = _live_lines(supply, rating) if supply is not None else []
     turned = _sign_turned(steps, rating)
-    return [_checked(one, rating, live, doubt, turned) for one in steps]
+    return [_checked(one, rating, live, turned) for one in steps]
 
 
 def _live_lines(supply: Supply, rating: Rating) -> list[Series]:
@@ -65,10 +62,8 @@ def _supply_failed(one: Measured, rating: Rating, live: Sequence[Series]) -> str
     return ""
 
 
-def _checked(
-    one: Measured, rating: Rating, live: Sequence[Series], doubt: str, turned: bool
-) -> Measured:
-    why = doubt or _supply_failed(one, rating, live) or contradiction(one, rating, turned)
+def _checked(one: Measured, rating: Rating, live: Sequence[Series], turned: bool) -> Measured:
+    why = _supply_failed(one, rating, live) or contradiction(one, rating, turned)
     if not why:
         return one
     return without_figures(one)._replace(outcome=NOT_MEASURED, reason=why, implausible=True)
