@@ -165,6 +165,9 @@ class EventKind(StrEnum):
     CONFORMANCE = "conformance"
     """A conformance case begins, takes a step, or ends: ``case``, ``text``; ``verdict`` at its
     end."""
+    SOURCE = "source"
+    """What an AC source puts out changes: ``state`` (commanded, confirmed, lost_output),
+    ``voltage_v``, ``frequency_hz``, ``output`` (whether it is on)."""
     FAULT = "fault"
     """A fault was injected on a twin, or taken away again: ``fault``, ``state`` (injected,
     cleared)."""

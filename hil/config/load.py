@@ -17,7 +17,12 @@ from hil.config.bench import BenchConfig
 from hil.config.calibration import Calibration
 from hil.config.conformance import ConformanceCase, Pics
 from hil.config.endpoints import endpoint_problems
-from hil.config.instruments import AnalyserProfile, AnyMeterProfile
+from hil.config.instruments import (
+    AnalyserProfile,
+    AnyMeterProfile,
+    InstrumentProfile,
+    SourceProfile,
+)
 from hil.config.interlock_wiring import untripped
 from hil.config.library import Kind, find, names, nearest
 from hil.config.limits import LimitsConfig
@@ -26,6 +31,7 @@ from hil.config.profiles import EvseProfile, MeterProfile
 from hil.config.scenario import ScenarioConfig
 from hil.config.services import ServicesConfig
 from hil.config.source import Location, Source, parse_yaml, read_yaml
+from hil.config.source_wiring import source_problems, source_references
 from hil.errors import ConfigError
 
 ModelT = TypeVar("ModelT", bound=Model)
@@ -34,7 +40,7 @@ _MODELS: dict[Kind, Any] = {
     Kind.BENCH: BenchConfig,
     Kind.SCENARIO: ScenarioConfig,
     Kind.METER: MeterProfile,
-    Kind.INSTRUMENT: AnalyserProfile,
+    Kind.INSTRUMENT: InstrumentProfile,
     Kind.EVSE: EvseProfile,
     Kind.LIMITS: LimitsConfig,
     Kind.PERSONALITY: Personality,
@@ -191,6 +197,7 @@ class Bench:
     calibrations: dict[str, Calibration]
     """Certificate by the meter's name; meters without one are missing."""
     evses: dict[str, EvseProfile]
+    sources: dict[str, SourceProfile]
     virtual_evses: dict[str, VirtualEvse]
     virtual_vehicles: dict[str, VirtualVehicle]
     """Car by the EVSE it is plugged into."""
@@ -219,7 +226,7 @@ class _Collector:
             self.problems += error.problems
             return None
         if not isinstance(loaded.model, model):
-            words = f"'{name}' is a personality of another kind ({loaded.model.kind})"
+            words = f"'{name}' is a {kind.noun} of another kind ({loaded.model.kind})"
             self.problems.append(self.bench.problem(location, words))
             return None
         self.files[f"{Path(kind.value).name}/{name}.yaml"] = loaded.source.text
@@ -255,6 +262,10 @@ def load_bench(text: str) -> Bench:
     evses = {
         name: (evse.profile, ("evses", name, "profile")) for name, evse in config.evses.items()
     }
+    sources = {
+        name: (source.profile, ("sources", name, "profile"))
+        for name, source in config.sources.items()
+    }
     calibrations = {
         name: (meter.calibration, ("meters", name, "calibration"))
         for name, meter in config.meters.items()
@@ -274,6 +285,7 @@ def load_bench(text: str) -> Bench:
         meters=meters,
         calibrations=collect.load_all(Kind.CALIBRATION, calibrations, Calibration),
         evses=collect.load_all(Kind.EVSE, evses, EvseProfile),
+        sources=collect.load_all(Kind.INSTRUMENT, sources, SourceProfile),
         virtual_evses=collect.load_all(Kind.PERSONALITY, chosen["evses"], VirtualEvse),
         virtual_vehicles=collect.load_all(Kind.PERSONALITY, chosen["vehicles"], VirtualVehicle),
         virtual_meters=collect.load_all(Kind.PERSONALITY, chosen["meters"], VirtualMeter),
@@ -290,8 +302,8 @@ def load_bench(text: str) -> Bench:
 def _wiring_problems(config: BenchConfig, source: Source) -> list[str]:
     """What a bench file says about its devices that cannot be."""
     problems = _shared_names(config, source) + _safe_state_problems(config, source)
-    problems += _address_problems(config, source)
-    for location, name, devices, what in _references(config):
+    problems += _address_problems(config, source) + source_problems(config, source)
+    for location, name, devices, what in (*_references(config), *source_references(config)):
         if name not in devices:
             words = f"there is no {what} '{name}' on this bench{nearest(name, devices)}"
             problems.append(source.problem(location, words))
@@ -346,6 +358,7 @@ def _address_problems(config: BenchConfig, source: Source) -> list[str]:
         *((("evses", name, "listen"), name, evse.listen) for name, evse in config.evses.items()),
         *((("meters", name, "link"), name, meter.link) for name, meter in config.meters.items()),
         *((("pilots", name, "link"), name, pilot.link) for name, pilot in config.pilots.items()),
+        *((("sources", name, "link"), name, fed.link) for name, fed in config.sources.items()),
     ]
     problems = [
         source.problem(location, f"{link} has port 0, which only a virtual device can have")
@@ -358,7 +371,7 @@ def _address_problems(config: BenchConfig, source: Source) -> list[str]:
 def _shared_names(config: BenchConfig, source: Source) -> list[str]:
     problems = []
     seen: set[str] = set()
-    for part in ("evses", "meters", "pilots"):
+    for part in ("evses", "meters", "pilots", "sources"):
         for name in getattr(config, part):
             if name in seen:
                 problems.append(source.problem((part, name), "another device has the same name"))
