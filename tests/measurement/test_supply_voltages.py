@@ -24,6 +24,9 @@ def ran(tmp_path_factory):
     finished = execute(inputs, tmp_path_factory.mktemp("runs"))
     assert finished.status is ExitStatus.PASS, finished.detail
     lines = (finished.path / "truth.jsonl").read_text(encoding="utf-8").splitlines()
+    report = (finished.path / "report.html").read_text(encoding="utf-8")
+    assert "By supply voltage" in report
+    assert "253 V, 50 Hz" in report
     return finished.result, [json.loads(line) for line in lines]
 
 

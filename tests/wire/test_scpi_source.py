@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
+from bench_files import changed_bench
 from meter_stand_in import warp
 from scpi_stand_in import source
 
+from hil.clock import ClockKind
 from hil.config.sources import Level
 from hil.drivers.protocols import Source
-from hil.errors import DeviceError, RunAborted
-from hil.quantities import EventKind, Quantity
+from hil.errors import DeviceError, ExitStatus, RunAborted
+from hil.inputs import prepare
+from hil.quantities import EventKind, Phase, Quantity
+from hil.record.run_folder import read_run
+from hil.run import execute
 
 
 def test_it_is_on_at_its_level_once_it_is_open_and_off_once_it_is_safe():
@@ -141,3 +147,44 @@ def test_a_source_that_was_left_on_is_a_finding():
             return b
 
     assert warp(main).said.findings() == ["source_found_on"]
+
+
+def run(folder, steps, *changes, faults=()):
+    """A run on the bench that has a source."""
+    bench = changed_bench(folder, *changes, base="virtual-scpi")
+    scenario = folder / "scenario.yaml"
+    scenario.write_text(f"scenario: fed\nsteps: [{steps}]\n", encoding="utf-8")
+    inputs = prepare(bench, str(scenario), clock=ClockKind.WARP, seed=1, faults=faults)
+    return execute(inputs, folder / "runs")
+
+
+def test_a_source_that_was_switched_on_and_is_lost_before_the_bench_is_open_is_no_quiet_end(
+    tmp_path,
+):
+    """The charger boots 8 s after it is fed; until then nothing but the source is open."""
+    impatient = ("charge_point: CP-SCPI-1", "charge_point: CP-SCPI-1\n    connect_within: 5 s")
+    finished = run(tmp_path, "hold: 1 s", impatient, faults=["source-silent@mains,at=start + 2 s"])
+    assert finished.status is ExitStatus.UNSAFE
+    assert "mains: nothing was read back from it" in finished.safe_state
+
+
+def test_a_bench_that_says_so_leaves_its_source_on(tmp_path):
+    stays = ("lease: 60 s", "lease: 60 s, source_off: false")
+    finished = run(tmp_path, "hold: 1 s", stays)
+    assert finished.status is ExitStatus.PASS
+    record = read_run(finished.path)
+    steps = {e.data["step"] for e in record.events if e.kind is EventKind.SAFE_STATE}
+    assert "source off" not in steps
+    truth = (finished.path / "truth.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["share"] for line in truth if '"mains"' in line][-1] == 1.0
+
+
+def test_the_last_rung_is_the_source_and_the_manifest_names_it(tmp_path):
+    finished = run(tmp_path, "hold: 1 s")
+    record = read_run(finished.path)
+    safe = [e for e in record.events if e.kind is EventKind.SAFE_STATE]
+    assert [e.data["step"] for e in safe][-2:] == ["source off", "confirm"]
+    assert safe[-2].data["outcome"].startswith("off, read back; it measures 0.0 V")
+    facts = record.manifest["devices"]["mains"]
+    assert (facts["role"], facts["feeds"], facts["virtual"]) == ("source", ["dut"], True)
+    assert record.series("mains", Quantity.VOLTAGE, Phase.L1).value.max() > 225.0

@@ -67,7 +67,7 @@ class ScpiSource:
         Raises DeviceError if the level is beyond the limits of the bench file, or is not taken.
         """
         for problem in self._config.limits.problems(level):
-            raise DeviceError(self.name, f"was to be set to {problem}", "Change the scenario.")
+            raise DeviceError(self.name, f"was not set: {problem}", "Change the scenario.")
         before, self.level = self.level, level
         self._say("commanded", self._on)
         self._changed_s, self._told_off_level = self._journal.clock.now(), False
@@ -161,27 +161,33 @@ class ScpiSource:
     async def _wait_for_level(self) -> None:
         clock = self._journal.clock
         await clock.sleep_until(clock.now() + self._profile.settle)
-        voltage_v = _voltage_v(await self._measure())
-        if self._is_off_level(voltage_v):
+        told = self._off_level(await self._measure())
+        if told:
             raise DeviceError(
                 self.name,
-                f"was set to {self.level.voltage_v:g} V and measures {voltage_v} V at its output",
+                f"was set to {self.level.voltage_v:g} V and measures {told} at its output",
                 "Look at its range, its limits and its load.",
             )
 
-    def _is_off_level(self, voltage_v: float | None) -> bool:
-        allowed_v = self._profile.tolerance * self.level.voltage_v
-        return voltage_v is None or abs(voltage_v - self.level.voltage_v) > allowed_v
+    def _off_level(self, readings: list[Reading]) -> str:
+        """The phases whose voltage is not the level's, in words; empty if all are."""
+        level_v = self.level.voltage_v
+        volts = [one for one in readings if one.quantity is Quantity.VOLTAGE]
+        if not volts:
+            return "no voltage"
+        allowed_v = self._profile.tolerance * level_v
+        off = (one for one in volts if abs(one.value - level_v) > allowed_v)
+        return ", ".join(f"{one.value:.1f} V ({one.phase})" for one in off)
 
     def _settled(self) -> bool:
         return self._journal.clock.now() - self._changed_s > 2 * self._profile.settle
 
     def _hold_against_level(self, readings: list[Reading]) -> None:
-        voltage_v = _voltage_v(readings)
-        if voltage_v is None or self._told_off_level or not self._is_off_level(voltage_v):
+        told = self._off_level(readings)
+        if not told or self._told_off_level:
             return
         self._told_off_level = True
-        text = f"puts out {voltage_v:.1f} V where it was set to {self.level.voltage_v:g} V"
+        text = f"puts out {told} where it was set to {self.level.voltage_v:g} V"
         self._journal.finding(self.name, "source_off_level", text)
 
     def _lost_output(self) -> None:
