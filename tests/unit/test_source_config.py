@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from types import SimpleNamespace
+
 import pytest
 from bench_files import changed_bench
 
+from hil.assess.reading.reference import reference_of
 from hil.config.instruments import AnalyserProfile
 from hil.config.library import Kind, names
 from hil.config.load import load, load_bench
-from hil.errors import ConfigError
+from hil.errors import ConfigError, RecordError
 from hil.serve import bench_text
 
 SECOND = """\
@@ -87,3 +91,15 @@ def test_a_bench_that_is_served_names_the_addresses_of_its_source():
     mains = bench.config.sources["mains"].model_copy(update={"link": "tcp://127.0.0.1:5025"})
     served = bench.config.model_copy(update={"sources": {"mains": mains}})
     assert "link: tcp://127.0.0.1:5025" in bench_text(bench, served)
+
+
+def test_the_range_s_share_enters_the_uncertainty_of_a_reading():
+    facts = load(Kind.INSTRUMENT, "generic-analyser").model.accuracy.facts()
+    devices = {"reference": {"role": "meter", "measures": "dut", "accuracy": facts}}
+    error = reference_of(SimpleNamespace(manifest={"devices": devices}), "reference").power
+    # 0.1 % of 10 kW and 0.05 % of 36 kW are a limit of error of 28 W, anywhere within it.
+    assert error.standard(10_000.0) == pytest.approx(28.0 / math.sqrt(3.0))
+    assert error.even
+    broken = {"reference": {**devices["reference"], "accuracy": {**facts, "power_floor": -1.0}}}
+    with pytest.raises(RecordError, match="cannot be"):
+        reference_of(SimpleNamespace(manifest={"devices": broken}), "reference")
