@@ -172,6 +172,9 @@ class EventKind(StrEnum):
     CHARGING_LIMIT = "charging_limit"
     """The EVSE says that somebody beside the bench limits it: ``state`` (set, cleared), ``source``,
     ``limit`` and ``unit``, or ``None`` where it does not say how much."""
+    SOURCE = "source"
+    """What an AC source puts out changes: ``state`` (commanded, confirmed, lost_output),
+    ``voltage_v``, ``frequency_hz``, ``output`` (whether it is on)."""
     FAULT = "fault"
     """A fault was injected on a twin, or taken away again: ``fault``, ``state`` (injected,
     cleared)."""

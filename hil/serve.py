@@ -40,8 +40,10 @@ async def _serve(
         links = {name: meter.link for name, meter in config.meters.items()}
         links |= {name: evse.link for name, evse in config.modbus_evses().items()}
         links |= {name: pilot.link for name, pilot in config.pilots.items()}
+        links |= {name: source.link for name, source in config.sources.items()}
         for name, link in links.items():
-            if name in lab.modbus_evses or name in lab.meters or name in lab.pilots:
+            served = (lab.modbus_evses, lab.meters, lab.pilots, lab.sources)
+            if any(name in twins for twins in served):
                 say(f"{name}: {link}")
         if write_bench is not None:
             _write(write_bench, bench_text(bench, config))
@@ -60,7 +62,8 @@ def bench_text(bench: Bench, served: BenchConfig) -> str:
     del data["virtual"]
     data["bench"] = f"{served.bench}-served"
     data["served_twins"] = served.virtual_names()
-    for part, key in (("evses", "listen"), ("meters", "link"), ("pilots", "link")):
+    parts = ("evses", "listen"), ("meters", "link"), ("pilots", "link"), ("sources", "link")
+    for part, key in parts:
         for name, device in getattr(served, part).items():
             data[part][name][key] = getattr(device, key)
     text = StringIO()

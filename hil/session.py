@@ -9,7 +9,12 @@ from typing import Protocol
 
 from hil.bench.bench import BenchError, Devices, open_devices
 from hil.bench.interlocks import Supervisor
-from hil.bench.safety import command_safe_state, reach_safe_state, unstoppable
+from hil.bench.safety import (
+    command_safe_state,
+    reach_safe_state,
+    sources_not_off,
+    unstoppable,
+)
 from hil.clock import end_tasks
 from hil.config.bench import BenchConfig
 from hil.config.profiles import EvseProfile
@@ -116,6 +121,9 @@ class Session:
         if live:
             return await reach_safe_state(self.config, self.devices, self.observed, self.journal)
         await command_safe_state(self.config, self.devices, self.journal)
+        doubts = sources_not_off(self.config, self.devices)
+        if doubts:
+            return False, "; ".join(f"{name}: {why}" for name, why in doubts.items())
         return None, "the bench did not open; what had opened was commanded to the safe state"
 
     def _charging(self) -> bool:
@@ -136,17 +144,22 @@ class Session:
                 self.journal.finding(name, gap.code, gap.text)
 
     def _start_samplers(self) -> list[asyncio.Task[None]]:
-        """One task a meter, spread over the period so that they do not all ask at once."""
+        """One task a meter or source; meters spread over the period, so as not to ask at once."""
         meters = self.devices.meters
         tasks = []
         for index, (name, meter) in enumerate(meters.items()):
             period_s = 1.0 / self.config.meters[name].poll
             offset_s = period_s * index / len(meters)
             tasks.append(asyncio.ensure_future(sample(meter, period_s, offset_s, self.journal)))
+        for name, source in self.devices.sources.items():
+            period_s = 1.0 / self.config.sources[name].poll
+            tasks.append(asyncio.ensure_future(sample(source, period_s, 0.0, self.journal)))
         return tasks
 
     def _player(self) -> Player:
-        stage = Stage(self.devices.evses, self.devices.pilots_of(self.config), self.observed)
+        devices = self.devices
+        pilots = devices.pilots_of(self.config)
+        stage = Stage(devices.evses, pilots, self.observed, devices.sources)
         return Player(self.plan, stage, self.journal)
 
     def _start_watches(self, player: Player) -> list[asyncio.Task[None]]:

@@ -34,6 +34,7 @@ from hil.assess.services.requirement import flaws_of
 from hil.assess.services.step_groups import granularity_in
 from hil.assess.services.table import services
 from hil.assess.summary import attributes
+from hil.assess.supplies import by_supply
 from hil.assess.uncertainty import Estimate
 from hil.assess.verdict import Ruling, Verdict, in_words, of_run, risk_of
 from hil.config.limits import LimitsConfig
@@ -68,6 +69,7 @@ def evaluate(
     chains: list[dict[str, Any]] = []
     claimed: list[dict[str, Any]] = []
     table: list[dict[str, Any]] = []
+    supplies: list[dict[str, Any]] = []
     subjects = [_measure(record, evse, limits, findings) for evse in devices_of(record, "evse")]
     blocked = obstacles(record, [subject.trace for subject in subjects], limits)
     ruling = Ruling(limits.decision_rule, blocked)
@@ -97,6 +99,7 @@ def evaluate(
             seen = (record, evse, measured, bench, rating)
             table.extend(services(*seen, asked, ruling, flaws, grain))
         steps.extend(_step(one) for one in measured)
+        supplies.extend(by_supply(evse, measured, trace, rating, limits.definitions, has_meter))
     verdicts = {f"{e['name']} of {e['target']}": Verdict(e["verdict"]) for e in entries}
     verdict, reason = of_run(verdicts, manifest.get("state", "open"), record.incomplete, blocked)
     if edited:
@@ -118,6 +121,7 @@ def evaluate(
         "chain": chains,
         "claims": claimed,
         "services": table,
+        "supplies": supplies,
         "steps": steps,
         "findings": findings,
     }
@@ -349,6 +353,8 @@ def _step(one: Measured) -> dict[str, Any]:
         "requested_w": one.requested,
         "voltage_v": one.at.voltage_v if one.at else None,
         "phases": one.at.phases if one.at else None,
+        "supply_v": step.supplied.voltage_v if step.supplied else None,
+        "supply_hz": step.supplied.frequency_hz if step.supplied else None,
         "activation_time_s": _figure(one.activation),
         "total_activation_time_s": _figure(one.total_activation),
         "communication_delay_s": _figure(one.communication),

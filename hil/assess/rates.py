@@ -57,7 +57,7 @@ def ramp_rates(
     for name, direction, way in _WAYS:
         concerned = [o for o in steps if o.transition == "change" and o.direction == direction]
         found = [ramp_rate(one, trace) if trace is not None else None for one in concerned]
-        repeats = [(one.step.previous, one.step.setpoint) for one in concerned]
+        repeats = [one.step.repeats for one in concerned]
         figure = figure_of(found, "median", len(concerned), repeats)
         words = f"rate of the power on its way {way}: 0.8 |dY| / (t_90 - t_10)" + DEFINED[regime]
         one = entry(named(name, regime), target, "W/s", words, figure, "chain")

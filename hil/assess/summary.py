@@ -234,7 +234,7 @@ def _time(
     ]
     counted = [one for one in concerned if timed.estimate(one) is not None or counts_for_times(one)]
     found = [timed.estimate(one) for one in counted]
-    repeats = [(step.step.previous, step.step.setpoint) for step in counted]
+    repeats = [step.step.repeats for step in counted]
     figure = figure_of(found, limit.statistic if limit else "median", len(counted), repeats)
     one = _entry(regime, timed.name, target, "s", timed.definition, figure, timed.group)
     bound = Bound(limit.at_most, limit.source) if limit else Bound()
@@ -313,7 +313,7 @@ def _precision(
     regime: Regime,
 ) -> dict[str, Any]:
     told = [one for one in allowing if one.precision is not None]
-    levels = [(one.step.setpoint, one.after) for one in told if one.after is not None]
+    levels = [(one.step.repeats[1:], one.after) for one in told if one.after is not None]
     estimate, within_w, between_w = None, None, None
     if levels and trace is not None:
         estimate, within_w, between_w = repeatability(levels, trace)

@@ -10,7 +10,7 @@ from typing import Any
 from hil.bench.registry import driver
 from hil.config.bench import BenchConfig
 from hil.config.load import Bench
-from hil.drivers.protocols import Device, Evse, Identity, Meter, Negotiates, Pilot
+from hil.drivers.protocols import Device, Evse, Identity, Meter, Negotiates, Pilot, Source
 from hil.errors import DeviceError, HilError
 from hil.quantities import EventKind
 from hil.record.journal import Journal
@@ -33,13 +33,15 @@ class Devices:
     evses: dict[str, Evse]
     meters: Mapping[str, Meter]
     pilots: Mapping[str, Pilot]
+    sources: Mapping[str, Source] = field(default_factory=dict)
     identities: dict[str, Identity] = field(default_factory=dict)
     capabilities: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What was found out about an EVSE by trying, where that was asked for."""
 
     def all(self) -> list[Device]:
         """Every device, in the order of the bench file."""
-        return [*self.evses.values(), *self.meters.values(), *self.pilots.values()]
+        devices = self.evses, self.meters, self.pilots, self.sources
+        return [device for part in devices for device in part.values()]
 
     def pilots_of(self, config: BenchConfig) -> dict[str, list[Pilot]]:
         """Pilot emulators by the EVSE they are plugged into."""
@@ -68,6 +70,10 @@ def build_devices(bench: Bench, config: BenchConfig, journal: Journal) -> Device
         pilots={
             name: driver("pilots", pilot.driver)(name, pilot, journal)
             for name, pilot in config.pilots.items()
+        },
+        sources={
+            name: driver("sources", source.driver)(name, source, bench.sources[name], journal)
+            for name, source in config.sources.items()
         },
     )
 

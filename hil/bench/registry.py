@@ -1,6 +1,7 @@
 """Drivers by entry point, so that a lab adds its own without a fork; loud when one is missing.
 
-A package registers a driver in the group ``hil.evses``, ``hil.meters`` or ``hil.pilots``.
+A package registers a driver in the group ``hil.evses``, ``hil.meters``, ``hil.pilots`` or
+``hil.sources``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, Literal
 from hil.config.library import nearest
 from hil.errors import ConfigError
 
-Role = Literal["evses", "meters", "pilots"]
+Role = Literal["evses", "meters", "pilots", "sources"]
 
 
 def driver(role: Role, name: str) -> Callable[..., Any]:

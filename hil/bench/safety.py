@@ -1,9 +1,9 @@
 """The ladder to the safe state: every device is attempted, every step has a limit, all is recorded.
 
 The rungs follow each other in the order in which current is best taken away: no more setpoints,
-every charger to its safe limit, charging stopped, every pilot to state A. A rung waits for the one
-before it, but never longer than that one may take; on a rung all devices are attempted side by
-side. At the end the meters are asked whether it worked.
+every charger to its safe limit, charging stopped, every pilot to state A, every source off. A rung
+waits for the one before it, but never longer than that one may take; on a rung all devices are
+attempted side by side. At the end the meters are asked whether it worked.
 
 Software asks and measures; a hard-wired emergency stop stays the lab's duty.
 """
@@ -42,6 +42,8 @@ _LOOSE = (
     "its meter shows no more than it may, but neither the charger nor a pilot emulator did "
     "anything that it was told, so that current may flow again"
 )
+
+_NOT_OFF = "nothing was read back from it that says that its output is off"
 
 _FROZEN_S = 5.0
 """A meter of which no value at all has changed for so long confirms nothing: the voltage of a live
@@ -88,7 +90,11 @@ def ladder(config: BenchConfig, devices: Devices) -> list[Rung]:
         stops = {name: evse.stop_now for name, evse in devices.evses.items()}
         rungs.append(Rung("stop charging", stops))
     pilots = {name: pilot.make_safe for name, pilot in devices.pilots.items()}
-    return [*rungs, Rung("pilot to state A", pilots)]
+    rungs.append(Rung("pilot to state A", pilots))
+    if safe.source_off:
+        sources = {name: source.make_safe for name, source in devices.sources.items()}
+        rungs.append(Rung("source off", sources))
+    return rungs
 
 
 def _safe_setpoint(evse: Evse, config: BenchConfig) -> Callable[[], Awaitable[str]]:
@@ -110,8 +116,16 @@ async def reach_safe_state(
     started_s = journal.clock.now()
     obeyed = await command_safe_state(config, devices, journal)
     commanded_s = journal.clock.now()
-    loose = frozenset(name for name in devices.evses if _is_loose(name, config, obeyed))
-    return await _confirm(config, devices, supplies, journal, (started_s, commanded_s), loose)
+    doubts = {name: _LOOSE for name in devices.evses if _is_loose(name, config, obeyed)}
+    doubts |= sources_not_off(config, devices)
+    return await _confirm(config, devices, supplies, journal, (started_s, commanded_s), doubts)
+
+
+def sources_not_off(config: BenchConfig, devices: Devices) -> dict[str, str]:
+    """Sources that may still feed, and why; none where the bench file lets them stay on."""
+    if not config.safe_state.source_off:
+        return {}
+    return {name: _NOT_OFF for name, source in devices.sources.items() if source.may_be_on}
 
 
 async def command_safe_state(
@@ -191,18 +205,19 @@ async def _confirm(
     supplies: Supplies,
     journal: Journal,
     instants_s: tuple[float, float],
-    loose: frozenset[str],
+    doubts: Mapping[str, str],
 ) -> SafeStateOutcome:
-    """Look until confirmed or out of time; only what was read after the commands counts."""
+    """Look until confirmed or out of time; only what was read after the commands counts.
+
+    ``doubts`` are those that no meter can dispel, by device.
+    """
     started_s, commanded_s = instants_s
     deadline_s = max(started_s + config.safe_state.within, commanded_s + _LOOK_AT_LEAST_S)
     while True:
         now_s = journal.clock.now()
-        unconfirmed = {}
+        unconfirmed = dict(doubts)
         for name in devices.evses:  # all in one look: one that was safe may be live again
             why = _not_safe(name, config, supplies.seen(name), commanded_s, now_s)
-            if why is None and name in loose:
-                why = _LOOSE
             if why is not None:
                 unconfirmed[name] = why
         if not unconfirmed or now_s >= deadline_s:

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from hil.config.base import Model, Name, address, on_loopback
 from hil.config.instruments import ScpiMeterConfig
 from hil.config.interlocks import Interlocks
+from hil.config.sources import SourceConfig
 from hil.config.tls import ChargerTlsConfig, EvseTlsConfig, way_in_problem
 from hil.config.units import (
     ChargingSetpoint,
@@ -200,6 +201,8 @@ class SafeState(Model):
     stop_charging: bool = True
     """Whether the way to the safe state ends the transaction too; some chargers then refuse to
     start again until the car is plugged in anew."""
+    source_off: bool = True
+    """Whether the sources are switched off at its end."""
     lease: Annotated[float, *seconds_within(5.0, 86_400.0)] = 60.0
     """How long a setpoint outlives a bench that died, before the EVSE falls back to this one."""
 
@@ -273,6 +276,8 @@ class VirtualConfig(Model):
     the bench reads it by: what the start-up check makes of a wrong profile."""
     pilots: list[Name] = Field(default_factory=list)
     """Pilot emulators that are twins."""
+    sources: list[Name] = Field(default_factory=list)
+    """Sources that are twins."""
     tls: dict[Name, ChargerTlsConfig] = Field(default_factory=dict)
     """EVSE -> the certificates of its twin, where it connects over TLS."""
     grid: GridConfig = GridConfig()
@@ -309,6 +314,7 @@ class BenchConfig(Model):
     evses: Annotated[dict[Name, AnyEvseConfig], Field(min_length=1)]
     meters: dict[Name, AnyMeterConfig] = Field(default_factory=dict)
     pilots: dict[Name, PilotConfig] = Field(default_factory=dict)
+    sources: dict[Name, SourceConfig] = Field(default_factory=dict)
     groups: dict[Name, Annotated[list[Name], Field(min_length=1)]] = Field(default_factory=dict)
     """Names that a scenario may use for several EVSEs at once."""
     safe_state: SafeState
@@ -326,7 +332,7 @@ class BenchConfig(Model):
 
     def device_names(self) -> list[str]:
         """Every device of the bench, in the order of the file."""
-        return [*self.evses, *self.meters, *self.pilots]
+        return [*self.evses, *self.meters, *self.pilots, *self.sources]
 
     def ocpp_evses(self) -> dict[str, EvseConfig]:
         """The EVSEs that connect to the bench over OCPP."""
@@ -342,7 +348,8 @@ class BenchConfig(Model):
         """The devices that are twins."""
         if self.virtual is None:
             return []
-        return [*self.virtual.evses, *self.virtual.meters, *self.virtual.pilots]
+        virtual = self.virtual
+        return [*virtual.evses, *virtual.meters, *virtual.pilots, *virtual.sources]
 
     def twin_names(self) -> list[str]:
         """The devices that are twins, served by this process or by another."""

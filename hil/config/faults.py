@@ -114,6 +114,7 @@ class PlainFault(_Lasting):
         "meter-frozen",
         "meter-garbled",
         "meter-other-device",
+        "source-silent",
         "port-unplugged",
         "pilot-stuck",
         "diode-fault",
@@ -151,6 +152,12 @@ class ChargerReboot(_Fault):
 
     fault: Literal["charger-reboot"]
     takes: PositiveSeconds = 20.0
+
+
+class SourceOutputOff(_Fault):
+    """A source's output goes off by itself, as by a protection that trips."""
+
+    fault: Literal["source-output-off"]
 
 
 class ClockJump(_Lasting):
@@ -192,6 +199,8 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "meter-frozen": ("meter",),
     "meter-garbled": ("meter",),
     "meter-other-device": ("meter",),
+    "source-silent": ("source",),
+    "source-output-off": ("source",),
     "serial-noise": ("pilot",),
     "port-unplugged": ("pilot",),
     "pilot-stuck": ("pilot",),
@@ -213,6 +222,7 @@ _MODELS: Mapping[str, str] = {
     "frames-garbled": "<garbled>",
     "serial-noise": "<noise>",
     "charger-reboot": "<reboot>",
+    "source-output-off": "<trip>",
     "clock-jump": "<jump>",
     "mains-dip": "<dip>",
     "over-draw": "<over>",
@@ -242,6 +252,7 @@ Fault = Annotated[
     | Annotated[GarbledFrames, Tag("<garbled>")]
     | Annotated[SerialNoise, Tag("<noise>")]
     | Annotated[ChargerReboot, Tag("<reboot>")]
+    | Annotated[SourceOutputOff, Tag("<trip>")]
     | Annotated[ClockJump, Tag("<jump>")]
     | Annotated[MainsDip, Tag("<dip>")]
     | Annotated[OverDraw, Tag("<over>")]
@@ -317,6 +328,7 @@ def _place_problem(fault: Fault, bench: BenchConfig) -> str:
         "evse": bench.evses,
         "meter": bench.meters,
         "pilot": bench.pilots,
+        "source": bench.sources,
         BENCH: (BENCH,),
         TELEMETRY: (TELEMETRY,),
     }

@@ -208,6 +208,46 @@ class AnalyserProfile(Instrument):
         return self
 
 
+class Switch(Model):
+    """How an output is switched, and asked whether it is on."""
+
+    on: Command
+    off: Command
+    query: Command
+    """Answered with 1, 0, ON or OFF."""
+
+
+class SourceProfile(Instrument):
+    """An AC source: how it is set, switched and asked what it puts out."""
+
+    kind: Literal["source"]
+    voltage: Setting
+    """Line to neutral, all phases alike."""
+    frequency: Setting
+    current: Setting
+    """Limit of each phase's current."""
+    output: Switch
+    settle: PositiveSeconds
+    """After a change, its output is where it was set within this time."""
+    tolerance: PositiveFraction
+    """How far what it measures of its own output may be from what it was set to."""
+    values: Annotated[list[ValueQuery], Field(min_length=1)]
+    """What it measures of its own output."""
+
+    @model_validator(mode="after")
+    def _tells_its_voltage(self) -> Self:
+        if not any(quantity is Quantity.VOLTAGE for quantity, _ in _told(self.values)):
+            raise PydanticCustomError(
+                "values",
+                "nothing tells the voltage that it puts out, so off is never confirmed",
+                {},
+            )
+        return self
+
+
+InstrumentProfile = Annotated[AnalyserProfile | SourceProfile, Field(discriminator="kind")]
+"""A file of ``configs/instruments``."""
+
 AnyMeterProfile = MeterProfile | AnalyserProfile
 """What is known of a reference meter, whatever it speaks."""
 

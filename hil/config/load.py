@@ -18,7 +18,12 @@ from hil.config.calibration import Calibration
 from hil.config.conformance import ConformanceCase, Pics
 from hil.config.endpoints import endpoint_problems
 from hil.config.evse_modbus import AnyEvseProfile, ModbusEvseProfile
-from hil.config.instruments import AnalyserProfile, AnyMeterProfile
+from hil.config.instruments import (
+    AnalyserProfile,
+    AnyMeterProfile,
+    InstrumentProfile,
+    SourceProfile,
+)
 from hil.config.interlock_wiring import untripped
 from hil.config.library import Kind, find, names, nearest
 from hil.config.limits import LimitsConfig
@@ -28,6 +33,7 @@ from hil.config.protocol_fit import protocol_problems
 from hil.config.scenario import ScenarioConfig
 from hil.config.services import ServicesConfig
 from hil.config.source import Location, Source, parse_yaml, read_yaml
+from hil.config.source_wiring import source_problems, source_references
 from hil.errors import ConfigError
 from hil.registers import golden_problems
 
@@ -37,7 +43,7 @@ _MODELS: dict[Kind, Any] = {
     Kind.BENCH: BenchConfig,
     Kind.SCENARIO: ScenarioConfig,
     Kind.METER: MeterProfile,
-    Kind.INSTRUMENT: AnalyserProfile,
+    Kind.INSTRUMENT: InstrumentProfile,
     Kind.EVSE: AnyEvseProfile,
     Kind.LIMITS: LimitsConfig,
     Kind.PERSONALITY: Personality,
@@ -194,6 +200,7 @@ class Bench:
     calibrations: dict[str, Calibration]
     """Certificate by the meter's name; meters without one are missing."""
     evses: dict[str, EvseProfile | ModbusEvseProfile]
+    sources: dict[str, SourceProfile]
     virtual_evses: dict[str, VirtualEvse]
     virtual_vehicles: dict[str, VirtualVehicle]
     """Car by the EVSE it is plugged into."""
@@ -233,7 +240,7 @@ class _Collector:
             self.problems += error.problems
             return None
         if not isinstance(loaded.model, model):
-            words = _another_kind(name, loaded.model)
+            words = _another_kind(kind, name, loaded.model)
             self.problems.append(self.bench.problem(location, words))
             return None
         if isinstance(loaded.model, MeterProfile):
@@ -274,10 +281,10 @@ class _Collector:
         return found
 
 
-def _another_kind(name: str, model: Any) -> str:
+def _another_kind(kind: Kind, name: str, model: Any) -> str:
     if isinstance(model, EvseProfile | ModbusEvseProfile):
         return f"'{name}' is a profile for control over {model.control}; this driver speaks another"
-    return f"'{name}' is a personality of another kind ({model.kind})"
+    return f"'{name}' is a {kind.noun} of another kind ({model.kind})"
 
 
 def load_bench(text: str) -> Bench:
@@ -285,6 +292,10 @@ def load_bench(text: str) -> Bench:
     loaded = load(Kind.BENCH, text)
     config: BenchConfig = loaded.model
     collect = _Collector(loaded.source)
+    sources = {
+        name: (source.profile, ("sources", name, "profile"))
+        for name, source in config.sources.items()
+    }
     calibrations = {
         name: (meter.calibration, ("meters", name, "calibration"))
         for name, meter in config.meters.items()
@@ -304,6 +315,7 @@ def load_bench(text: str) -> Bench:
         meters=collect.load_meters(config),
         calibrations=collect.load_all(Kind.CALIBRATION, calibrations, Calibration),
         evses=collect.load_evses(config),
+        sources=collect.load_all(Kind.INSTRUMENT, sources, SourceProfile),
         virtual_evses=collect.load_all(Kind.PERSONALITY, chosen["evses"], VirtualEvse),
         virtual_vehicles=collect.load_all(Kind.PERSONALITY, chosen["vehicles"], VirtualVehicle),
         virtual_meters=collect.load_all(Kind.PERSONALITY, chosen["meters"], VirtualMeter),
@@ -322,8 +334,8 @@ def load_bench(text: str) -> Bench:
 def _wiring_problems(config: BenchConfig, source: Source) -> list[str]:
     """What a bench file says about its devices that cannot be."""
     problems = _shared_names(config, source) + _safe_state_problems(config, source)
-    problems += _address_problems(config, source)
-    for location, name, devices, what in _references(config):
+    problems += _address_problems(config, source) + source_problems(config, source)
+    for location, name, devices, what in (*_references(config), *source_references(config)):
         if name not in devices:
             words = f"there is no {what} '{name}' on this bench{nearest(name, devices)}"
             problems.append(source.problem(location, words))
@@ -379,6 +391,7 @@ def _address_problems(config: BenchConfig, source: Source) -> list[str]:
         *(_address_of(name, evse) for name, evse in config.evses.items()),
         *((("meters", name, "link"), name, meter.link) for name, meter in config.meters.items()),
         *((("pilots", name, "link"), name, pilot.link) for name, pilot in config.pilots.items()),
+        *((("sources", name, "link"), name, fed.link) for name, fed in config.sources.items()),
     ]
     problems = [
         source.problem(location, f"{link} has port 0, which only a virtual device can have")
@@ -397,7 +410,7 @@ def _address_of(name: str, evse: EvseConfig | ModbusEvseConfig) -> tuple[Locatio
 def _shared_names(config: BenchConfig, source: Source) -> list[str]:
     problems = []
     seen: set[str] = set()
-    for part in ("evses", "meters", "pilots"):
+    for part in ("evses", "meters", "pilots", "sources"):
         for name in getattr(config, part):
             if name in seen:
                 problems.append(source.problem((part, name), "another device has the same name"))

@@ -9,7 +9,16 @@ from pydantic_core import PydanticCustomError
 
 from hil.config.base import Model, Name
 from hil.config.faults import Fault
-from hil.config.units import ChargingSetpoint, PositiveSeconds, Seconds, SetpointValue
+from hil.config.units import (
+    ChargingSetpoint,
+    Hertz,
+    PositiveFraction,
+    PositiveSeconds,
+    Seconds,
+    SetpointValue,
+    Volts,
+    seconds_within,
+)
 
 
 class PowerCondition(Model):
@@ -120,6 +129,58 @@ class Charging(_Targeted):
     within: PositiveSeconds = 30.0
 
 
+class _OnSources(Model):
+    target: Name | None = None
+    """A source; all sources of the bench, if not given."""
+    hold: Seconds = 0.0
+    """How long it is waited afterwards."""
+
+
+class SourceLevel(_OnSources):
+    """Set what the sources put out; what is not given stays as it is."""
+
+    voltage: Volts | None = None
+    """Line to neutral."""
+    frequency: Hertz | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.voltage is None and self.frequency is None:
+            raise PydanticCustomError("source", "give 'voltage', 'frequency' or both", {})
+        return self
+
+
+class Dip(_OnSources):
+    """The voltage falls, or rises, to a share of what it is, and comes back."""
+
+    to: PositiveFraction
+    for_: Annotated[float, *seconds_within(0.02, 3600.0), Field(alias="for")]
+
+
+class Outage(_OnSources):
+    """The output is off for a while."""
+
+    for_: Annotated[float, *seconds_within(0.02, 3600.0), Field(alias="for")]
+
+
+class SourceStep(Model):
+    """Set the supply."""
+
+    source: SourceLevel
+
+
+class DipStep(Model):
+    """A dip of the supply."""
+
+    dip: Dip
+
+
+class OutageStep(Model):
+    """An outage of the supply."""
+
+    outage: Outage
+
+
 class HoldStep(Model):
     """Let time pass."""
 
@@ -192,6 +253,9 @@ _STEP_KINDS = (
     "unplug",
     "start_charging",
     "stop_charging",
+    "source",
+    "dip",
+    "outage",
     "repeat",
     "hold",
 )
@@ -228,6 +292,9 @@ Step = Annotated[
     | Annotated[UnplugStep, Tag("<unplug>")]
     | Annotated[StartChargingStep, Tag("<start_charging>")]
     | Annotated[StopChargingStep, Tag("<stop_charging>")]
+    | Annotated[SourceStep, Tag("<source>")]
+    | Annotated[DipStep, Tag("<dip>")]
+    | Annotated[OutageStep, Tag("<outage>")]
     | Annotated[RepeatStep, Tag("<repeat>")]
     | Annotated[HoldStep, Tag("<hold>")],
     Discriminator(

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from hil.config.profiles import Register
+from hil.config.sources import Level
 from hil.drivers.capabilities import Capabilities
 from hil.j1772 import PilotState
 from hil.quantities import Setpoint
@@ -211,4 +212,33 @@ class Pilot(Device, Protocol):
 
     async def make_safe(self) -> str:
         """Go to state A; what was done, in words."""
+        ...
+
+
+@runtime_checkable
+class Source(Device, Protocol):
+    """An AC source that feeds chargers. Opening it switches it on at its first level.
+
+    Each change is a SOURCE event when its command leaves, and another when it was read back.
+    """
+
+    level: Level
+    """What it was last told to put out while it is on."""
+    may_be_on: bool
+    """Whether it was switched on, or found on, and not been made safe since."""
+
+    async def set_level(self, level: Level) -> None:
+        """Put out this voltage and frequency, and read back that it was taken."""
+        ...
+
+    async def switch(self, on: bool) -> None:
+        """Switch the output on or off, and read back that it is."""
+        ...
+
+    async def read(self) -> None:
+        """Ask what it puts out and report it. Raises RunAborted if it went off by itself."""
+        ...
+
+    async def make_safe(self) -> str:
+        """Switch off; what was read back of that, in words."""
         ...

@@ -49,6 +49,7 @@ class ScpiTcp:
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._in_flight = asyncio.Lock()
+        self._told_reopened = False
 
     async def open(self) -> None:
         """Connect. Raises DeviceError if the address does not take the connection."""
@@ -120,6 +121,15 @@ class ScpiTcp:
         except OSError:
             surplus = b""
         self.close()
+        if not surplus and not self._told_reopened:
+            self._told_reopened = True
+            self._journal.finding(
+                self._device,
+                "connection_reopened",
+                "closed the connection between two queries; it is opened anew each time, and this "
+                "is said once",
+                "note",
+            )
         if surplus:
             text = surplus.decode("ascii", "backslashreplace")
             self._journal.frame(self._device, "received", PROTOCOL, text)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from hil.config.scenario import Condition, PowerCondition
-from hil.drivers.protocols import Evse, Pilot
+from hil.config.sources import Level
+from hil.drivers.protocols import Evse, Pilot, Source
 from hil.errors import DeviceError
 from hil.j1772 import PilotState
 from hil.play.observed import Observed
+from hil.play.supply import Supply
 from hil.play.timeline import Command, Plan, condition_text
 from hil.quantities import EventKind, Setpoint
 from hil.record.journal import Journal
@@ -35,6 +37,7 @@ class Stage:
     pilots: Mapping[str, Sequence[Pilot]]
     """Pilot emulators by the EVSE they are plugged into."""
     observed: Observed
+    sources: Mapping[str, Source] = field(default_factory=dict)
 
 
 class Player:
@@ -132,6 +135,10 @@ class Player:
                 await self._each_pilot(command.targets, PilotState.A)
             case "start_charging" | "stop_charging":
                 await self._switch(command, command.action)
+            case "source" | "dip" | "outage":
+                assert command.supply is not None
+                sources = [self._stage.sources[name] for name in command.targets]
+                await self._supply(sources, command.supply, due_s)
 
     # --- setpoints --------------------------------------------------------------------------
 
@@ -151,6 +158,30 @@ class Player:
     def _check_answers(self) -> None:
         if self._broken is not None:
             raise self._broken
+
+    # --- the supply -------------------------------------------------------------------------
+
+    async def _supply(self, sources: Sequence[Source], supply: Supply, due_s: float) -> None:
+        """Change what sources put out, all at once; a dip or an outage to its end."""
+        before = [source.level for source in sources]
+        if supply.action == "outage":
+            await self._switch_sources(sources, False)
+        else:
+            await self._set_levels(sources, [supply.level(level) for level in before])
+        if supply.action == "source":
+            return
+        await self._clock.sleep_until(due_s + supply.lasts_s)
+        if supply.action == "outage":
+            await self._switch_sources(sources, True)
+        else:
+            await self._set_levels(sources, before)
+
+    async def _switch_sources(self, sources: Sequence[Source], on: bool) -> None:
+        await asyncio.gather(*(source.switch(on) for source in sources))
+
+    async def _set_levels(self, sources: Sequence[Source], levels: Sequence[Level]) -> None:
+        pairs = zip(sources, levels, strict=True)
+        await asyncio.gather(*(source.set_level(level) for source, level in pairs))
 
     # --- conditions -------------------------------------------------------------------------
 

@@ -1,17 +1,17 @@
-"""Asks every meter at its own rate, on absolute deadlines, whatever else happens."""
+"""Asks every meter and source at its own rate, on absolute deadlines, whatever else happens."""
 
 from __future__ import annotations
 
 import math
 
 from hil.clock import Clock
-from hil.drivers.protocols import Meter
+from hil.drivers.protocols import Meter, Source
 from hil.errors import DeviceError
 from hil.record.journal import Journal
 
 
-async def sample(meter: Meter, period_s: float, offset_s: float, journal: Journal) -> None:
-    """Read a meter every ``period_s`` until cancelled; the first time after ``offset_s``.
+async def sample(meter: Meter | Source, period_s: float, offset_s: float, journal: Journal) -> None:
+    """Read a device every ``period_s`` until cancelled; the first time after ``offset_s``.
 
     A poll that could not be made in time is skipped, never bunched up; how many were is a finding
     at the end. What the meter itself does wrong, its driver records.
@@ -38,7 +38,7 @@ async def sample(meter: Meter, period_s: float, offset_s: float, journal: Journa
                 meter.name,
                 "polls_skipped",
                 f"{skipped} of {polls + skipped} polls were skipped because answers came late; "
-                f"the meter is asked every {period_s:g} s",
+                f"it is asked every {period_s:g} s",
             )
         if failed:
             journal.finding(meter.name, "polls_failed", f"{failed} of {polls} polls got no answer")

@@ -7,7 +7,7 @@ import io
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Literal
@@ -15,7 +15,9 @@ from typing import Literal
 from hil.config.bench import BenchConfig
 from hil.config.scenario import (
     Condition,
+    DipStep,
     HoldStep,
+    OutageStep,
     PlugInStep,
     PowerCondition,
     Ramp,
@@ -23,6 +25,7 @@ from hil.config.scenario import (
     RepeatStep,
     ScenarioConfig,
     SetpointStep,
+    SourceStep,
     Staircase,
     StaircaseStep,
     StartChargingStep,
@@ -34,11 +37,24 @@ from hil.config.scenario import (
     WaitStep,
 )
 from hil.config.source import Location, Source
+from hil.config.sources import Level
 from hil.errors import ConfigError
+from hil.play.supply import Supply, supply_of, supply_problems
 from hil.play.trace_file import read_trace_file
 from hil.quantities import Setpoint
 
-Action = Literal["setpoint", "hold", "wait", "plug_in", "unplug", "start_charging", "stop_charging"]
+Action = Literal[
+    "setpoint",
+    "hold",
+    "wait",
+    "plug_in",
+    "unplug",
+    "start_charging",
+    "stop_charging",
+    "source",
+    "dip",
+    "outage",
+]
 
 _MOST_COMMANDS = 200_000
 
@@ -50,13 +66,15 @@ class Command:
     number: int
     action: Action
     targets: tuple[str, ...]
-    """EVSEs it concerns."""
+    """EVSEs it concerns; sources, of what is done to the supply."""
     hold_s: float = 0.0
     """Time to the next command's deadline; nothing for commands that wait for a condition."""
     setpoint: Setpoint | None = None
     until: Condition | None = None
     within_s: float = 0.0
     """Time limit of a condition, or of the device's part."""
+    supply: Supply | None = None
+    """What becomes of the supply."""
 
     @property
     def waits(self) -> bool:
@@ -69,6 +87,8 @@ class Command:
         who = ", ".join(self.targets)
         if self.action == "setpoint":
             return f"setpoint {self.setpoint} to {who}, hold {self.hold_s:.4g} s"
+        if self.supply is not None:
+            return f"{self.action} of {who}: {self.supply.text}, hold {self.hold_s:.4g} s"
         if self.action == "hold":
             return f"hold {self.hold_s:.4g} s"
         if self.until is not None:
@@ -107,7 +127,8 @@ def expand(
     ``folder`` is where the scenario's file stands (traces are found relative to it); the seed
     fixes the dither. Raises ConfigError with every problem, each at its place in the file.
     """
-    expansion = _Expansion(source, folder, bench, scenario.dither, Random(seed))
+    levels = {name: device.level for name, device in bench.sources.items()}
+    expansion = _Expansion(source, folder, bench, scenario.dither, Random(seed), levels)
     expansion.steps(scenario.steps, ("steps",))
     if expansion.problems:
         raise ConfigError(list(dict.fromkeys(expansion.problems)))
@@ -129,6 +150,8 @@ class _Expansion:
     bench: BenchConfig
     dither_s: float
     random: Random
+    levels: dict[str, Level]
+    """What each source is set to by then."""
     commands: list[Command] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     traces: dict[str, str] = field(default_factory=dict)
@@ -153,6 +176,8 @@ class _Expansion:
                 self.ramp(step.ramp, (*at, "ramp"))
             case TraceStep():
                 self.trace(step.trace, (*at, "trace"))
+            case SourceStep() | DipStep() | OutageStep():
+                self.supply(step, at)
             case RepeatStep():
                 for _ in range(step.repeat):
                     self.steps(step.steps, (*at, "steps"))
@@ -237,13 +262,26 @@ class _Expansion:
             self.add("setpoint", targets, setpoint=setpoint, hold_s=hold)
 
     def prolong(self, by_s: float) -> None:
-        last = self.commands.pop()
-        self.add(
-            last.action,
-            last.targets,
-            setpoint=last.setpoint,
-            hold_s=round(last.hold_s + by_s, 6),
-        )
+        last = self.commands[-1]
+        self.commands[-1] = replace(last, hold_s=round(last.hold_s + by_s, 6))
+
+    def supply(self, step: SourceStep | DipStep | OutageStep, at: Location) -> None:
+        part, supply = supply_of(step)
+        at = (*at, supply.action)
+        targets = tuple(self.bench.sources) if part.target is None else (part.target,)
+        if not targets or any(name not in self.bench.sources for name in targets):
+            known = ", ".join(self.bench.sources) or "none"
+            self.problem(at, f"needs a source under 'sources' of the bench; there is {known}")
+            return
+        for name in targets:
+            level = supply.level(self.levels[name])
+            for words in supply_problems(self.bench, name, supply, level):
+                self.problem(at, words)
+            if supply.action == "source":
+                self.levels[name] = level
+        hold_s = supply.lasts_s + part.hold
+        command = Command(len(self.commands) + 1, supply.action, targets, hold_s, supply=supply)
+        self.commands.append(command)
 
     def within_rating(self, setpoint: Setpoint, targets: Sequence[str], at: Location) -> None:
         for name in targets:

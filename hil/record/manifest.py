@@ -153,6 +153,19 @@ def _devices(bench: Bench, identities: Mapping[str, Any]) -> dict[str, Any]:
             "driver": pilot.driver,
             "plugged_into": pilot.plugged_into,
         }
+    for name, source in config.sources.items():
+        limits = source.limits
+        devices[name] = {
+            "role": "source",
+            "driver": source.driver,
+            "profile": source.profile,
+            "feeds": list(source.feeds),
+            "limits": {
+                "voltage_v": [limits.voltage.from_, limits.voltage.to],
+                "frequency_hz": [limits.frequency.from_, limits.frequency.to],
+                "current_a": limits.current,
+            },
+        }
     for name, device in devices.items():
         device["virtual"] = name in virtual
         if name in chosen:

@@ -31,6 +31,7 @@ from hil.report import (
 )
 from hil.report.chain import chain_tables
 from hil.report.claims import COLUMNS, claim_rows
+from hil.report.supplies import supply_table
 from hil.report.traces import RunCurves, Target, curves, targets
 
 
@@ -88,6 +89,7 @@ def _content(record: Record, result: Mapping[str, Any]) -> dict[str, Any]:
         "budgets": {one.anchor: one for one in budget.budgets(result)},
         "no_limit": attributes.NO_LIMIT,
         "services": services.services(result),
+        "supplies": supply_table(result),
         "chains": [chain._replace(picture=Markup(chain.picture)) for chain in chain_tables(result)],
         "claims": claim_rows(result),
         "claim_columns": COLUMNS,

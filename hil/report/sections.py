@@ -195,6 +195,7 @@ def step_facts(step: Mapping[str, Any], row: StepRow) -> list[Fact]:
         ("accuracy, current", row.numbers["accuracy_a"]),
         ("precision", row.numbers["precision_w"]),
         ("mean phase voltage", _with_unit(step.get("voltage_v"), "V", 5)),
+        ("supply as set", _with_unit(step.get("supply_v"), "V", 5)),
     ]
     return [*parts, *(Fact(name, text) for name, text in named if text)]
 

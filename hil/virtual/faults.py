@@ -203,6 +203,10 @@ def _meter(lab: VirtualLab, on: str, faults: _Faults) -> None:
     wire.other_device = faults.are("meter-other-device")
 
 
+def _source(lab: VirtualLab, on: str, faults: _Faults) -> None:
+    lab.sources[on].server.silent = faults.are("source-silent")
+
+
 def _port(lab: VirtualLab, on: str, faults: _Faults) -> None:
     pilot = lab.pilots[on]
     pilot.noise = _NOISE if faults.are("serial-noise") else b""
@@ -225,6 +229,7 @@ _EFFECTS: Mapping[str, Callable[[VirtualLab, str, _Faults], None]] = {
     "meter-frozen": _meter,
     "meter-garbled": _meter,
     "meter-other-device": _meter,
+    "source-silent": _source,
     "serial-noise": _port,
     "port-unplugged": _port,
     "pilot-stuck": _pilot,
@@ -249,8 +254,14 @@ def _jump(lab: VirtualLab, fault: Any, there: bool) -> None:
     lab.charge_points[fault.on].set_calendar(fault.by if there else -fault.by)
 
 
+def _trip(lab: VirtualLab, fault: Any, there: bool) -> None:
+    if there:
+        lab.sources[fault.on].trip()
+
+
 _ONCE: Mapping[str, Callable[[VirtualLab, Any, bool], None]] = {
     "charger-reboot": _reboot,
+    "source-output-off": _trip,
     "clock-jump": _jump,
 }
 """Faults that happen, rather than last: told whether they come or go."""

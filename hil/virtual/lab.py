@@ -18,6 +18,7 @@ from hil.config.load import Bench
 from hil.config.personalities import VirtualEvse
 from hil.config.secrets import secret_from
 from hil.errors import ConfigError
+from hil.virtual.ac_source import SourceTwin
 from hil.virtual.analyser import AnalyserTwin
 from hil.virtual.charge_point_tls import client_context
 from hil.virtual.meter import MeterTwin
@@ -54,6 +55,7 @@ class VirtualLab:
         self.modbus_evses: dict[str, ModbusEvseTwin] = {}
         self.meters: dict[str, MeterTwin | AnalyserTwin] = {}
         self.pilots: dict[str, PilotEmulatorTwin] = {}
+        self.sources: dict[str, SourceTwin] = {}
 
     async def start(self, truth: TruthWriter | None = None) -> BenchConfig:
         """Serve every twin; the bench file with the addresses that they really have.
@@ -78,6 +80,7 @@ class VirtualLab:
             self.plants[name] = plant
         meters = {name: await self._serve_meter(name) for name in self._bench.virtual_meters}
         pilots = {name: await self._serve_pilot(name) for name in config.virtual.pilots}
+        sources = {name: await self._serve_source(name) for name in config.virtual.sources}
         listen = {
             name: _with_free_port(name, evse.listen)
             for name, evse in config.ocpp_evses().items()
@@ -93,6 +96,7 @@ class VirtualLab:
                 "evses": _patched(_patched(config.evses, "listen", listen), "link", buses),
                 "meters": _patched(config.meters, "link", meters),
                 "pilots": _patched(config.pilots, "link", pilots),
+                "sources": _patched(config.sources, "link", sources),
             }
         )
 
@@ -113,6 +117,8 @@ class VirtualLab:
             )
             self.charge_points[name] = twin
             await twin.connect(evse.listen)
+        for source in self.sources.values():
+            source.feed()
 
     def _certificates(self, name: str) -> ssl.SSLContext | None:
         config = self._bench.config.virtual
@@ -129,6 +135,7 @@ class VirtualLab:
         stops += [twin.stop for twin in self.modbus_evses.values()]
         stops += [twin.stop for twin in self.meters.values()]
         stops += [twin.stop for twin in self.pilots.values()]
+        stops += [twin.stop for twin in self.sources.values()]
         for stop in stops:
             await stop()
 
@@ -164,6 +171,16 @@ class VirtualLab:
         )
         self.pilots[name] = twin
         return await self._serve(name, pilot.link, twin)
+
+    async def _serve_source(self, name: str) -> str:
+        config = self._bench.config
+        assert config.virtual is not None
+        source = config.sources[name]
+        plants = [self.plants[evse] for evse in source.feeds]
+        nominal_v, seed = config.virtual.grid.voltage, self._seed_of(name)
+        twin = SourceTwin(self._bench.sources[name], plants, nominal_v, seed)
+        self.sources[name] = twin
+        return await self._serve(name, source.link, twin)
 
     async def _serve(self, name: str, address: str, twin: _Served) -> str:
         host, port = _loopback(name, address)

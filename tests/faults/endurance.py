@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).parent))
 
 import pyarrow as pa
-from matrix import KINDS
+from matrix import KINDS, of_source
 
 from hil.clock import ClockKind
 from hil.inputs import prepare
@@ -86,8 +86,9 @@ def _lap(folder: Path, scenario: str, draw: random.Random) -> Lap:
 
 
 def _fault(draw: random.Random) -> str:
-    """Any kind but that which needs a broker, at any setpoint, for a while or for good."""
-    kind, where = draw.choice([pair for name, pair in KINDS.items() if name != "broker-down"])
+    """Any kind that needs neither broker nor source, at any setpoint, for a while or for good."""
+    kinds = [pair for name, pair in KINDS.items() if name != "broker-down" and not of_source(name)]
+    kind, where = draw.choice(kinds)
     at = f"setpoint {draw.randint(1, _STEPS_A_RUN)} + {draw.uniform(0.0, _HOLD_S):.2f} s"
     lasts = "" if "for=" in where or "takes=" in where or kind == "clock-jump" else ",for="
     if lasts:

@@ -60,7 +60,13 @@ MOMENTS = {
 """In mid-step the car's current is on its way from 6 A to 16 A; steady is within the window in
 which accuracy is told."""
 
-DEVICES = {"evse": "dut", "meter": "reference", "pilot": "vehicle", TELEMETRY: TELEMETRY}
+DEVICES = {
+    "evse": "dut",
+    "meter": "reference",
+    "pilot": "vehicle",
+    "source": "mains",
+    TELEMETRY: TELEMETRY,
+}
 WHERE = {kind: DEVICES.get(roles[-1], roles[-1]) for kind, roles in ROLES.items()}
 """What each kind is on; both of those that a clock jump can be on are tried."""
 
@@ -93,6 +99,8 @@ meter-silent               4n       6u       6u       6u
 meter-frozen               6u       6u       6u       6u
 meter-garbled              4n       6u       6u       6u
 meter-other-device         4n       6u       6u       6u
+source-silent              4n       6u       6u       6u
+source-output-off          0c       5c       5c       0c
 serial-noise               0c,3c    0c,3c    0c,3c    0c
 port-unplugged             4n       5c       5c       0c
 pilot-stuck                4n       0c       0c       0c
@@ -127,6 +135,9 @@ WHY = {
     "for digit, cannot be told from a frozen one",
     "mains-dip": "at the start it is over before the interlocks are watched; then one trips",
     "meter-silent": "without a reading nothing confirms the safe state",
+    "source-silent": "nothing says that its output is off",
+    "source-output-off": "at the start it is off anyway; then nothing that is measured is the "
+    "charger's, and the run is aborted",
     "port-unplugged": "its watchdog unplugs the car, and an interlock ends the run",
     "pilot-stuck": "it holds the state that it was in; charging ends by the charger",
     "diode-fault": "a charger that reports Faulted does not deliver, whosever fault that is",
@@ -158,7 +169,13 @@ def cells() -> list[Cell]:
         for fault in KINDS
         for moment in MOMENTS
         if not (version == "modbus" and fault in OF_OCPP)
+        if version == "ocpp1.6" or not of_source(fault)  # which is the same whatever it feeds
     ]
+
+
+def of_source(fault: str) -> bool:
+    """Whether a fault needs the bench that has a source."""
+    return fault.startswith("source-")
 
 
 def allowed(fault: str, moment: str, version: str = "") -> set[tuple[int, str]]:
@@ -204,7 +221,8 @@ def play(
     if broker_port is not None:
         telemetry = f"telemetry: {{broker: mqtt://127.0.0.1:{broker_port}, topic: bench}}\n"
         changes.append(("safe_state:", telemetry + "safe_state:"))
-    bench = changed_bench(folder, *changes, base="virtual-ac")
+    base = "virtual-scpi" if of_source(fault) else "virtual-ac"
+    bench = changed_bench(folder, *changes, base=base)
     scenario = folder / "scenario.yaml"
     scenario.write_text(SCENARIO, encoding="utf-8")
     faults = [fault] if fault else []

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hil.config.bench import BenchConfig
+from hil.config.interlocks import Interlocks
 from hil.config.library import Kind
 from hil.config.load import check, load, load_bench
 from hil.config.scenario import ScenarioConfig
@@ -18,6 +19,7 @@ from hil.errors import ConfigError
 from hil.play.timeline import Plan, expand
 
 BENCH = load_bench("virtual-ac").config
+FED = load_bench("virtual-scpi").config
 
 
 def able_to_discharge(most_a: float) -> BenchConfig:
@@ -178,6 +180,7 @@ def test_every_shipped_scenario_expands_on_the_virtual_bench() -> None:
     for name in names(Kind.SCENARIO):
         loaded = load(Kind.SCENARIO, name)
         bench = able_to_discharge(16.0) if name in DISCHARGING else BENCH
+        bench = FED if name == "supply-voltages" else bench
         plan = expand(loaded.model, loaded.source, loaded.path.parent, bench, 1)
         assert plan.commands
 
@@ -188,6 +191,51 @@ def test_a_scenario_that_discharges_is_refused_where_nothing_can(name: str) -> N
     with pytest.raises(ConfigError) as caught:
         expand(loaded.model, loaded.source, loaded.path.parent, BENCH, 1)
     assert all("is not rated for that" in problem for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        ("source: {voltage: 270 V}", "270 V is outside of the source's limits, 100 V to 260 V"),
+        ("source: {frequency: 60 Hz}", "60 Hz is outside of the source's limits, 47 Hz to 53 Hz"),
+        ("dip: {to: 40 %, for: 200 ms}", "92 V is outside of the source's limits"),
+        ("dip: {to: 120 %, for: 200 ms}", "276 V is outside of the source's limits"),
+        ("outage: {for: 10 s}", "trip the bench's interlock frozen_meter (10 s without a change"),
+        ("source: {voltage: 210 V, target: dut}", "there is mains"),
+        ("source: {hold: 5 s}", "give 'voltage', 'frequency' or both"),
+        ("dip: {to: 50 %, for: 5 ms}", "at least 0.02 s"),
+    ],
+)
+def test_a_supply_beyond_its_limits_is_refused_before_anything_moves(step: str, words: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        plan_of(f"  - {step}", bench=FED)
+    assert words in str(error.value)
+
+
+def test_a_dip_is_a_share_of_the_level_by_then() -> None:
+    steps = "  - source: {voltage: 110 V}\n  - dip: {to: 95 %, for: 1 s, hold: 4 s}"
+    plan = plan_of(steps, bench=FED)
+    assert [command.hold_s for command in plan.commands] == [0.0, 5.0]
+    with pytest.raises(ConfigError, match="99 V is outside"):
+        plan_of(steps.replace("95 %", "90 %"), bench=FED)
+
+
+def test_a_supply_that_would_trip_an_interlock_is_refused() -> None:
+    locks = Interlocks.model_validate({"under_voltage": {"below": "180 V", "for": "200 ms"}})
+    bench = FED.model_copy(update={"interlocks": locks})
+    plan_of("  - dip: {to: 50 %, for: 150 ms}\n  - outage: {for: 200 ms}", bench=bench)
+    for step in ("dip: {to: 50 %, for: 300 ms}", "outage: {for: 1 s}", "source: {voltage: 170 V}"):
+        with pytest.raises(ConfigError, match=r"interlock under_voltage \(below 180 V"):
+            plan_of(f"  - {step}", bench=bench)
+
+
+def test_dither_leaves_a_dip_as_long_as_it_is() -> None:
+    plan = plan_of(
+        "  - dip: {to: 50 %, for: 1 s}\n  - {setpoint: 6 A, hold: 1 s}", dither="5 s", bench=FED
+    )
+    dip = plan.commands[0]
+    assert dip.supply is not None
+    assert dip.supply.lasts_s == 1.0 < dip.hold_s
 
 
 def test_the_demo_plays_at_least_ten_minutes() -> None:

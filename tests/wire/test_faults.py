@@ -102,11 +102,11 @@ def play(
     return Ran(execute(inputs, folder / "runs"))
 
 
-def without_interlocks(folder: Path, *changes: tuple[str, str]) -> str:
+def without_interlocks(folder: Path, *changes: tuple[str, str], base: str = "virtual-ideal") -> str:
     """The ideal bench; an interlock would end the run before a fault has shown all it does."""
-    text = find(Kind.BENCH, "virtual-ideal").read_text(encoding="utf-8")
+    text = find(Kind.BENCH, base).read_text(encoding="utf-8")
     (interlocks,) = re.findall(r"^interlocks:\n(?: .*\n)+", text, re.MULTILINE)
-    return changed_bench(folder, (interlocks, ""), *changes)
+    return changed_bench(folder, (interlocks, ""), *changes, base=base)
 
 
 def link_drop(ran: Ran) -> None:
@@ -254,6 +254,21 @@ def no_stop(ran: Ran) -> None:
     assert "Available" in [e.data["status"] for e in ran.of(EventKind.EVSE_STATUS)][-1]
 
 
+def source_silent(ran: Ran) -> None:
+    assert {"source_lost", "source_back"} <= set(ran.findings())
+    assert ran.status is ExitStatus.PASS
+    assert ran.truth("mains")[-1]["share"] == 0.0, "and off in the end"
+
+
+def source_output_off(ran: Ran) -> None:
+    assert ran.status is ExitStatus.ABORTED_SAFE
+    assert "its output went off by itself" in ran.finished.detail
+    lost = [event for event in ran.of(EventKind.SOURCE) if event.data["state"] == "lost_output"]
+    off = ran.truth("mains")[-1]
+    assert off["share"] == 0.0
+    assert 0.0 < lost[0].t - off["t"] < 0.6, "it is asked every 0.5 s"
+
+
 CASES: dict[str, tuple[str, Callable[[Ran], None]]] = {
     "link-drop": (f"dut,{MID_STEP},for=5 s", link_drop),
     "link-half-open": (f"dut,{MID_STEP}", link_half_open),
@@ -264,6 +279,8 @@ CASES: dict[str, tuple[str, Callable[[Ran], None]]] = {
     "meter-frozen": (f"reference,{MID_STEP}", meter_frozen),
     "meter-garbled": (f"reference,{MID_STEP},for=4 s", meter_garbled),
     "meter-other-device": (f"reference,{MID_STEP},for=4 s", meter_other_device),
+    "source-silent": (f"mains,{MID_STEP},for=4 s", source_silent),
+    "source-output-off": (f"mains,{MID_STEP}", source_output_off),
     "serial-noise": (f"vehicle,{MID_STEP},share=60 %", serial_noise),
     "port-unplugged": (f"vehicle,{MID_STEP},for=3 s", port_unplugged),
     "pilot-stuck": ("vehicle,at=teardown", pilot_stuck),
@@ -282,7 +299,8 @@ CASES: dict[str, tuple[str, Callable[[Ran], None]]] = {
 @pytest.mark.parametrize("kind", CASES)
 def test_a_fault_does_what_it_says_and_is_on_record(kind: str, tmp_path: Path) -> None:
     where, check = CASES[kind]
-    ran = play(tmp_path, [f"{kind}@{where}"])
+    bench = without_interlocks(tmp_path, base="virtual-scpi") if "mains" in where else ""
+    ran = play(tmp_path, [f"{kind}@{where}"], bench=bench)
     check(ran)
     told = ran.of(EventKind.FAULT)
     lasts = "for=" in where or "takes=" in where

@@ -71,6 +71,36 @@ def test_a_late_answer_is_never_taken_for_the_next_one():
         assert 0.0 <= age_s <= 0.16
 
 
+def test_the_answer_that_comes_after_its_time_is_not_that_to_the_next_query():
+    """The first answer arrives 0.1 s after nobody waits for it, while the second is waited for."""
+
+    async def main():
+        async with analyser() as b:
+            link = b.meter._talk.link
+            await link.open()
+            b.twin.server.hold_back_s = 0.6
+            with pytest.raises(DeviceError, match="no answer"):
+                await link.ask("MEAS:ALL?")
+            b.twin.server.hold_back_s = 0.2
+            return (await link.ask("*IDN?")).text
+
+    assert warp(main).startswith("GENERIC,ANALYSER")
+
+
+def test_a_query_that_is_given_up_leaves_no_answer_behind():
+    async def main():
+        async with analyser() as b:
+            link = b.meter._talk.link
+            await link.open()
+            b.twin.server.hold_back_s = 0.2
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await link.ask("MEAS:ALL?")
+            return (await link.ask("*IDN?")).text
+
+    assert warp(main).startswith("GENERIC,ANALYSER")
+
+
 def test_marks_are_no_numbers():
     async def main():
         async with analyser() as b:

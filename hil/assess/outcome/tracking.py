@@ -10,7 +10,7 @@ between-repeat deviation, combined.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -278,9 +278,11 @@ def precision_w(after: Level, trace: Trace) -> Estimate:
 
 
 def repeatability(
-    steps: Sequence[tuple[Setpoint, Level]], trace: Trace
+    steps: Sequence[tuple[Hashable, Level]], trace: Trace
 ) -> tuple[Estimate, float, float | None]:
     """Precision over all steps, W: within-step and between-repeat deviation combined; and each.
+
+    Each step comes with what it has in common with its repeats: setpoint and supply.
 
     s_w^2 is the mean variance within the steps; s_b^2 = max(0, variance of the step means about
     the mean of their setpoint - mean square uncertainty of a step mean), the latter from block
@@ -312,9 +314,9 @@ def repeatability(
     return Estimate(total_w, terms), math.sqrt(within), between_w
 
 
-def _scatter(steps: Sequence[tuple[Setpoint, Level]]) -> tuple[float, int]:
+def _scatter(steps: Sequence[tuple[Hashable, Level]]) -> tuple[float, int]:
     """Variance of the step means about the mean of their setpoint, and its degrees of freedom."""
-    repeats: dict[Setpoint, list[float]] = {}
+    repeats: dict[Hashable, list[float]] = {}
     for setpoint, after in steps:
         repeats.setdefault(setpoint, []).append(after.mean_w)
     groups = [np.array(means) for means in repeats.values() if len(means) > 1]

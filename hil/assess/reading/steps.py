@@ -1,7 +1,7 @@
 """Cuts a record into setpoint steps: what was commanded, when, and what became of the command.
 
 A step lasts from the instant its setpoint was sent until the next one to the same EVSE, until the
-vehicle is unplugged or charging is stopped, or until the run closes.
+vehicle is unplugged, charging is stopped or the supply is changed, or until the run closes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from hil.assess.reading.devices import SAME_A, Rating, needed, needed_number, pilots_of
 from hil.assess.reading.pilot_gone import pilot_gone_s
+from hil.assess.reading.supply import Supplied, feeds_of, supplied_at
 from hil.errors import RecordError
 from hil.j1772 import MINIMUM_CURRENT_A, offer
 from hil.quantities import Event, EventKind, Setpoint
@@ -77,12 +78,20 @@ class Step(NamedTuple):
     """Whether the EVSE answered at all; a failure that was answered is a rejection."""
     ends_s: float
     ended_by: str
-    """``setpoint``, ``unplug``, ``stop_charging``, ``pilot_gone``, ``abort`` or ``end``."""
+    """``setpoint``, ``unplug``, ``stop_charging``, ``pilot_gone``, ``supply``, ``abort`` or
+    ``end``."""
     edges: tuple[PilotEdge, ...]
     plugged: bool
     """Whether a vehicle was plugged in and charging had not been stopped."""
     since_s: float = math.inf
     """Time since the setpoint before was sent to the same EVSE; infinite for the first."""
+    supplied: Supplied | None = None
+    """What the EVSE was fed with; ``None`` where no source of the bench does that."""
+
+    @property
+    def repeats(self) -> tuple[Setpoint | None, Setpoint, Supplied | None]:
+        """What another step has in common with this one that repeats it."""
+        return self.previous, self.setpoint, self.supplied
 
     def rapid(self, within_s: float) -> bool:
         """Whether it came, or was overtaken by the next setpoint, in less than ``within_s``."""
@@ -172,6 +181,7 @@ def cut(record: Record, evse: str, record_ends_s: float) -> list[Step]:
     edges = pilot_edges(record, evse)
     edges_s = [edge.t for edge in edges]
     switches = list(_switches(record, evse))
+    feeds = feeds_of(record, evse)
     steps: list[Step] = []
     in_force: Setpoint | None = None
     before_s = -math.inf
@@ -197,6 +207,7 @@ def cut(record: Record, evse: str, record_ends_s: float) -> list[Step]:
                 edges=tuple(edges[bisect_left(edges_s, event.t) : bisect_left(edges_s, ends_s)]),
                 plugged=_plugged(switches, event.t),
                 since_s=event.t - before_s,
+                supplied=supplied_at(feeds, event.t),
             )
         )
         before_s = event.t
@@ -307,6 +318,8 @@ def _other_ends(record: Record, evse: str, record_ends_s: float) -> Iterator[tup
                 yield event.t, closing
     for gone_s in pilot_gone_s(record, evse):
         yield gone_s, "pilot_gone"
+    for feed in feeds_of(record, evse):
+        yield feed.t, "supply"
     yield record_ends_s, "abort" if record.incomplete else closing
 
 

@@ -40,8 +40,17 @@ class ScpiTalk:
 
         Raises DeviceError if it is another instrument than the profile's, or refuses the setup.
         """
-        profile = self._profile
         await self.link.open()
+        identity = await self.identify()
+        await self._errors()
+        for command in self._profile.setup:
+            await self.link.send(command)
+        await self.check("the setup of its profile")
+        return identity
+
+    async def identify(self) -> Identity:
+        """Who it is. Raises DeviceError if it is another instrument than the profile's."""
+        profile = self._profile
         told = (await self.link.ask(profile.identity.query)).text.strip()[:200]
         lacking = missing(told, profile.identity.contains)
         if lacking:
@@ -51,10 +60,6 @@ class ScpiTalk:
                 f"{' and '.join(repr(part) for part in lacking)} in that",
                 "Check the address, or choose the profile of this instrument.",
             )
-        await self._errors()
-        for command in profile.setup:
-            await self.link.send(command)
-        await self.check("the setup of its profile")
         maker, model, serial, firmware, *_ = *told.split(","), "", "", "", ""
         return Identity(
             f"{maker.strip()} {model.strip()}".strip(),
