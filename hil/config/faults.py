@@ -299,6 +299,7 @@ _OF_OCPP = {
     "frames-slow": "delays messages of OCPP",
     "frames-garbled": "spoils messages of OCPP",
     "clock-jump": "moves the calendar by which a charger reads its charging profiles",
+    "external-limit": "limits a charger beside its charging profiles",
 }
 """Kinds on a charger that only one on OCPP can play, and what they do."""
 

@@ -80,7 +80,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
 """Rows of the matrix: the kind, and where and how it is injected. What is not said lasts to the end
 of the run."""
 
-OF_OCPP = ("frames-slow", "frames-garbled", "clock-jump of the charger")
+OF_OCPP = ("frames-slow", "frames-garbled", "clock-jump of the charger", "external-limit")
 """Rows that mean nothing to a charger on Modbus; the check of the bench refuses them."""
 
 ALLOWED = """
