@@ -222,11 +222,26 @@ def device_facts(device: Mapping[str, Any]) -> list[Fact]:
     rating = device.get("rating")
     if rating:
         facts.append(Fact("rating", _rating(rating)))
+    if device.get("role") == "source":
+        facts += _source_facts(device)
     for key in ("poll_s", "refresh_s", "averaging_s"):
         if key in device:
             text = "unknown" if device[key] is None else f"{rounding.exact(device[key])} s"
             facts.append(Fact(f"{key.removesuffix('_s')} interval", text))
     return list(dict.fromkeys(facts))
+
+
+def _source_facts(device: Mapping[str, Any]) -> list[Fact]:
+    """What a source feeds, and the limits that no scenario could exceed."""
+    limits = device.get("limits") or {}
+    units = {"voltage_v": "V", "frequency_hz": "Hz", "current_a": "A"}
+    facts = [Fact("feeds", ", ".join(map(str, device.get("feeds") or ())))]
+    for key, unit in units.items():
+        ends = limits.get(key)
+        told = ends if isinstance(ends, list) else [ends]
+        text = " to ".join(rounding.exact(end) for end in told)
+        facts.append(Fact(f"limits, {key.rpartition('_')[0]}", f"{text} {unit}"))
+    return facts
 
 
 def _rating(rating: Mapping[str, Any]) -> str:

@@ -51,6 +51,8 @@ class Target(NamedTuple):
     meter: str | None
     pilot: str | None
     rating: Mapping[str, Any]
+    source: str | None = None
+    """What feeds it."""
 
 
 class RunCurves(NamedTuple):
@@ -83,7 +85,8 @@ def targets(manifest: Mapping[str, Any]) -> Iterator[Target]:
         if device.get("role") == "evse":
             meter = beside("meter", "measures", name)
             pilot = beside("pilot", "plugged_into", name)
-            yield Target(name, meter, pilot, device.get("rating") or {})
+            fed = (n for n, d in devices.items() if name in (d.get("feeds") or ()))
+            yield Target(name, meter, pilot, device.get("rating") or {}, next(fed, None))
 
 
 def curves(record: Record, result: Mapping[str, Any], target: Target) -> RunCurves:
@@ -198,18 +201,30 @@ def _offered(events: Sequence[Event], pilot: str | None, end_s: float) -> Curve:
     return _held([(edge.t, edge.data.get("current_a")) for edge in edges], end_s)
 
 
+_SUPPLY_ACTIONS = ("source", "dip", "outage")
 _SHOWN_ACTIONS = ("plug_in", "unplug", "start_charging", "stop_charging")
 
 
 def _marks(events: Sequence[Event], target: Target) -> list[Mark]:
-    """When the car was plugged in or out, charging started or stopped, and faults came and went."""
-    mine = {target.name, target.pilot, ""}
+    """When the car was plugged in or out, charging or the supply changed, faults came and went."""
     faults = [
         Mark(event.t, f"{event.data['fault']} {event.data['state']}")
         for event in events
         if event.kind is EventKind.FAULT
     ]
-    return faults + [
+    supply = [
+        Mark(event.t, str(event.data.get("text", "")).partition(", hold")[0])
+        for event in events
+        if event.kind is EventKind.COMMAND
+        and event.data.get("action") in _SUPPLY_ACTIONS
+        and event.device == target.source
+    ]
+    return [*faults, *supply, *_switched(events, target)]
+
+
+def _switched(events: Sequence[Event], target: Target) -> list[Mark]:
+    mine = {target.name, target.pilot, ""}
+    return [
         Mark(event.t, str(event.data["action"]).replace("_", " "))
         for event in events
         if event.kind is EventKind.COMMAND
