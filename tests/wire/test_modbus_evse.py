@@ -199,7 +199,7 @@ def test_the_gap_between_requests_is_kept(tmp_path: Path) -> None:
     assert "charger_lost" not in stage.codes()
 
 
-@pytest.mark.parametrize("kind", ["frames-slow", "frames-garbled", "clock-jump"])
+@pytest.mark.parametrize("kind", ["frames-slow", "frames-garbled", "clock-jump", "external-limit"])
 def test_a_fault_that_means_nothing_on_modbus_is_refused(kind: str) -> None:
     with pytest.raises(ConfigError, match="'dut' is controlled over Modbus"):
         prepare(
