@@ -103,10 +103,14 @@ class MeterTwin:
         Raises OSError if the address cannot be had.
         """
         loop = asyncio.get_running_loop()
-        self._started_s = loop.time()
+        self.switch_on(loop.time())
         self._server = await loop.create_server(self._connection, host, port)
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound
+
+    def switch_on(self, now_s: float) -> None:
+        """Begin to measure, where another serves its answers."""
+        self._started_s = now_s
 
     async def stop(self) -> None:
         """Close the address and every connection."""
