@@ -60,8 +60,8 @@ class ModbusRtu:
     async def read(self, function: int, address: int, count: int) -> Answer:
         """Read ``count`` registers from ``address`` on by function 3 or 4.
 
-        Asks a second time where the first answer is missing or damaged; a unit that failed two reads
-        in a row is asked once, every 5 s. Raises DeviceError if the bus is gone, or the
+        Asks a second time where the first answer is missing or damaged; a unit that failed two
+        reads in a row is asked once, every 5 s. Raises DeviceError if the bus is gone, or the
         unit gives no answer or refuses; RecordError if the frames could not be recorded.
         """
         absent = self._failed >= _ABSENT_AFTER
