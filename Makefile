@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint coverage validation performance load endurance fuzz firmware audit clean
+.PHONY: demo test lint coverage validation performance load bus endurance fuzz firmware audit clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -50,6 +50,9 @@ audit:
 	{ echo "audit: FAILED. Either a package above has a known weakness: raise its version in" \
 	    "constraints.txt. Or the advisory service could not be asked: then nothing was audited," \
 	    "and it has to be done where the service can be reached." >&2; exit 1; }
+
+bus: $(READY)
+	$(BIN)/python tests/performance/bus.py
 
 endurance: $(READY)
 	$(BIN)/python tests/faults/endurance.py

@@ -144,12 +144,15 @@ AnyEvseConfig = Annotated[EvseConfig | ModbusEvseConfig, Field(discriminator="dr
 
 
 class MeterConfig(Model):
-    """A reference meter on Modbus TCP."""
+    """A reference meter on Modbus TCP, or on RS-485 by Modbus RTU."""
 
     driver: Literal["modbus"]
     profile: Name
     """A meter profile of ``configs/meters``."""
-    link: Annotated[str, address("tcp")]
+    link: Annotated[str, address("tcp", "rtu", "rtu+tcp")]
+    """``tcp://host:502``, ``rtu:///dev/ttyUSB0?baudrate=9600&parity=N&stopbits=1``, ``rtu://COM3``,
+    ``rtu:///usb/SERIAL`` or, for a gateway that passes the line's bytes on, ``rtu+tcp://host:port``.
+    What is left out of the line's settings is taken from the profile's ``serial``."""
     unit: Annotated[int, Field(ge=0, le=255)] = 1
     """Modbus unit identifier."""
     poll: Hertz

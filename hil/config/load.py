@@ -30,6 +30,7 @@ from hil.config.limits import LimitsConfig
 from hil.config.personalities import Personality, VirtualEvse, VirtualMeter, VirtualVehicle
 from hil.config.profiles import EvseProfile, MeterProfile
 from hil.config.protocol_fit import protocol_problems
+from hil.config.rtu_address import bus_problems
 from hil.config.scenario import ScenarioConfig
 from hil.config.services import ServicesConfig
 from hil.config.source import Location, Source, parse_yaml, read_yaml
@@ -324,6 +325,7 @@ def load_bench(text: str) -> Bench:
     )
     problems = collect.problems + _wiring_problems(config, loaded.source)
     problems += protocol_problems(config, bench.evses, loaded.source)
+    problems += bus_problems(config, bench.register_maps, loaded.source)
     if not problems:
         problems = untripped(config, bench.meters, bench.evses, loaded.source)
     if problems:

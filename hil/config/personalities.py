@@ -364,6 +364,15 @@ class VirtualMeter(Model):
     """Added to the total power, a third of it to each phase."""
     resolution: PositiveWatts = 0.0
     """Step of its power values beyond what the register map itself rounds to."""
+    absent: bool = False
+    """On RS-485: not on its bus at all."""
+    damaged_answers: Fraction = 0.0
+    """On RS-485: share of its answers that the line damages."""
+    late_answers: Fraction = 0.0
+    """On RS-485: share of its answers that come late, by ``late_by``."""
+    late_by: Seconds = 0.6
+    swallows_after_absent: bool = False
+    """On RS-485: misses the request that follows one to a unit that is not there."""
 
 
 Personality = Annotated[VirtualEvse | VirtualVehicle | VirtualMeter, Field(discriminator="kind")]

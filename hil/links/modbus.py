@@ -40,7 +40,7 @@ _WRITTEN_BYTES = 12
 
 _CHECK_MAP = "Check that the profile is that of this model and firmware, and its max_registers."
 _CHECK_GATEWAY = "Check the unit identifier and the wiring between the gateway and the device."
-_EXCEPTIONS = {
+EXCEPTIONS = {
     1: ("illegal function", "Check the function codes in the profile."),
     2: ("illegal data address", _CHECK_MAP),
     3: ("illegal data value", _CHECK_MAP),
@@ -284,7 +284,7 @@ class ModbusTcp:
         )
 
     def _refusal(self, code: int) -> DeviceError:
-        name, remedy = _EXCEPTIONS.get(code, ("not a code of the protocol", _CHECK_MAP))
+        name, remedy = EXCEPTIONS.get(code, ("not a code of the protocol", _CHECK_MAP))
         return RefusedError(self._device, f"answered exception {code} ({name})", remedy)
 
     def _trace(self, sending: bool, data: bytes) -> bytes:

@@ -16,6 +16,7 @@ from hil.config.evse_modbus import ModbusEvseProfile
 from hil.config.instruments import AnalyserProfile
 from hil.config.load import Bench
 from hil.config.personalities import VirtualEvse
+from hil.config.rtu_address import is_rtu, parse_rtu
 from hil.config.secrets import secret_from
 from hil.errors import ConfigError
 from hil.virtual.ac_source import SourceTwin
@@ -25,6 +26,7 @@ from hil.virtual.meter import MeterTwin
 from hil.virtual.modbus_evse import ModbusEvseTwin
 from hil.virtual.pilot_emulator import PilotEmulatorTwin
 from hil.virtual.plant import Plant
+from hil.virtual.rs485 import BusTwin
 
 if TYPE_CHECKING:
     from hil.virtual.charge_point import ChargePointTwin
@@ -56,6 +58,8 @@ class VirtualLab:
         self.meters: dict[str, MeterTwin | AnalyserTwin] = {}
         self.pilots: dict[str, PilotEmulatorTwin] = {}
         self.sources: dict[str, SourceTwin] = {}
+        self.buses: dict[str, BusTwin] = {}
+        """RS-485 buses by the address in the bench file."""
 
     async def start(self, truth: TruthWriter | None = None) -> BenchConfig:
         """Serve every twin; the bench file with the addresses that they really have.
@@ -79,6 +83,12 @@ class VirtualLab:
                 plant.on_truth(lambda t, what, numbers, name=name: truth(t, name, what, numbers))  # type: ignore[misc]
             self.plants[name] = plant
         meters = {name: await self._serve_meter(name) for name in self._bench.virtual_meters}
+        for link, bus in self.buses.items():
+            served = await self._serve(f"the bus {link}", link, bus)
+            members = [n for n in meters if _bus_link(config.meters[n].link) == link]
+            meters |= {
+                n: _with_port(config.meters[n].link, urlsplit(served).port or 0) for n in members
+            }
         pilots = {name: await self._serve_pilot(name) for name in config.virtual.pilots}
         sources = {name: await self._serve_source(name) for name in config.virtual.sources}
         listen = {
@@ -136,6 +146,7 @@ class VirtualLab:
         stops += [twin.stop for twin in self.meters.values()]
         stops += [twin.stop for twin in self.pilots.values()]
         stops += [twin.stop for twin in self.sources.values()]
+        stops += [bus.stop for bus in self.buses.values()]
         for stop in stops:
             await stop()
 
@@ -162,7 +173,21 @@ class VirtualLab:
             assert isinstance(meter, MeterConfig)
             twin = MeterTwin(personality, profile, plant, unit=meter.unit, seed=seed)
         self.meters[name] = twin
+        if isinstance(meter, MeterConfig) and isinstance(twin, MeterTwin) and is_rtu(meter.link):
+            return self._wire_to_bus(name, meter, twin)
         return await self._serve(name, meter.link, twin)
+
+    def _wire_to_bus(self, name: str, meter: MeterConfig, twin: MeterTwin) -> str:
+        """Put a twin on the bus of its address; the bus is served once all of them are on it."""
+        profile = self._bench.register_maps[name]
+        link = _bus_link(meter.link)
+        if urlsplit(link).scheme != "rtu+tcp":
+            words = f"{name}: a virtual meter is served behind rtu+tcp://, not on {link}"
+            raise ConfigError(words)
+        line = parse_rtu(meter.link, profile.serial)
+        bus = self.buses.setdefault(link, BusTwin(line.character_s, self._seed_of(link)))
+        bus.add(meter.unit, twin, self._bench.virtual_meters[name])
+        return meter.link
 
     async def _serve_pilot(self, name: str) -> str:
         pilot = self._bench.config.pilots[name]
@@ -213,6 +238,11 @@ def _patched(devices: Mapping[str, Any], key: str, values: Mapping[str, str]) ->
         name: device.model_copy(update={key: values[name]}) if name in values else device
         for name, device in devices.items()
     }
+
+
+def _bus_link(link: str) -> str:
+    """The address of a bus without its options."""
+    return urlunsplit(urlsplit(link)._replace(query=""))
 
 
 def _loopback(name: str, address: str) -> tuple[str, int]:

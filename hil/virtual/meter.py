@@ -98,8 +98,12 @@ class MeterTwin:
 
         Raises OSError if the address cannot be had.
         """
-        self._started_s = asyncio.get_running_loop().time()
+        self.switch_on(asyncio.get_running_loop().time())
         return await self._server.start(host, port)
+
+    def switch_on(self, now_s: float) -> None:
+        """Begin to measure, where another serves its answers."""
+        self._started_s = now_s
 
     async def stop(self) -> None:
         """Close the address and every connection."""

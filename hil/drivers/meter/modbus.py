@@ -1,4 +1,4 @@
-"""A meter on Modbus TCP, whatever its make: the register map is the profile's."""
+"""A meter on Modbus TCP or RTU, whatever its make: the register map is the profile's."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from urllib.parse import urlsplit
 
 from hil.config.bench import MeterConfig
 from hil.config.profiles import MeterProfile, Register
+from hil.config.rtu_address import is_rtu, parse_rtu
 from hil.drivers.meter.sunspec import find_meter
 from hil.drivers.protocols import Identity
-from hil.errors import DeviceError
+from hil.errors import ConfigError, DeviceError
 from hil.links.modbus import Answer, ModbusTcp
+from hil.links.modbus_rtu import ModbusRtu
 from hil.quantities import EventKind, Phase, Quality, Quantity, Reading
 from hil.record.journal import Journal
 from hil.registers import Block, compile_map, golden_problems, one_value
@@ -28,6 +30,20 @@ read about once a second, so that it does not take half of a fast poll."""
 _reading = partial(tuple.__new__, Reading)
 
 
+def _link(
+    name: str, config: MeterConfig, profile: MeterProfile, journal: Journal
+) -> ModbusTcp | ModbusRtu:
+    rest = config.unit, config.answer_within, profile.request_gap, journal
+    if is_rtu(config.link):
+        try:
+            return ModbusRtu(name, parse_rtu(config.link, profile.serial), *rest)
+        except ValueError as error:
+            raise ConfigError(f"{name}: link: '{config.link}': {error}") from error
+    address = urlsplit(config.link)
+    port = _STANDARD_PORT if address.port is None else address.port
+    return ModbusTcp(name, address.hostname or "", port, *rest)
+
+
 class ModbusMeter:
     """Polls a meter and reports what it reads, never anything else."""
 
@@ -36,17 +52,7 @@ class ModbusMeter:
     ) -> None:
         self.name = name
         self._config, self._profile, self._journal = config, profile, journal
-        address = urlsplit(config.link)
-        self._host, self._port = address.hostname or "", address.port
-        self._link = ModbusTcp(
-            name,
-            self._host,
-            _STANDARD_PORT if self._port is None else self._port,
-            config.unit,
-            config.answer_within,
-            profile.request_gap,
-            journal,
-        )
+        self._link = _link(name, config, profile, journal)
         self._use(compile_map(profile).blocks)
         self._all_due_s = 0.0
         self._last_good_s = 0.0

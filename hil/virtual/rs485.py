@@ -1,0 +1,173 @@
+"""The twin of an RS-485 bus: several meters on one line, behind a gateway that passes bytes on.
+
+It plays the line itself: each byte takes its time at the baud rate, a request that comes too soon
+after other bytes is missed, and two that speak at once destroy each other's frames.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+
+from hil.config.personalities import VirtualMeter
+from hil.virtual.meter import MeterTwin
+
+_QUIET_CHARACTERS = 3.5
+_REQUEST_BYTES = 8
+_INSTANT_S = 1e-6
+
+
+class BusTwin:
+    """Meters by their unit on one line of ``character_s`` seconds a character."""
+
+    def __init__(self, character_s: float, seed: int) -> None:
+        self.counts: Counter[str] = Counter()
+        """What happened on the line, for whoever wants to know."""
+        self._character_s = character_s
+        self._random = random.Random(seed)
+        self._meters: dict[int, tuple[MeterTwin, VirtualMeter]] = {}
+        self._server: asyncio.Server | None = None
+        self._clients: set[_Client] = set()
+        self._busy_until_s = self._rest_until_s = 0.0
+        self._after_absent = False
+
+    def add(self, unit: int, meter: MeterTwin, personality: VirtualMeter) -> None:
+        """Wire a meter to the line."""
+        self._meters[unit] = meter, personality
+
+    async def start(self, host: str, port: int) -> int:
+        """Serve on an address, once for all meters; the port that was taken. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        for meter, _ in self._meters.values():
+            meter.switch_on(loop.time())
+        self._server = await loop.create_server(lambda: _Client(self, self._clients), host, port)
+        bound: int = self._server.sockets[0].getsockname()[1]
+        return bound
+
+    async def stop(self) -> None:
+        """Close the address and every connection."""
+        if self._server is None:
+            return
+        self._server.close()
+        self.unplug()
+        await self._server.wait_closed()
+        self._server = None
+
+    def unplug(self) -> None:
+        """Break every connection off, as a gateway does that restarts."""
+        for client in list(self._clients):
+            client.drop()
+
+    def take(self, request: bytes, client: _Client) -> None:
+        """A request whose first byte is put on the line now."""
+        loop = asyncio.get_running_loop()
+        now_s = loop.time()
+        if now_s < self._rest_until_s - _INSTANT_S:
+            # A frame of another is on the line, or was just now: this request is not seen as one.
+            self.counts["too soon"] += 1
+            for other in self._clients:
+                other.collide()
+            return
+        end_s = now_s + len(request) * self._character_s
+        self._rest(end_s)
+        loop.call_at(end_s, self._heard, request, client)
+
+    def _rest(self, end_s: float) -> None:
+        self._rest_until_s = max(self._rest_until_s, end_s + _QUIET_CHARACTERS * self._character_s)
+
+    def _heard(self, request: bytes, client: _Client) -> None:
+        """The last byte of a request has reached the meters."""
+        loop = asyncio.get_running_loop()
+        meter, personality = self._meters.get(request[0], (None, None))
+        swallowed, self._after_absent = self._after_absent, False
+        if _check_sum(request[:-2]) != request[-2:]:
+            self.counts["damaged requests"] += 1
+            return
+        if meter is None or personality is None or personality.absent:
+            self.counts["to an absent unit"] += 1
+            self._after_absent = True
+            return
+        if swallowed and personality.swallows_after_absent:
+            self.counts["swallowed"] += 1
+            return
+        begin_s = loop.time() + personality.latency
+        if self._random.random() < personality.late_answers:
+            self.counts["late"] += 1
+            begin_s += personality.late_by
+        answered = meter.answer(b"\0\0\0\0\0\6" + request[:-2], loop.time())
+        if answered is not None:
+            answer = answered[6:] + _check_sum(answered[6:])
+            if self._random.random() < personality.damaged_answers:
+                self.counts["damaged"] += 1
+                answer = self._damaged(answer)
+            loop.call_at(begin_s, self._begin, answer, client)
+
+    def _damaged(self, answer: bytes) -> bytes:
+        """One to three bits wrong, anywhere in the frame: each of them a check sum must tell."""
+        bits = int.from_bytes(answer, "big")
+        for place in self._random.sample(range(8 * len(answer)), self._random.randint(1, 3)):
+            bits ^= 1 << place
+        return bits.to_bytes(len(answer), "big")
+
+    def _begin(self, answer: bytes, client: _Client) -> None:
+        """The first byte of an answer is on the line; the master gets it in two parts."""
+        loop = asyncio.get_running_loop()
+        now_s = loop.time()
+        self._rest(now_s + len(answer) * self._character_s)
+        client.garbling = now_s < self._busy_until_s - _INSTANT_S
+        self.counts["answers"] += 1
+        self._busy_until_s = now_s + len(answer) * self._character_s
+        half = len(answer) // 2
+        loop.call_at(now_s + half * self._character_s, client.send, answer[:half])
+        loop.call_at(self._busy_until_s, client.send, answer[half:])
+
+
+class _Client(asyncio.Protocol):
+    """The master's connection; every request is of eight bytes, as those that read are."""
+
+    def __init__(self, bus: BusTwin, clients: set[_Client]) -> None:
+        self._bus, self._clients = bus, clients
+        self._transport: asyncio.Transport | None = None
+        self._buffer = b""
+        self.garbling = False
+        """What is being sent collides with something."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._clients.add(self)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._transport = None
+        self._clients.discard(self)
+
+    def drop(self) -> None:
+        """Break the connection off."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def collide(self) -> None:
+        """Somebody else speaks as well."""
+        self.garbling = True
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while len(self._buffer) >= _REQUEST_BYTES:
+            request, self._buffer = self._buffer[:_REQUEST_BYTES], self._buffer[_REQUEST_BYTES:]
+            self._bus.take(request, self)
+
+    def send(self, data: bytes) -> None:
+        """Part of an answer."""
+        if self._transport is not None:
+            self._transport.write(bytes(b ^ 0x55 for b in data) if self.garbling else data)
+
+
+def _check_sum(frame: bytes) -> bytes:
+    """CRC-16 with the polynomial 0xA001, low byte first (Modbus over serial line, 6.2.2)."""
+    crc = 0xFFFF
+    for byte in frame:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
+    return crc.to_bytes(2, "little")
