@@ -132,8 +132,8 @@ def _line_number(problem: str) -> tuple[int, int]:
 
 
 def _line(source: Source, detail: ErrorDetails, model: Any) -> str:
-    location = _real_location(source.data, detail["loc"])
     kind = detail["type"]
+    location = _real_location(source.data, detail["loc"], kind == "missing")
     plain = _PLAIN_WORDS.get(kind)
     words = plain.format(**detail.get("ctx", {})) if plain else detail["msg"]
     if kind == "extra_forbidden":
@@ -148,17 +148,20 @@ def _line(source: Source, detail: ErrorDetails, model: Any) -> str:
     return source.problem(location, words, at_key=kind == "extra_forbidden")
 
 
-def _real_location(data: Any, loc: tuple[str | int, ...]) -> Location:
-    """The place in the file: without the tags that stand for a choice between models."""
+def _real_location(data: Any, loc: tuple[str | int, ...], is_missing: bool) -> Location:
+    """The place in the file: without the tags that stand for a choice between models.
+
+    What ``is_missing`` is no tag, though the file does not have it either.
+    """
     location: list[str | int] = []
     for position, part in enumerate(loc):
-        last = position == len(loc) - 1
+        named_but_missing = is_missing and position == len(loc) - 1
         if str(part).startswith(("<", "[")):
             continue
         if isinstance(data, dict):
             if part in data:
                 data = data[part]
-            elif not last:
+            elif not named_but_missing:
                 continue
         elif isinstance(data, list) and isinstance(part, int) and part < len(data):
             data = data[part]

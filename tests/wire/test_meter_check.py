@@ -42,6 +42,8 @@ NAMES = sorted(path.stem for path in (shipped_root() / Kind.METER.value).glob("*
 class Charging:
     """A supply that is charged from: noisy, so that every refresh of a meter shows."""
 
+    frequency_hz = 50.0
+
     def __init__(self, amperes, factor=0.98, imported_wh=123_456.0, idle_s=0.0):
         self.amperes, self.factor, self.imported_wh = amperes, factor, imported_wh
         self.since_s = idle_s

@@ -225,7 +225,7 @@ def test_every_shipped_charger_and_car_is_in_the_matrix() -> None:
 
 _DISCHARGING = {"v2g-both-ways": "virtual-v2g"}
 """The bench of a scenario that discharges; there the limit is told digitally."""
-_ELSEWHERE = {"zecchino-2019-v2g"}
+_ELSEWHERE = {"supply-voltages", "zecchino-2019-v2g"}
 """Played by the tests of its own."""
 
 
