@@ -24,8 +24,16 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+# The fault matrix goes by the warp clock alone and takes a core for minutes: it is run beside the
+# rest, and what it says is shown after it.
+MATRIX := tests/faults/test_matrix.py
 test: lint
-	$(BIN)/pytest
+	@mkdir -p build
+	@$(BIN)/pytest $(MATRIX) >build/matrix.txt 2>&1 & matrix=$$!; \
+	    trap "kill $$matrix; exit 130" INT TERM; \
+	    $(BIN)/pytest --ignore $(MATRIX); rest=$$?; \
+	    wait $$matrix; matrix=$$?; cat build/matrix.txt; \
+	    exit $$((rest != 0 || matrix != 0))
 
 coverage: $(READY)
 	$(BIN)/python tests/measurement/coverage_study.py
