@@ -123,4 +123,4 @@ def _rows(run: Path) -> int:
     """Rows of samples that are left in a run folder."""
     if (run / PARQUET).is_file():
         return int(read_parquet(run / PARQUET).num_rows)
-    return int(read_stream(run / STREAM).num_rows) if (run / STREAM).is_file() else 0
+    return int(read_stream(run / STREAM, killed=True).num_rows)
