@@ -296,9 +296,7 @@ class ModbusTcp:
         if sending:
             self._t_request = self._clock.now()
             self._keep("sent", data)
-            on_sent, self._on_sent = self._on_sent, None
-            if on_sent is not None:
-                self._guarded(lambda: on_sent(self._t_request))
+            self._tell_sent()
             return data
         start = 0
         while len(data) - start >= _HEADER_BYTES:
@@ -314,12 +312,18 @@ class ModbusTcp:
         return b"" if self._odd else data
 
     def _keep(self, direction: Literal["sent", "received"], data: bytes) -> None:
-        self._guarded(lambda: self._journal.frame(self._device, direction, PROTOCOL, data.hex()))
-
-    def _guarded(self, record: Callable[[], object]) -> None:
-        """Record something; an error inside the event loop would end the connection over it."""
+        """Record a frame; an error inside the event loop would end the connection over it."""
         try:
-            record()
+            self._journal.frame(self._device, direction, PROTOCOL, data.hex())
+        except HilError as fault:
+            self._fault = fault
+
+    def _tell_sent(self) -> None:
+        """Tell whoever wants to know that the request leaves; errors as in :meth:`_keep`."""
+        on_sent, self._on_sent = self._on_sent, None
+        try:
+            if on_sent is not None:
+                on_sent(self._t_request)
         except HilError as fault:
             self._fault = fault
 

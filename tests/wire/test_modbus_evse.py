@@ -138,6 +138,55 @@ def test_a_watchdog_that_runs_out_early_is_a_lost_setpoint(tmp_path: Path) -> No
     )
 
 
+def test_a_charger_that_started_again_has_its_watchdog_set_anew(tmp_path: Path) -> None:
+    """By itself this one would wait for ten minutes."""
+
+    async def scenario(stage: Stage) -> tuple[bool, float, float]:
+        await command(stage, 16.0)
+        stage.plant.restart(3.0)
+        await asyncio.sleep(10.0)
+        again = (await command(stage, 16.0, 2)).accepted
+        await stage.evse.close()
+        await asyncio.sleep(18.0)
+        before_a = stage.plant.limit_a
+        await asyncio.sleep(4.0)
+        return again, before_a, stage.plant.limit_a
+
+    seen, stage = play(tmp_path, scenario, ("lease: 60 s", "lease: 20 s"))
+    assert seen == (True, 16.0, 6.0)
+    assert "charger_lost" in stage.codes()
+
+
+def test_a_pause_by_release_whose_answer_was_lost_is_ended_by_the_next_setpoint(
+    tmp_path: Path,
+) -> None:
+    async def scenario(stage: Stage) -> tuple[list[bool], bool]:
+        await stage.evse.start_charging()
+        answers = [(await command(stage, 10.0)).accepted]
+        answer = stage.twin.server.answer
+
+        def mute(request: bytes, now_s: float) -> None:
+            answer(request, now_s)  # it obeys, and nobody hears of it
+
+        stage.twin.server.answer = mute
+        answers.append((await command(stage, 0.0, 2)).accepted)
+        stage.twin.server.answer = answer
+        paused = not stage.twin._enabled
+        answers.append((await command(stage, 12.0, 3)).accepted)
+        return answers, paused and stage.twin._enabled
+
+    shipped = load(Kind.EVSE, "keba-p30-modbus").path.read_text("utf-8")
+    folder = tmp_path / "configs" / "evses"
+    folder.mkdir(parents=True)
+    by_release = shipped.replace("evse_profile: keba-p30-modbus", "evse_profile: by-release")
+    (folder / "by-release.yaml").write_text(by_release + "pause: enable\n", "utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        named = ("profile: keba-p30-modbus", "profile: by-release")
+        seen, _ = play(tmp_path, scenario, named)
+    assert seen == ([True, False, True], True)
+
+
 def test_a_charger_without_watchdog_is_said_to_keep_its_setpoint(tmp_path: Path) -> None:
     async def scenario(stage: Stage) -> tuple[Any, float]:
         await command(stage, 16.0)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from urllib.parse import urlsplit
 
+from hil.clock import end_tasks
 from hil.config.bench import ModbusEvseConfig, SafeState
 from hil.config.evse_modbus import ModbusEvseProfile
 from hil.drivers.evse.modbus_places import Places
@@ -59,7 +59,7 @@ class ModbusEvse:
         )
         self._blocks = compile_map(profile).blocks if profile.registers else ()
         self._watching: asyncio.Task[None] | None = None
-        self._lost = self._closing = False
+        self._lost = False
         self._fault: HilError | None = None
         """What went wrong on the bench's own side while the charger was watched."""
 
@@ -70,7 +70,6 @@ class ModbusEvse:
 
         Raises DeviceError if it cannot be reached or does not take that.
         """
-        self._closing = False
         try:
             await self._link.open()
             details = {}
@@ -88,31 +87,24 @@ class ModbusEvse:
 
     async def close(self) -> None:
         """Let go of the charger; its watchdog ends what was commanded."""
-        self._closing = True
         watching, self._watching = self._watching, None
         if watching is not None:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
+            await end_tasks([watching])
         self._link.close()
         self._findings.sum_up()
 
     # --- what it says ----------------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        """Read its state and what it measures, until closed.
-
-        Being cancelled is not enough: pymodbus makes an error of its own of that.
-        """
-        while not self._closing:
+        """Read its state and what it measures, until cancelled."""
+        while True:
             await asyncio.sleep(self._profile.status_every)
             try:
                 await self._look()
                 await self._setpoints.look()
                 self._say_back()
             except DeviceError as error:
-                if not self._closing:
-                    self._say_lost(error)
+                self._say_lost(error)
             except HilError as fault:
                 self._fault = fault
 
@@ -163,6 +155,7 @@ class ModbusEvse:
     def _say_back(self) -> None:
         if self._lost:
             self._lost = False
+            self._setpoints.distrust()
             self._journal.event(EventKind.DEVICE, self.name, state="back")
             self._journal.finding(self.name, "charger_back", "the charger answers again", "note")
 

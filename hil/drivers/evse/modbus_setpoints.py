@@ -53,6 +53,10 @@ class ModbusSetpoints:
         self._lease_s: float | None = None
         self._fallback_a: float | None = None
         """What the charger was told to fall back to."""
+        self._armed = False
+        """Whether the watchdog is set; a charger that has started again has forgotten that."""
+        self._paused = False
+        """Whether a pause was commanded since a current last was taken."""
         self._turn = asyncio.Lock()
         """One setpoint at a time, with what is read back of it."""
         self._answered_within_s = 0.0
@@ -74,17 +78,27 @@ class ModbusSetpoints:
         Raises DeviceError if the charger cannot be reached or does not take them.
         """
         async with self._turn:
-            for setting in self._profile.settings:
-                await self._command([_Write(setting, setting.value, "")], None)
-            await self._set_watchdog()
-            await self._command(self._writes(self._safe_a), None)
-            self._commanded_a = self._safe_a
+            self.distrust()
+            await self._arm()
+            await self._drive(self._safe_a, None)
+
+    def distrust(self) -> None:
+        """The charger may have started again: set its watchdog anew before the next setpoint."""
+        self._armed, self._fallback_a = False, None
+
+    async def _arm(self) -> None:
+        if self._armed:
+            return
+        for setting in self._profile.settings:
+            await self._command([_Write(setting, setting.value, "")], None)
+        await self._set_watchdog()
+        self._armed = True
 
     async def _set_watchdog(self) -> None:
         watchdog = self._profile.watchdog
         if watchdog is None:
             words = f"the EVSE profile '{self._profile.evse_profile}' has no watchdog; {_NO_LEASE}"
-            self._journal.finding(self._device, "no_lease", words)
+            self._findings.finding("no_lease", words)
             return
         lease_s = watchdog.lasts
         if watchdog.timeout is not None:
@@ -94,12 +108,12 @@ class ModbusSetpoints:
         if lease_s != self._safe_state.lease:
             words = f"its watchdog takes {lease_s:g} s, so a setpoint outlives the bench by that "
             words += f"and not by the {self._safe_state.lease:g} s of the bench file"
-            self._journal.finding(self._device, "lease_otherwise", words, "note")
+            self._findings.finding("lease_otherwise", words, "note")
         self._lease_s = lease_s
         if watchdog.safe_current is None:
             words = "the current that its watchdog falls back to is set at the charger: see that "
             words += f"it is at most {self._safe_a:g} A"
-            self._journal.finding(self._device, "safe_current_unknown", words)
+            self._findings.finding("safe_current_unknown", words)
             return
         await self._fall_back_to(self._safe_a)
 
@@ -136,9 +150,16 @@ class ModbusSetpoints:
             return [current]
         if current_a == 0.0:
             return [_Write(profile.enable, profile.enable.off, "")]
-        if self._commanded_a == 0.0:
+        if self._paused:
             return [current, _Write(profile.enable, profile.enable.on, "")]
         return [current]
+
+    async def _drive(self, current_a: float, on_sent: Callable[[float], None] | None) -> None:
+        """Command a current; one whose answer is lost may have paused all the same."""
+        writes = self._writes(current_a)
+        self._paused |= current_a == 0.0
+        await self._command(writes, on_sent)
+        self._commanded_a, self._paused = current_a, current_a == 0.0
 
     async def _command(
         self, writes: Sequence[_Write], on_sent: Callable[[float], None] | None
@@ -201,11 +222,11 @@ class ModbusSetpoints:
                 lease_s=lease_s,
             )
 
-        begun_s = self._journal.clock.now()
         number = setpoint_number
         try:
-            await self._command(self._writes(current_a), sent)
-            self._commanded_a = current_a
+            await self._arm()
+            begun_s = self._journal.clock.now()
+            await self._drive(current_a, sent)
             took_s = self._journal.clock.now() - begun_s
             self._answered_within_s = max(self._answered_within_s, took_s)
         except DeviceError as error:
@@ -251,7 +272,8 @@ class ModbusSetpoints:
                 return
             times: list[float] = []
             try:
-                await self._command(self._writes(current_a), times.append)
+                await self._arm()
+                await self._drive(current_a, times.append)
             except DeviceError as error:
                 words = f"setpoint {number} was not refreshed (it {error.what}); without that its "
                 words += f"watchdog ends it {held.since_s + held.lasts_s:.0f} s after the run's "
@@ -291,6 +313,7 @@ class ModbusSetpoints:
             words = f"{current_a:g} A were taken, and its register now reads {read_a:g} A: its "
             words += "watchdog ran out, or something else commands it"
             self._findings.finding("setpoint_lost", words, "error", key=self._newest)
+            self.distrust()
 
     async def enable(self, on: bool) -> str:
         """Give or take the release; in words what was done. Raises DeviceError if not taken."""
@@ -305,14 +328,13 @@ class ModbusSetpoints:
         self._newest = self._held = None
         current_a = self._current_for(setpoint)
         try:
-            await self._command(self._writes(current_a), None)
+            await self._drive(current_a, None)
         except DeviceError as error:
             raise DeviceError(
                 self._device,
                 f"{current_a:g} A were not taken: it {error.what}",
                 "Unplug the car or switch the charger off",
             ) from error
-        self._commanded_a = current_a
         return f"{current_a:g} A written and read back"
 
 
