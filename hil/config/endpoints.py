@@ -55,7 +55,8 @@ def _twins_without_trust(config: BenchConfig, source: Source) -> list[str]:
             problems.append(source.problem(("virtual", "evses", name), words, at_key=True))
     for name in config.virtual.tls:
         evse = config.ocpp_evses().get(name)
-        if evse is not None and not (evse.encrypted and name in config.virtual.evses):
+        over_tls = evse is not None and evse.encrypted and name in config.virtual.evses
+        if name in config.evses and not over_tls:
             words = "only a virtual EVSE that connects over TLS (wss://) needs certificates"
             problems.append(source.problem(("virtual", "tls", name), words, at_key=True))
     return problems

@@ -365,10 +365,14 @@ def _references(config: BenchConfig) -> Iterator[tuple[Location, str, list[str],
     if config.virtual is None:
         return
     parts = {"evses": evses, "vehicles": evses, "tls": evses}
-    parts |= {"meters": list(config.meters), "maps": list(config.meters)}
+    parts |= {"meters": list(config.meters)}
     for part, devices in parts.items():
         for name in getattr(config.virtual, part):
             yield ("virtual", part, name), name, devices, "device"
+    mapped = [n for n in config.virtual.meters if n in config.meters]
+    mapped = [n for n in mapped if config.meters[n].driver == "modbus"]
+    for name in config.virtual.maps:
+        yield ("virtual", "maps", name), name, mapped, "virtual meter with a register map"
     for index, name in enumerate(config.virtual.pilots):
         yield ("virtual", "pilots", index), name, pilots, "pilot"
 

@@ -334,3 +334,28 @@ def test_interlocks_of_devices_that_are_not_there_are_refused(tmp_path: Path) ->
     )
     with pytest.raises(ConfigError, match="lost_pilot: there is no pilot emulator on this bench"):
         load_bench(str(bench))
+
+
+@pytest.mark.parametrize(
+    ("shipped", "old", "new", "words"),
+    [
+        (
+            "virtual-scpi",
+            "virtual:\n",
+            "virtual:\n  maps: {reference: eastron-sdm630}\n",
+            "there is no virtual meter with a register map 'reference'",
+        ),
+        (
+            "virtual-modbus-evse",
+            "virtual:\n",
+            "virtual:\n  tls: {dut: {ca_file: a}}\n",
+            "only a virtual EVSE that connects over TLS",
+        ),
+    ],
+)
+def test_a_twin_is_given_nothing_that_it_has_no_use_for(
+    tmp_path: Path, shipped: str, old: str, new: str, words: str
+) -> None:
+    bench = changed_bench(tmp_path, (old, new), base=shipped)
+    with pytest.raises(ConfigError, match=words):
+        load_bench(bench)
