@@ -160,7 +160,7 @@ def _mains(lab: VirtualLab, on: str, faults: _Faults) -> None:
 
 def _link(lab: VirtualLab, on: str, faults: _Faults) -> None:
     if on in lab.modbus_evses:
-        lab.modbus_evses[on].server.bar(faults.are("link-drop"))
+        lab.modbus_evses[on].server.doorway.bar(faults.are("link-drop"))
         return
     link = lab.charge_points[on].link
     if faults.are("link-drop"):

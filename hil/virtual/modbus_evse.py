@@ -72,7 +72,7 @@ class ModbusEvseTwin:
             self._store(profile.watchdog.safe_current, profile.minimum)
 
     def _power_changed(self, on: bool) -> None:
-        self.server.bar(not on)
+        self.server.doorway.bar(not on)
         if self._timer is not None:
             self._timer.cancel()
         self._reset()

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Callable
 
 from hil.config.personalities import VirtualMeter
+from hil.virtual.doorway import Doorway, Visitor
 from hil.virtual.meter import MeterTwin
 
 _QUIET_CHARACTERS = 3.5
@@ -27,8 +29,9 @@ class BusTwin:
         self._character_s = character_s
         self._random = random.Random(seed)
         self._meters: dict[int, tuple[MeterTwin, VirtualMeter]] = {}
-        self._server: asyncio.Server | None = None
-        self._clients: set[_Client] = set()
+        self._doorway = Doorway(self._meet)
+        self._garbling = False
+        """Whether what is on the line collides with something."""
         self._busy_until_s = self._rest_until_s = 0.0
         self._after_absent = False
 
@@ -41,42 +44,50 @@ class BusTwin:
         loop = asyncio.get_running_loop()
         for meter, _ in self._meters.values():
             meter.switch_on(loop.time())
-        self._server = await loop.create_server(lambda: _Client(self, self._clients), host, port)
-        bound: int = self._server.sockets[0].getsockname()[1]
-        return bound
+        return await self._doorway.start(host, port)
 
     async def stop(self) -> None:
         """Close the address and every connection."""
-        if self._server is None:
-            return
-        self._server.close()
-        self.unplug()
-        await self._server.wait_closed()
-        self._server = None
+        await self._doorway.stop()
 
     def unplug(self) -> None:
         """Break every connection off, as a gateway does that restarts."""
-        for client in list(self._clients):
-            client.drop()
+        self._doorway.drop()
 
-    def take(self, request: bytes, client: _Client) -> None:
+    def _meet(self, visitor: Visitor) -> Callable[[bytes], None]:
+        """A master at the gateway; its requests are of eight bytes, as those that read are."""
+        buffer = bytearray()
+
+        def received(data: bytes) -> None:
+            buffer.extend(data)
+            while len(buffer) >= _REQUEST_BYTES:
+                request = bytes(buffer[:_REQUEST_BYTES])
+                del buffer[:_REQUEST_BYTES]
+                self._take(request, visitor)
+
+        return received
+
+    def _send(self, data: bytes, master: Visitor) -> None:
+        """Part of an answer."""
+        master.send(bytes(b ^ 0x55 for b in data) if self._garbling else data)
+
+    def _take(self, request: bytes, master: Visitor) -> None:
         """A request whose first byte is put on the line now."""
         loop = asyncio.get_running_loop()
         now_s = loop.time()
         if now_s < self._rest_until_s - _INSTANT_S:
             # A frame of another is on the line, or was just now: this request is not seen as one.
             self.counts["too soon"] += 1
-            for other in self._clients:
-                other.collide()
+            self._garbling = True
             return
         end_s = now_s + len(request) * self._character_s
         self._rest(end_s)
-        loop.call_at(end_s, self._heard, request, client)
+        loop.call_at(end_s, self._heard, request, master)
 
     def _rest(self, end_s: float) -> None:
         self._rest_until_s = max(self._rest_until_s, end_s + _QUIET_CHARACTERS * self._character_s)
 
-    def _heard(self, request: bytes, client: _Client) -> None:
+    def _heard(self, request: bytes, master: Visitor) -> None:
         """The last byte of a request has reached the meters."""
         loop = asyncio.get_running_loop()
         meter, personality = self._meters.get(request[0], (None, None))
@@ -101,7 +112,7 @@ class BusTwin:
             if self._random.random() < personality.damaged_answers:
                 self.counts["damaged"] += 1
                 answer = self._damaged(answer)
-            loop.call_at(begin_s, self._begin, answer, client)
+            loop.call_at(begin_s, self._begin, answer, master)
 
     def _damaged(self, answer: bytes) -> bytes:
         """One to three bits wrong, anywhere in the frame: each of them a check sum must tell."""
@@ -110,57 +121,17 @@ class BusTwin:
             bits ^= 1 << place
         return bits.to_bytes(len(answer), "big")
 
-    def _begin(self, answer: bytes, client: _Client) -> None:
+    def _begin(self, answer: bytes, master: Visitor) -> None:
         """The first byte of an answer is on the line; the master gets it in two parts."""
         loop = asyncio.get_running_loop()
         now_s = loop.time()
         self._rest(now_s + len(answer) * self._character_s)
-        client.garbling = now_s < self._busy_until_s - _INSTANT_S
+        self._garbling = now_s < self._busy_until_s - _INSTANT_S
         self.counts["answers"] += 1
         self._busy_until_s = now_s + len(answer) * self._character_s
         half = len(answer) // 2
-        loop.call_at(now_s + half * self._character_s, client.send, answer[:half])
-        loop.call_at(self._busy_until_s, client.send, answer[half:])
-
-
-class _Client(asyncio.Protocol):
-    """The master's connection; every request is of eight bytes, as those that read are."""
-
-    def __init__(self, bus: BusTwin, clients: set[_Client]) -> None:
-        self._bus, self._clients = bus, clients
-        self._transport: asyncio.Transport | None = None
-        self._buffer = b""
-        self.garbling = False
-        """What is being sent collides with something."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._clients.add(self)
-
-    def connection_lost(self, _: Exception | None) -> None:
-        self._transport = None
-        self._clients.discard(self)
-
-    def drop(self) -> None:
-        """Break the connection off."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def collide(self) -> None:
-        """Somebody else speaks as well."""
-        self.garbling = True
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        while len(self._buffer) >= _REQUEST_BYTES:
-            request, self._buffer = self._buffer[:_REQUEST_BYTES], self._buffer[_REQUEST_BYTES:]
-            self._bus.take(request, self)
-
-    def send(self, data: bytes) -> None:
-        """Part of an answer."""
-        if self._transport is not None:
-            self._transport.write(bytes(b ^ 0x55 for b in data) if self.garbling else data)
+        loop.call_at(now_s + half * self._character_s, self._send, answer[:half], master)
+        loop.call_at(self._busy_until_s, self._send, answer[half:], master)
 
 
 def _check_sum(frame: bytes) -> bytes:

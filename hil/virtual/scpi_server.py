@@ -11,6 +11,8 @@ import random
 from collections import deque
 from collections.abc import Callable
 
+from hil.virtual.doorway import Doorway, Replies, Visitor
+
 _LONGEST_LINE_BYTES = 4096
 _MOST_ERRORS = 16
 _OTHER = "ANOTHER,INSTRUMENT,0,0"
@@ -40,27 +42,15 @@ class ScpiServer:
         self._error_query, self._latency_s = error_query, latency_s
         self._errors: deque[str] = deque(maxlen=_MOST_ERRORS)
         self._random = random.Random(seed)
-        self._server: asyncio.Server | None = None
-        self._connections: set[_Connection] = set()
+        self._doorway = Doorway(lambda visitor: _Lines(self, visitor, line_end).received)
 
     async def start(self, host: str, port: int) -> int:
         """Serve on an address; the port that was taken. Raises OSError if it cannot be had."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: _Connection(self, self._connections, self._line_end), host, port
-        )
-        bound: int = self._server.sockets[0].getsockname()[1]
-        return bound
+        return await self._doorway.start(host, port)
 
     async def stop(self) -> None:
         """Close the address and every connection."""
-        if self._server is None:
-            return
-        self._server.close()
-        for connection in list(self._connections):
-            connection.drop()
-        await self._server.wait_closed()
-        self._server = None
+        await self._doorway.stop()
 
     def delay_s(self) -> float:
         """From a command's arrival to its answer."""
@@ -98,47 +88,20 @@ class ScpiServer:
         return f"{text},{text}".encode()
 
 
-class _Connection(asyncio.Protocol):
-    """One client: cuts the stream into lines and answers each, in order, after the latency."""
+class _Lines:
+    """Cuts what one client sends into lines and answers each, in order, after the latency."""
 
-    def __init__(self, server: ScpiServer, connections: set[_Connection], line_end: bytes) -> None:
-        self._server, self._connections, self._line_end = server, connections, line_end
-        self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
+    def __init__(self, server: ScpiServer, visitor: Visitor, line_end: bytes) -> None:
+        self._server, self._visitor, self._line_end = server, visitor, line_end
+        self._answers = Replies(visitor)
         self._buffer = b""
-        self._answers: deque[bytes] = deque()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._connections.add(self)
-
-    def connection_lost(self, _: Exception | None) -> None:
-        self._transport = None
-        self._connections.discard(self)
-
-    def drop(self) -> None:
-        """Break the connection off."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def data_received(self, data: bytes) -> None:
+    def received(self, data: bytes) -> None:
         self._buffer += data
         while self._line_end in self._buffer:
             line, _, self._buffer = self._buffer.partition(self._line_end)
-            self._take(line)
+            answer = self._server.answer(line, asyncio.get_running_loop().time())
+            if answer is not None:
+                self._answers.send_in(self._server.delay_s(), answer)
         if len(self._buffer) > _LONGEST_LINE_BYTES:
-            self.drop()
-
-    def _take(self, line: bytes) -> None:
-        answer = self._server.answer(line, self._loop.time())
-        if answer is None:
-            return
-        # Timers of one instant fire in no fixed order, so each sends whatever is next in line.
-        self._answers.append(answer)
-        self._loop.call_later(self._server.delay_s(), self._send_next)
-
-    def _send_next(self) -> None:
-        answer = self._answers.popleft()
-        if self._transport is not None:
-            self._transport.write(answer)
+            self._visitor.drop()

@@ -408,7 +408,7 @@ def test_probe_says_of_every_meter_what_it_shows_and_how_often():
 @pytest.mark.parametrize(
     ("map_of", "words"),
     [
-        ("{other: eastron-sdm630}", "there is no device 'other'"),
+        ("{other: eastron-sdm630}", "there is no virtual meter with a register map 'other'"),
         ("{reference: eastron-sdm63}", "no meter.* named 'eastron-sdm63'"),
     ],
 )
