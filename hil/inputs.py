@@ -247,9 +247,10 @@ def _fault_problems(
 
 def _check_telemetry(telemetry: TelemetryConfig) -> None:
     """Raises ConfigError if the broker's password or certificate files cannot be used."""
-    from hil.drivers.telemetry import broker_of
+    from hil.drivers.broker import broker_of
+    from hil.drivers.telemetry import DEVICE
 
-    broker_of(telemetry)
+    broker_of(telemetry.broker, telemetry, DEVICE)
 
 
 def _check_tls(name: str, config: BenchConfig) -> None:

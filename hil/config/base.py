@@ -18,6 +18,9 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 """A device, group, profile or bench: letters, digits, ``.``, ``_`` and ``-``; never a path."""
 
+EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+"""Name of an environment variable."""
+
 
 class Model(BaseModel):
     """Strict, frozen, and an unknown key is an error."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Literal, Self
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from hil.config.base import Model, Name, address, on_loopback
+from hil.config.base import EnvironmentName, Model, Name, address, on_loopback
+from hil.config.broker import BrokerAccess, broker_problem
 from hil.config.instruments import ScpiMeterConfig
 from hil.config.interlocks import Interlocks
 from hil.config.sources import SourceConfig
@@ -57,9 +58,6 @@ class Rating(Model):
         if setpoint.unit == "A":
             return setpoint.value
         return setpoint.value / (self.voltage * self.phases)
-
-
-EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class EvseConfig(Model):
@@ -210,51 +208,18 @@ class SafeState(Model):
     """How long a setpoint outlives a bench that died, before the EVSE falls back to this one."""
 
 
-class TelemetryConfig(Model):
-    """An MQTT broker to publish to. Password and user name come from the environment or a file."""
+class TelemetryConfig(BrokerAccess):
+    """An MQTT broker to publish to."""
 
     broker: Annotated[str, address("mqtt", "mqtts")]
     topic: Annotated[str, Field(pattern=r"^[^#+\x00/][^#+\x00]*$", max_length=200)]
-    username: str | None = None
-    password_env: EnvironmentName | None = None
-    """Name of the environment variable that holds the password."""
-    password_file: str | None = None
-    """File that holds the password; readable by its owner alone."""
-    ca_file: str | None = None
-    """Certificate authority that signed the broker's certificate; the system's, if not given."""
-    certificate_file: str | None = None
-    """Certificate that the bench shows to the broker."""
-    key_file: str | None = None
-    """Its key, without a passphrase; in the certificate's file, if not given."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        parts = urlsplit(self.broker)
-        problem = _address_problem(parts) or self._credential_problem(parts.scheme == "mqtts")
+        problem = broker_problem(self.broker, self)
         if problem:
             raise PydanticCustomError("telemetry", "{problem}", {"problem": problem})
         return self
-
-    def _credential_problem(self, encrypted: bool) -> str:
-        if self.password_env and self.password_file:
-            return "give either 'password_env' or 'password_file'"
-        if (self.password_env or self.password_file) and self.username is None:
-            return "a password needs a 'username'"
-        if not encrypted and (self.ca_file or self.certificate_file or self.key_file):
-            return "certificates need an encrypted address, mqtts://"
-        if self.key_file and not self.certificate_file:
-            return "'key_file' needs 'certificate_file'"
-        return ""
-
-
-def _address_problem(broker: SplitResult) -> str:
-    if not broker.hostname:
-        return "the broker's address names no host; write mqtt://host or mqtts://host:8883"
-    if broker.username is not None or broker.password is not None:
-        return "user name and password do not belong into the broker's address"
-    if broker.path not in ("", "/") or broker.query or broker.fragment:
-        return "nothing may follow host and port in the broker's address"
-    return ""
 
 
 class GridConfig(Model):

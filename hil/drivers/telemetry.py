@@ -16,28 +16,21 @@ from __future__ import annotations
 
 import json
 import math
-import ssl
 from collections.abc import Mapping, Sequence
 from datetime import UTC
 from functools import cache
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from hil.clock import Clock
 from hil.config.bench import TelemetryConfig
-from hil.config.secrets import check_private, secret_from
-from hil.errors import ConfigError
-from hil.links.mqtt import Broker, Message, Publisher, Trouble
+from hil.drivers.broker import broker_of
+from hil.links.mqtt import Publisher
+from hil.links.mqtt_broker import Message, Trouble
 from hil.quantities import UNITS, Event, EventKind, Frame, Phase, Quality, Quantity, Reading
 from hil.record.journal import Journal
 
 DEVICE = "telemetry"
 """Name under which telemetry's findings are recorded."""
-
-PLAIN_PORT, ENCRYPTED_PORT = 1883, 8883
-"""Ports registered for MQTT, without and with TLS."""
-
 _MEANING = {
     Trouble.UNREACHABLE: "could not be reached",
     Trouble.SILENT: "took the connection and did not answer",
@@ -76,7 +69,7 @@ class Telemetry:
         self._address = config.broker
         self._ended = False
         self._publisher: Publisher[_Item] = Publisher(
-            broker_of(config),
+            broker_of(config.broker, config, DEVICE),
             self._render,
             greeting=self._status("online"),
             farewell=self._farewell,
@@ -123,7 +116,7 @@ class Telemetry:
         if trouble is not None:
             journal.finding(
                 DEVICE,
-                trouble.value,
+                f"telemetry_{trouble}",
                 f"the MQTT broker {self._address} {_MEANING[trouble]}; telemetry of this run is "
                 f"missing there, in part or in whole: {_REMEDY[trouble]}",
             )
@@ -201,52 +194,3 @@ def _finite(part: Any) -> Any:
     if isinstance(part, list | tuple):
         return [_finite(value) for value in part]
     return part
-
-
-# --- how the broker is reached -----------------------------------------------------------------
-
-
-def broker_of(config: TelemetryConfig) -> Broker:
-    """Address, credentials and certificates of a bench file. Raises ConfigError."""
-    parts = urlsplit(config.broker)
-    encrypted = parts.scheme == "mqtts"
-    port = parts.port or (ENCRYPTED_PORT if encrypted else PLAIN_PORT)
-    tls = _tls(config) if encrypted else None
-    password = secret_from(config.password_env, config.password_file, DEVICE)
-    return Broker(parts.hostname or "", port, config.username, password, tls)
-
-
-def _tls(config: TelemetryConfig) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=_file(config.ca_file))
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            f"telemetry: ca_file: {config.ca_file} cannot be used: {_reason(error)}"
-        ) from error
-    if config.certificate_file is not None:
-        try:
-            context.load_cert_chain(
-                str(_file(config.certificate_file)),
-                _file(config.key_file),
-                password=_no_passphrase,
-            )
-        except (OSError, ssl.SSLError, ValueError) as error:
-            raise ConfigError(
-                f"telemetry: certificate_file, key_file: {config.certificate_file} cannot be used: "
-                f"{_reason(error)}"
-            ) from error
-        key_file = Path(config.key_file or config.certificate_file).expanduser()
-        check_private(key_file, f"{DEVICE}: key_file")
-    return context
-
-
-def _no_passphrase() -> str:
-    raise ValueError("the key is locked by a passphrase, and nobody is there to type it")
-
-
-def _file(name: str | None) -> str | None:
-    return None if name is None else str(Path(name).expanduser())
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)

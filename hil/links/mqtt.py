@@ -1,26 +1,34 @@
-"""Messages to an MQTT broker, from a thread of their own. The only importer of aiomqtt.
+"""Messages to an MQTT broker, from a thread of their own.
 
-A broker answers in real time whatever clock the bench runs by, so the client has a thread and an
-event loop of its own, both on the computer's clock. The bench only leaves items in a bounded queue
-and never waits: a broker that is down, slow or gone cannot slow or fail a run.
+The bench only leaves items in a bounded queue and never waits: a broker that is down, slow or gone
+cannot slow or fail a run.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import math
-import selectors
-import ssl
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor
-from enum import StrEnum
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 import aiomqtt
+
+from hil.links.mqtt_broker import (
+    FINAL,
+    LEAVE_WITHIN_S,
+    RETRY_AFTER_S,
+    Broker,
+    BrokerLoop,
+    Message,
+    SessionError,
+    Trouble,
+    client_of,
+    connect,
+    leave,
+)
 
 T = TypeVar("T")
 
@@ -33,58 +41,9 @@ _LOOK_EVERY_S = 0.05
 _BATCH = 50
 """Messages handed to the client together; what it does for one grows with those under way."""
 
-_RETRY_AFTER_S = 2.0
-_ANSWER_WITHIN_S = 5.0
-_KEEPALIVE_S = 15
 _FLUSH_WITHIN_S = 1.6
-"""What :meth:`Publisher.finish` gives the queue to drain."""
-
-_LEAVE_WITHIN_S = 0.2
-"""And then the connection to close; together at most 2 s."""
-
-_log = logging.getLogger(__name__)
-_log.addHandler(logging.NullHandler())
-_log.propagate = False
-
-
-class Message(NamedTuple):
-    """What is published."""
-
-    topic: str
-    payload: bytes
-    quality_of_service: int = 0
-    retain: bool = False
-
-
-class Broker(NamedTuple):
-    """How a broker is reached."""
-
-    host: str
-    port: int
-    username: str | None
-    password: str | None
-    tls: ssl.SSLContext | None
-
-
-class Trouble(StrEnum):
-    """What can be wrong between the bench and its broker."""
-
-    UNREACHABLE = "telemetry_unreachable"
-    """No connection came to be."""
-    SILENT = "telemetry_silent"
-    """Something took the connection and did not answer."""
-    CERTIFICATE = "telemetry_certificate"
-    """No encrypted connection that can be trusted."""
-    REFUSED = "telemetry_refused"
-    """The broker does not want this client."""
-    LOST = "telemetry_lost"
-    """The connection broke."""
-    INCOMPLETE = "telemetry_incomplete"
-    """The broker took less than there was."""
-
-
-_FINAL = (Trouble.CERTIFICATE, Trouble.REFUSED)
-"""Trying again would not help, and might lock an account."""
+"""What :meth:`Publisher.finish` gives the queue to drain, and then the connection
+:data:`~hil.links.mqtt_broker.LEAVE_WITHIN_S` to close; together at most 2 s."""
 
 
 class Publisher(Generic[T]):
@@ -110,8 +69,6 @@ class Publisher(Generic[T]):
         self.connection_count = 0
         self._taken_count = 0
         self._broker = broker
-        if broker.tls is not None:
-            broker.tls.sslsocket_class = _ClosingSocket
         self._render, self._greeting, self._farewell = render, greeting, farewell
         self._will = will
         self._queue: deque[T] = deque(maxlen=QUEUE_ITEMS)
@@ -143,7 +100,7 @@ class Publisher(Generic[T]):
         self._thread.join(_FLUSH_WITHIN_S)
         if self._thread.is_alive():
             self._cancel()
-            self._thread.join(2 * _LEAVE_WITHIN_S)
+            self._thread.join(2 * LEAVE_WITHIN_S)
         if not self._done and not self.connection_count:
             self._note(Trouble.SILENT)
         elif not self._done or self.dropped_count:
@@ -162,7 +119,7 @@ class Publisher(Generic[T]):
     # --- the publisher's own thread -----------------------------------------------------------
 
     def _run(self) -> None:
-        with asyncio.Runner(loop_factory=_BrokerLoop) as runner:
+        with asyncio.Runner(loop_factory=BrokerLoop) as runner:
             self._loop = runner.get_loop()
             with contextlib.suppress(asyncio.CancelledError):
                 runner.run(self._connect_until_done())
@@ -172,11 +129,11 @@ class Publisher(Generic[T]):
         while not self._done:
             try:
                 await self._session()
-            except _SessionError as failure:
+            except SessionError as failure:
                 self._note(failure.trouble)
-                if failure.trouble in _FINAL or self._ending.is_set():
+                if failure.trouble in FINAL or self._ending.is_set():
                     return
-                await self._pause(_RETRY_AFTER_S)
+                await self._pause(RETRY_AFTER_S)
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not into the end of the run."""
@@ -187,36 +144,16 @@ class Publisher(Generic[T]):
 
     async def _session(self) -> None:
         """One connection, from its greeting to the end of the run or of the connection."""
-        client = self._client()
-        try:
-            await client.__aenter__()
-        except aiomqtt.MqttError as error:
-            await _leave(client)
-            encrypted = self._broker.tls is not None
-            raise _SessionError(_why_not_connected(error, encrypted)) from error
+        client = client_of(self._broker, self._will)
+        client.pending_calls_threshold = _BATCH
+        await connect(client, self._broker)
         self.connection_count += 1
         try:
             await self._publish_until_lost(client)
         except aiomqtt.MqttError as error:
-            raise _SessionError(Trouble.LOST) from error
+            raise SessionError(Trouble.LOST) from error
         finally:
-            await _leave(client)
-
-    def _client(self) -> aiomqtt.Client:
-        broker, will = self._broker, self._will
-        client = aiomqtt.Client(
-            broker.host,
-            broker.port,
-            username=broker.username,
-            password=broker.password,
-            logger=_log,
-            will=aiomqtt.Will(will.topic, will.payload, will.quality_of_service, will.retain),
-            timeout=_ANSWER_WITHIN_S,
-            keepalive=_KEEPALIVE_S,
-            tls_context=broker.tls,
-        )
-        client.pending_calls_threshold = _BATCH
-        return client
+            await leave(client)
 
     async def _publish_until_lost(self, client: aiomqtt.Client) -> None:
         publishing = asyncio.create_task(self._publish_all(client))
@@ -256,14 +193,6 @@ class Publisher(Generic[T]):
         self._unsent = []
 
 
-class _SessionError(Exception):
-    """A connection did not come to be, or did not last."""
-
-    def __init__(self, trouble: Trouble) -> None:
-        self.trouble = trouble
-        super().__init__(trouble.value)
-
-
 async def _publish(client: aiomqtt.Client, messages: list[Message]) -> None:
     """Hand over messages in order and together; return when the broker has what it must confirm."""
     outcomes = await asyncio.gather(
@@ -278,71 +207,7 @@ async def _publish(client: aiomqtt.Client, messages: list[Message]) -> None:
             raise outcome
 
 
-async def _leave(client: aiomqtt.Client) -> None:
-    """Disconnect; a broker that does not follow is left alone."""
-    with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
-        async with asyncio.timeout(_LEAVE_WITHIN_S):
-            await client.__aexit__(None, None, None)
-
-
 async def _until_lost(client: aiomqtt.Client) -> None:
     """End with MqttError when the connection is lost; nothing is subscribed to."""
     async for _ in client.messages:
         pass
-
-
-def _why_not_connected(error: aiomqtt.MqttError, encrypted: bool) -> Trouble:
-    cause = error.__cause__ or error.__context__
-    if isinstance(error, aiomqtt.MqttCodeError):
-        return Trouble.REFUSED
-    if isinstance(cause, ssl.SSLError) or (encrypted and isinstance(cause, ConnectionResetError)):
-        return Trouble.CERTIFICATE
-    if isinstance(cause, TimeoutError):
-        return Trouble.SILENT
-    return Trouble.UNREACHABLE
-
-
-class _ClosingSocket(ssl.SSLSocket):
-    """Closes itself when no trust comes to be; the client would leave it to the collector."""
-
-    def do_handshake(self, block: bool = False) -> None:
-        try:
-            super().do_handshake(block)
-        except BaseException:
-            self.close()
-            raise
-
-
-class _BrokerLoop(asyncio.SelectorEventLoop):
-    """A loop whose worker threads end with the program.
-
-    The client looks up names and connects in a worker thread; the usual executor would keep the
-    program waiting for one that hangs.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(selectors.DefaultSelector())
-
-    def run_in_executor(  # type: ignore[override]
-        self, _: Executor | None, func: Callable[..., Any], *args: Any
-    ) -> asyncio.Future[Any]:
-        future: asyncio.Future[Any] = self.create_future()
-
-        def tell(result: Any, error: BaseException | None) -> None:
-            if future.cancelled():
-                return
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
-
-        def work() -> None:
-            try:
-                outcome: tuple[Any, BaseException | None] = (func(*args), None)
-            except BaseException as error:
-                outcome = (None, error)
-            with contextlib.suppress(RuntimeError):
-                self.call_soon_threadsafe(tell, *outcome)
-
-        threading.Thread(target=work, name="hil telemetry connect", daemon=True).start()
-        return future

@@ -214,7 +214,7 @@ def test_a_broker_that_comes_back_is_told_the_run_again(
     mosquitto: StartMosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broker = mosquitto()
-    monkeypatch.setattr("hil.links.mqtt._RETRY_AFTER_S", 0.1)
+    monkeypatch.setattr("hil.links.mqtt.RETRY_AFTER_S", 0.1)
 
     def during(poll: int, telemetry: Telemetry) -> None:
         if poll == 10:
