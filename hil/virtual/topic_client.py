@@ -43,7 +43,7 @@ class TopicClient:
         self._outbox: asyncio.Queue[tuple[str, str, bool]] = asyncio.Queue(_QUEUE_MESSAGES)
         self._task: asyncio.Task[None] | None = None
         self._connected = False
-        self._vanished = False
+        self._gone = asyncio.Event()
 
     async def start(self, link: str) -> None:
         """Connect to the broker at an ``mqtt://`` address. Raises ConfigError if there is none."""
@@ -66,7 +66,10 @@ class TopicClient:
 
     def vanish(self, gone: bool) -> None:
         """Break the connection off and stay away, or come back."""
-        self._vanished = gone
+        if gone:
+            self._gone.set()
+        else:
+            self._gone.clear()
 
     async def stop(self) -> None:
         """Disconnect for good."""
@@ -76,7 +79,7 @@ class TopicClient:
 
     async def _stay_connected(self, link: str, opened: asyncio.Future[None]) -> None:
         while True:
-            if not self._vanished:
+            if not self._gone.is_set():
                 try:
                     await self._session(link, opened)
                 except aiomqtt.MqttError as error:
@@ -103,7 +106,7 @@ class TopicClient:
             self._on_connected()
             tasks = [
                 asyncio.ensure_future(each)
-                for each in (self._listen(client), self._speak(client), self._until_vanished())
+                for each in (self._listen(client), self._speak(client), self._gone.wait())
             ]
             try:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -121,7 +124,3 @@ class TopicClient:
         while True:
             topic, payload, retain = await self._outbox.get()
             await client.publish(topic, payload, 1, retain)
-
-    async def _until_vanished(self) -> None:
-        while not self._vanished:
-            await asyncio.sleep(0.05)

@@ -75,7 +75,7 @@ def test_numbers_as_devices_write_them(payload: bytes, value: float | None) -> N
     "payload", [b"true", b"{}", b"[1]", b"charging", b"1,5", b"1_0", b"1" + 400 * b"0"]
 )
 def test_what_is_no_number_is_refused(payload: bytes) -> None:
-    with pytest.raises(ValueError, match="no number|could not convert|larger than"):
+    with pytest.raises(ValueError, match=r"no number|could not convert|larger than"):
         number(decode(payload))
 
 
