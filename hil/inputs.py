@@ -172,7 +172,7 @@ def _evse(config: BenchConfig, wanted: str | None) -> str:
     if wanted is None and len(evses) > 1:
         raise ConfigError(f"{config.bench} has several EVSEs; say which one with --evse: {known}")
     name = wanted or next(iter(evses))
-    if not any(pilot.plugged_into == name for pilot in config.pilots.values()):
+    if not config.cars_of(name):
         raise ConfigError(
             f"{config.bench}: no pilot emulator is plugged into '{name}', and a case has its car "
             "plugged in and out. Add one under 'pilots'"

@@ -60,6 +60,11 @@ PROXIMITY_OHM: dict[float, float] = {13.0: 1500.0, 20.0: 680.0, 32.0: 220.0, 63.
 _DIGITAL = "digital communication required"
 
 
+def state_at(high_v: float) -> PilotState:
+    """The state whose nominal high level (:data:`HIGH_LEVEL_V`) is nearest; midway the upper."""
+    return min(PilotState, key=lambda state: (abs(HIGH_LEVEL_V[state] - high_v), state))
+
+
 class Offer(NamedTuple):
     """What a duty cycle says to the car."""
 

@@ -44,11 +44,11 @@ class Devices:
         return [device for part in devices for device in part.values()]
 
     def pilots_of(self, config: BenchConfig) -> dict[str, list[Pilot]]:
-        """Pilot emulators by the EVSE they are plugged into."""
-        plugged: dict[str, list[Pilot]] = {name: [] for name in self.evses}
-        for name, pilot in self.pilots.items():
-            plugged[config.pilots[name].plugged_into].append(pilot)
-        return plugged
+        """Pilot emulators by the EVSE whose car they are."""
+        return {
+            evse: [self.pilots[name] for name in config.cars_of(evse) if name in self.pilots]
+            for evse in self.evses
+        }
 
 
 def build_devices(bench: Bench, config: BenchConfig, journal: Journal) -> Devices:

@@ -89,7 +89,8 @@ def ladder(config: BenchConfig, devices: Devices) -> list[Rung]:
     if safe.stop_charging:
         stops = {name: evse.stop_now for name, evse in devices.evses.items()}
         rungs.append(Rung("stop charging", stops))
-    pilots = {name: pilot.make_safe for name, pilot in devices.pilots.items()}
+    cars = devices.pilots_of(config).values()
+    pilots = {pilot.name: pilot.make_safe for of_one in cars for pilot in of_one}
     rungs.append(Rung("pilot to state A", pilots))
     if safe.source_off:
         sources = {name: source.make_safe for name, source in devices.sources.items()}
@@ -146,8 +147,7 @@ async def command_safe_state(
 
 def _is_loose(name: str, config: BenchConfig, obeyed: frozenset[str]) -> bool:
     """Whether nothing that was told to holds the current of an EVSE down."""
-    pilots = {pilot for pilot, of in config.pilots.items() if of.plugged_into == name}
-    return obeyed.isdisjoint({name, *pilots})
+    return obeyed.isdisjoint({name, *config.cars_of(name)})
 
 
 async def unstoppable(work: Coroutine[Any, Any, T]) -> T:
@@ -235,7 +235,7 @@ def _not_safe(
     if seen.t <= commanded_s:
         return "its meter has gone silent"
     limit_a = NO_CURRENT_A
-    if not any(pilot.plugged_into == name for pilot in config.pilots.values()):
+    if not config.cars_of(name):
         safe_a = config.evses[name].rating.amperes(config.safe_state.setpoint)
         limit_a = safe_a * (1 + _OVER_SETPOINT_SHARE) + _OVER_SETPOINT_A
     fed_back = seen.power_w is not None and seen.power_w < 0.0

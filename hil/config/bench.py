@@ -180,7 +180,7 @@ def _coded_by_a_resistor(current_a: float) -> float:
 
 
 class PilotConfig(Model):
-    """A control-pilot emulator on the vehicle's side of an EVSE's plug."""
+    """A control-pilot emulator on the vehicle's side of an EVSE's plug, or beside a real car."""
 
     driver: Literal["pilot-emulator"]
     link: Annotated[str, address("serial", "socket", "rfc2217")]
@@ -189,7 +189,17 @@ class PilotConfig(Model):
     """The EVSE whose pilot it is wired to."""
     proximity: Annotated[PositiveAmperes, AfterValidator(_coded_by_a_resistor)] = 32.0
     """Cable rating that the proximity resistor tells: 13, 20, 32 or 63 A."""
+    listens: bool = False
+    """Whether it only watches the pilot while a real car is plugged in. The car is plugged in and
+    out by hand, and the emulator tells which state it shows."""
     answer_within: PositiveSeconds = 0.5
+
+    @model_validator(mode="after")
+    def _switches_nothing_beside_a_car(self) -> Self:
+        if self.listens and "proximity" in self.model_fields_set:
+            words = "a pilot that 'listens' fits no 'proximity' resistor: the car's cable has it"
+            raise PydanticCustomError("pilot", "{words}", {"words": words})
+        return self
 
 
 class SafeState(Model):
@@ -301,6 +311,14 @@ class BenchConfig(Model):
     def device_names(self) -> list[str]:
         """Every device of the bench, in the order of the file."""
         return [*self.evses, *self.meters, *self.pilots, *self.sources]
+
+    def cars_of(self, evse: str) -> list[str]:
+        """Pilot emulators that are the car of an EVSE; not those that listen beside a real one."""
+        return [
+            name
+            for name, pilot in self.pilots.items()
+            if pilot.plugged_into == evse and not pilot.listens
+        ]
 
     def ocpp_evses(self) -> dict[str, EvseConfig]:
         """The EVSEs that connect to the bench over OCPP."""

@@ -295,6 +295,9 @@ def _measure_in_words(key: str, value: float) -> str:
 # --- against the bench and the plan --------------------------------------------------------------
 
 
+_OF_CARS = ("pilot-stuck", "diode-fault", "pe-break")
+"""Kinds on a pilot emulator that only one that is the car itself can play."""
+
 _OF_OCPP = {
     "frames-slow": "delays messages of OCPP",
     "frames-garbled": "spoils messages of OCPP",
@@ -345,6 +348,8 @@ def _place_problem(fault: Fault, bench: BenchConfig) -> str:
         return ""
     if fault.on not in bench.virtual_names():
         return f"'{fault.on}' is no twin of this process; only those can play a fault"
+    if fault.fault in _OF_CARS and bench.pilots[fault.on].listens:
+        return f"{fault.fault} is of an emulated car, and '{fault.on}' listens beside a real one"
     if fault.fault in _OF_OCPP and isinstance(bench.evses.get(fault.on), ModbusEvseConfig):
         return f"{fault.fault} {_OF_OCPP[fault.fault]}, and '{fault.on}' is controlled over Modbus"
     return ""

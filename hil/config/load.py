@@ -344,6 +344,11 @@ def _wiring_problems(config: BenchConfig, source: Source) -> list[str]:
         if name not in devices:
             words = f"there is no {what} '{name}' on this bench{nearest(name, devices)}"
             problems.append(source.problem(location, words))
+    for name, pilot in config.pilots.items():
+        others = [o for o, of in config.pilots.items() if of.plugged_into == pilot.plugged_into]
+        if others[0] != name:
+            words = f"'{others[0]}' has the pilot of '{pilot.plugged_into}' already"
+            problems.append(source.problem(("pilots", name, "plugged_into"), words))
     for group in config.groups:
         if group in config.device_names():
             problems.append(source.problem(("groups", group), "a device has the same name"))

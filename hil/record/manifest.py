@@ -152,6 +152,7 @@ def _devices(bench: Bench, identities: Mapping[str, Any]) -> dict[str, Any]:
             "role": "pilot",
             "driver": pilot.driver,
             "plugged_into": pilot.plugged_into,
+            "listens": pilot.listens,
         }
     for name, source in config.sources.items():
         limits = source.limits

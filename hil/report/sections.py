@@ -219,6 +219,8 @@ def device_facts(device: Mapping[str, Any]) -> list[Fact]:
     for key in ("driver", "profile", "personality", "vehicle", "measures", "plugged_into"):
         if device.get(key) is not None:
             facts.append(Fact(key.replace("_", " "), str(device[key])))
+    if device.get("listens"):
+        facts.append(Fact("part", "listens beside a real car"))
     rating = device.get("rating")
     if rating:
         facts.append(Fact("rating", _rating(rating)))

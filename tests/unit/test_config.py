@@ -162,6 +162,16 @@ def bench_problems(tmp_path: Path, **changes: str) -> list[str]:
         ("poll: 10 Hz", "poll: 0 Hz", "out of range"),
         ("pilots:\n  vehicle:", "pilots:\n  dut:", "another device has the same name"),
         ("driver: ocpp16", "driver: ocpp15", "'ocpp16', 'ocpp201'"),
+        (
+            "    plugged_into: dut",
+            "    plugged_into: dut\n    listens: true\n    proximity: 20 A",
+            "fits no",
+        ),
+        (
+            "pilots:\n",
+            "pilots:\n  o: {driver: pilot-emulator, link: 'socket://h:1', plugged_into: dut}\n",
+            "'o' has the pilot of 'dut' already",
+        ),
     ],
 )
 def test_what_a_bench_cannot_be(tmp_path: Path, old: str, new: str, words: str) -> None:

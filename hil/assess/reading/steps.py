@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from hil.assess.reading.devices import SAME_A, Rating, needed, needed_number, pilots_of
-from hil.assess.reading.pilot_gone import pilot_gone_s
+from hil.assess.reading.pilot_gone import pilot_gone_s, real_car_s
 from hil.assess.reading.supply import Supplied, feeds_of, supplied_at
 from hil.errors import RecordError
 from hil.j1772 import MINIMUM_CURRENT_A, offer
@@ -318,6 +318,9 @@ def _other_ends(record: Record, evse: str, record_ends_s: float) -> Iterator[tup
                 yield event.t, closing
     for gone_s in pilot_gone_s(record, evse):
         yield gone_s, "pilot_gone"
+    for t, there in real_car_s(record, evse):
+        if not there:
+            yield t, "unplug"
     for feed in feeds_of(record, evse):
         yield feed.t, "supply"
     yield record_ends_s, "abort" if record.incomplete else closing
@@ -331,6 +334,7 @@ def _switches(record: Record, evse: str) -> Iterator[tuple[float, bool]]:
     """Instants from which a vehicle is there to charge, or is not."""
     turns = {"plug_in": True, "start_charging": True, "unplug": False, "stop_charging": False}
     switches = [(gone_s, False) for gone_s in pilot_gone_s(record, evse)]
+    switches += real_car_s(record, evse)
     for event in _of(record, EventKind.COMMAND):
         action = event.data.get("action")
         if action in turns and _concerns(event, evse):

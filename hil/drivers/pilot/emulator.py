@@ -1,5 +1,7 @@
 """The J1772 control-pilot emulator: shows the EVSE a vehicle, and watches the duty cycle.
 
+Beside a real car it listens: it switches nothing, and tells the state that the car shows.
+
 It speaks the protocol of ``firmware_stubs/pilot_emulator/PROTOCOL.md``. The emulator stamps each
 duty change with its own clock; :mod:`hil.drivers.pilot.device_clock` maps the stamps, so an edge's
 instant is known better than the arrival of the line that tells it.
@@ -15,7 +17,7 @@ from hil.drivers.pilot.conversation import Answer, Conversation
 from hil.drivers.pilot.device_clock import DeviceClock
 from hil.drivers.protocols import Identity
 from hil.errors import ConfigError, DeviceError, HilError
-from hil.j1772 import PROXIMITY_OHM, PilotState, offer
+from hil.j1772 import PROXIMITY_OHM, PilotState, offer, state_at
 from hil.links.first_times import FirstTimes
 from hil.links.serial_line import parse_address
 from hil.quantities import EventKind, Phase, Quantity, Reading
@@ -65,8 +67,10 @@ class PilotEmulator:
         )
         self._clock = DeviceClock(1)
         self._synchronised = False
-        self._state = PilotState.A
-        self._fell_back = False
+        self._state: PilotState | None = PilotState.A
+        """As it was last recorded: what is shown, or seen of a real car."""
+        self._fell_back = config.listens
+        """Whether it is in its safe state by itself, or was never told otherwise."""
         self._duty_percent = 100.0
         self._answers = True
         self._heartbeats: asyncio.Task[None] | None = None
@@ -74,15 +78,19 @@ class PilotEmulator:
     async def open(self) -> Identity:
         """Reach the emulator, learn what it is, fit the cable's resistor and show state A.
 
-        Raises DeviceError when the port is missing or busy, the device silent or a different one,
-        or its protocol another version.
+        One beside a real car begins to listen instead. Raises DeviceError when the port is missing
+        or busy, the device silent or a different one, its protocol another version, or when it
+        cannot listen.
         """
         await self._conversation.open()
         try:
             identity = self._identity(await self._identify())
             await self._beat(first=True)
-            await self.set_proximity(self._wanted_proximity_a)
-            await self.set_state(PilotState.A)
+            if self._config.listens:
+                await self._listen()
+            else:
+                await self.set_proximity(self._wanted_proximity_a)
+                await self.set_state(PilotState.A)
         except BaseException:
             self._conversation.close()
             raise
@@ -97,6 +105,21 @@ class PilotEmulator:
         self._conversation.close()
         if heartbeats is not None:
             await asyncio.gather(heartbeats, return_exceptions=True)
+
+    async def _listen(self) -> None:
+        """Switch nothing from now on, and see what car is there. Raises DeviceError."""
+        try:
+            answer = await self._command("ROLE", "SNIFF")
+        except DeviceError as error:
+            raise DeviceError(
+                self.name,
+                f"does not listen beside a car: {error.what}",
+                "Put the firmware of this version of hil on it, or leave out 'listens'",
+            ) from error
+        self._instant_of(answer, 1)
+        self._fell_back, self._state = False, None
+        await asyncio.sleep(_SETTLED_AFTER_S)
+        self._report(await self._conversation.ask("REPORT"))
 
     async def set_state(self, state: PilotState) -> None:
         """Show the EVSE a vehicle state, A to E. Raises DeviceError, ValueError for F.
@@ -242,6 +265,14 @@ class PilotEmulator:
         else:
             if not self._answers:
                 self._say_presence("back")
+            if self._config.listens and self._fell_back:
+                await self._listen_again()
+
+    async def _listen_again(self) -> None:
+        try:
+            await self._listen()
+        except DeviceError as error:
+            self._findings.finding("pilot_not_listening", error.what, "error")
 
     async def _beat(self, first: bool = False) -> None:
         answer = await self._conversation.ask("BEAT", f"{WATCHDOG_S * 1000:.0f}")
@@ -251,13 +282,18 @@ class PilotEmulator:
         self._answers = state == "back"
         self._journal.event(EventKind.DEVICE, self.name, state=state)
 
+    @property
+    def _left_alone(self) -> str:
+        """What the emulator does without the bench, in words."""
+        return "it ceases to listen" if self._config.listens else "it goes back to state A"
+
     def _lost(self, why: str) -> None:
         if self._heartbeats is not None:
             self._heartbeats.cancel()
         self._findings.each(
             "pilot_lost",
-            f"the connection to the pilot emulator broke: {why}; it falls back to state A by "
-            f"itself within {WATCHDOG_S:g} s",
+            f"the connection to the pilot emulator broke: {why}; {self._left_alone} by itself "
+            f"within {WATCHDOG_S:g} s",
             "error",
         )
         if self._answers:
@@ -285,6 +321,16 @@ class PilotEmulator:
             Quantity.PILOT_LOW: shown.low_v,
         }
         self._read(values, t, answer.t_request, answer.t_reply)
+        self._see_car(shown.high_v, t)
+
+    def _see_car(self, high_v: float, t: float) -> None:
+        """Record the state that a real car beside the emulator shows, if it is another."""
+        state = state_at(high_v)
+        if self._config.listens and not self._fell_back and state is not self._state:
+            self._state = state
+            self._journal.event(
+                EventKind.PILOT_STATE, self.name, t=t, state=state.value, cause="car"
+            )
 
     def _instant_of(self, answer: Answer, position: int) -> float:
         """Learn from the stamp of an answer, and its bench instant. Raises DeviceError."""
@@ -344,14 +390,16 @@ class PilotEmulator:
         high_v, low_v = (whole(word, -15000, 15000) / 1000 for word in words[1:3])
         self.high_v = high_v
         values = {Quantity.PILOT_HIGH: high_v, Quantity.PILOT_LOW: low_v}
-        self._read(values, self._clock.instant(stamp_us, arrived_s).t, None, arrived_s)
+        t = self._clock.instant(stamp_us, arrived_s).t
+        self._read(values, t, None, arrived_s)
+        self._see_car(high_v, t)
 
     def _expired(self, words: tuple[str, ...], arrived_s: float) -> None:
         t = self._clock.instant(whole(words[0], 0, _STAMP_END), arrived_s).t
         self._fall_back(t, "watchdog")
         self._findings.each(
             "pilot_watchdog",
-            f"no heartbeat reached the emulator for {WATCHDOG_S:g} s; it went to state A",
+            f"no heartbeat reached the emulator for {WATCHDOG_S:g} s; {self._left_alone}",
             "error",
         )
 
@@ -360,12 +408,14 @@ class PilotEmulator:
         self._fall_back(arrived_s, "restart")
         self._findings.each(
             "pilot_restarted",
-            f"the emulator restarted ({words[1].lower()}); it shows state A",
+            f"the emulator restarted ({words[1].lower()}); {self._left_alone}",
             "error",
         )
 
     def _fall_back(self, t: float, cause: str) -> None:
         self._state, self._fell_back = PilotState.A, True
+        if self._config.listens:
+            return  # the car beside it has not gone
         self._journal.event(
             EventKind.PILOT_STATE, self.name, t=t, state=PilotState.A.value, cause=cause
         )
