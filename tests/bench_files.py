@@ -9,6 +9,12 @@ from pathlib import Path
 
 from hil.config.library import Kind, find
 
+ON_RS485 = (
+    ("link: tcp://127.0.0.1:0", "link: rtu+tcp://127.0.0.1:0?baudrate=19200&parity=N&stopbits=1"),
+    ("poll: 10 Hz", "poll: 5 Hz"),
+)
+"""What puts the meter of a shipped bench of one charger on a serial line."""
+
 
 def changed_bench(folder: Path, *changes: tuple[str, str], base: str = "virtual-ideal") -> str:
     """Path of a copy of a shipped bench in which each ``old`` became ``new``."""

@@ -10,8 +10,9 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from hil.config.base import Model, Name
-from hil.config.bench import BenchConfig, ModbusEvseConfig
+from hil.config.bench import BenchConfig, MeterConfig, ModbusEvseConfig
 from hil.config.library import nearest
+from hil.config.rtu_address import is_rtu
 from hil.config.source import Location, Source
 from hil.config.units import (
     DURATION,
@@ -119,6 +120,7 @@ class PlainFault(_Lasting):
         "pilot-stuck",
         "diode-fault",
         "pe-break",
+        "bus-echo",
         "broker-down",
         "mains-outage",
         "setpoints-ignored",
@@ -145,6 +147,22 @@ class SerialNoise(_Lasting):
 
     fault: Literal["serial-noise"]
     share: Share = 0.3
+
+
+class BadLine(_Lasting):
+    """A share of a meter's answers on RS-485 has wrong bits in it, or noise before it."""
+
+    fault: Literal["bus-damaged", "bus-noise"]
+    share: Share = 0.1
+
+
+class LateAnswers(_Lasting):
+    """A share of a meter's answers on RS-485 comes so much later."""
+
+    fault: Literal["bus-late"]
+    share: Share = 0.1
+    delay: PositiveSeconds = 0.7
+    """Taken for another question's where it is more than twice ``answer_within``."""
 
 
 class ChargerReboot(_Fault):
@@ -199,10 +217,14 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "meter-frozen": ("meter",),
     "meter-garbled": ("meter",),
     "meter-other-device": ("meter",),
+    "bus-damaged": ("meter",),
+    "bus-late": ("meter",),
+    "bus-noise": ("meter",),
+    "bus-echo": ("meter",),
     "source-silent": ("source",),
     "source-output-off": ("source",),
     "serial-noise": ("pilot",),
-    "port-unplugged": ("pilot",),
+    "port-unplugged": ("meter", "pilot"),
     "pilot-stuck": ("pilot",),
     "diode-fault": ("pilot",),
     "pe-break": ("pilot",),
@@ -221,6 +243,9 @@ _MODELS: Mapping[str, str] = {
     "frames-slow": "<slow>",
     "frames-garbled": "<garbled>",
     "serial-noise": "<noise>",
+    "bus-damaged": "<line>",
+    "bus-noise": "<line>",
+    "bus-late": "<late>",
     "charger-reboot": "<reboot>",
     "source-output-off": "<trip>",
     "clock-jump": "<jump>",
@@ -251,6 +276,8 @@ Fault = Annotated[
     | Annotated[SlowFrames, Tag("<slow>")]
     | Annotated[GarbledFrames, Tag("<garbled>")]
     | Annotated[SerialNoise, Tag("<noise>")]
+    | Annotated[BadLine, Tag("<line>")]
+    | Annotated[LateAnswers, Tag("<late>")]
     | Annotated[ChargerReboot, Tag("<reboot>")]
     | Annotated[SourceOutputOff, Tag("<trip>")]
     | Annotated[ClockJump, Tag("<jump>")]
@@ -306,6 +333,9 @@ _OF_OCPP = {
 }
 """Kinds on a charger that only one on OCPP can play, and what they do."""
 
+_OF_BUS = ("bus-damaged", "bus-late", "bus-noise", "bus-echo", "port-unplugged")
+"""Kinds on a meter that only one on RS-485 can play."""
+
 
 def fault_problems(
     faults: Sequence[Fault], source: Source, at: Location, bench: BenchConfig, setpoints: int
@@ -352,6 +382,10 @@ def _place_problem(fault: Fault, bench: BenchConfig) -> str:
         return f"{fault.fault} is of an emulated car, and '{fault.on}' listens beside a real one"
     if fault.fault in _OF_OCPP and isinstance(bench.evses.get(fault.on), ModbusEvseConfig):
         return f"{fault.fault} {_OF_OCPP[fault.fault]}, and '{fault.on}' is controlled over Modbus"
+    meter = bench.meters.get(fault.on)
+    on_bus = isinstance(meter, MeterConfig) and is_rtu(meter.link)
+    if fault.fault in _OF_BUS and meter is not None and not on_bus:
+        return f"{fault.fault} is a fault of meters on RS-485, and '{fault.on}' is on none"
     return ""
 
 

@@ -139,6 +139,12 @@ class VirtualLab:
         """The plant that a pilot emulator is plugged into."""
         return self.plants[self._bench.config.pilots[pilot].plugged_into]
 
+    def bus_of(self, meter: str) -> tuple[BusTwin, int]:
+        """The RS-485 bus that a meter is on, and its unit there."""
+        config = self._bench.config.meters[meter]
+        assert isinstance(config, MeterConfig)
+        return self.buses[_bus_link(config.link)], config.unit
+
     async def stop(self) -> None:
         """Stop every twin."""
         stops = [twin.stop for twin in self.charge_points.values()]

@@ -20,6 +20,8 @@ PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SAVED = re.compile(r"[Ss]ave this as `([^`]+)`|and this as `([^`]+)`")
 UNTIL_CTRL_C = "hil virtual"
+PASSES = "hil run virtual-rtu practical-attributes"
+"""This one has to pass; of the others it is enough that they judge."""
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -67,7 +69,8 @@ def test_commands_of_a_page_work(page: Path, tmp_path: Path) -> None:
             shutil.copy(changed_bench(tmp_path), tmp_path / "my-bench.yaml")
         words = [name for word in command[1:] for name in spelled_out(word, tmp_path)]
         outcome = hil(*words, cwd=tmp_path)
-        assert outcome.returncode in (0, 1, 3), f"{command}: {outcome.stdout}{outcome.stderr}"
+        allowed = (0,) if " ".join(command) == PASSES else (0, 1, 3)
+        assert outcome.returncode in allowed, f"{command}: {outcome.stdout}{outcome.stderr}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

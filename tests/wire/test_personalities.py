@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import pytest
 from bench_files import changed_bench
+from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from hil.clock import ClockKind
 from hil.config.library import Kind, find, names
+from hil.config.personalities import VirtualEvse, VirtualMeter, VirtualVehicle
 from hil.inputs import prepare
 from hil.run import Finished, execute
 
@@ -221,6 +223,38 @@ def test_every_shipped_charger_and_car_is_in_the_matrix() -> None:
     assert {name: case.kind for name, case in CASES.items()} == {
         name: kind for name, kind in shipped.items() if name not in published
     }
+
+
+def nested(annotation: Any) -> list[type[BaseModel]]:
+    """The models within a type, such as that of ``list[PowerBias]`` or ``Replay | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in nested(part)]
+
+
+def keys_of(model: type[BaseModel]) -> dict[str, set[str]]:
+    """Every key of a personality, and those within it, as they are written."""
+    return {
+        field.alias or name: {
+            inner.alias or key
+            for part in nested(field.annotation)
+            for key, inner in part.model_fields.items()
+        }
+        for name, field in model.model_fields.items()
+        if name not in ("personality", "kind", "description")
+    }
+
+
+@pytest.mark.parametrize(
+    ("head", "model"),
+    [("chargers", VirtualEvse), ("cars", VirtualVehicle), ("meters", VirtualMeter)],
+)
+def test_the_page_has_every_key_and_no_other(head: str, model: type[BaseModel]) -> None:
+    section = PAGE.read_text(encoding="utf-8").split(f"### Of {head}\n")[1].split("\n###")[0]
+    rows = [line.split(" | ")[0] for line in section.splitlines() if line.startswith("| `")]
+    told = [one.partition(": ") for row in rows for one in re.findall("`([^`]+)`", row)]
+    assert {key: set(re.findall(r"\w+", inside)) for key, _, inside in told} == keys_of(model)
+    assert len(told) == len(keys_of(model)), "once each"
 
 
 _DISCHARGING = {"v2g-both-ways": "virtual-v2g"}
