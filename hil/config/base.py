@@ -18,6 +18,9 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 """A device, group, profile or bench: letters, digits, ``.``, ``_`` and ``-``; never a path."""
 
+OneLine = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,100}$")]
+"""A few words for a person, at most 100 characters."""
+
 
 class Model(BaseModel):
     """Strict, frozen, and an unknown key is an error."""
