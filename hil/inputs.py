@@ -47,6 +47,8 @@ class Inputs:
     """YAML of those of the command line."""
     capabilities: bool = False
     """Whether each charger is tried for what it takes before the plan begins."""
+    operator: str | None = None
+    """Name of who reads and sets by hand; asked for where it is needed and not given."""
 
 
 def prepare(
@@ -251,6 +253,24 @@ def _check_telemetry(telemetry: TelemetryConfig) -> None:
     from hil.drivers.telemetry import DEVICE
 
     broker_of(telemetry.broker, telemetry, DEVICE)
+
+
+def check_operator(config: BenchConfig) -> None:
+    """Whether somebody can be asked who reads and sets by hand, before anything moves.
+
+    Raises ConfigError if the questions would go to a terminal that is none.
+    """
+    by_hand = config.by_hand()
+    if not by_hand or config.operator.console is not None:
+        return
+    from hil.links.console import terminal_there
+
+    if not terminal_there():
+        raise ConfigError(
+            f"{config.bench}: {', '.join(by_hand)} {'is' if len(by_hand) == 1 else 'are'} read or "
+            "set by hand, and nobody can be asked: stdin or stderr is no terminal. Start hil in "
+            "one, or give the operator another under 'operator: console:'"
+        )
 
 
 def _check_tls(name: str, config: BenchConfig) -> None:

@@ -57,7 +57,7 @@ class LiveRun:
         self.journal = Journal(self.clock)
         measures = {name: meter.measures for name, meter in self.config.meters.items()}
         oldest_s = {name: profile.oldest_s for name, profile in bench.meters.items()}
-        self.observed = Observed(measures, oldest_s)
+        self.observed = Observed(measures, oldest_s, self.config.hand_read_meters())
         self.devices = Devices({}, {}, {})
         scenario_text = inputs.scenario.source.text
         run = run_id(self.clock, bench, scenario_text, inputs.seed, inputs.faults_text)
@@ -164,10 +164,14 @@ class LiveRun:
             try:
                 async with (
                     self.hold.kept(self.journal) as guards,
-                    wired(inputs.bench, inputs.seed, self.journal, truth, self.injector) as (
-                        self.config,
-                        self.devices,
-                    ),
+                    wired(
+                        inputs.bench,
+                        inputs.seed,
+                        self.journal,
+                        truth,
+                        self.injector,
+                        inputs.operator,
+                    ) as (self.config, self.devices),
                 ):
                     session = Session(
                         self.config,

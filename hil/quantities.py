@@ -175,6 +175,12 @@ class EventKind(StrEnum):
     SOURCE = "source"
     """What an AC source puts out changes: ``state`` (commanded, confirmed, lost_output),
     ``voltage_v``, ``frequency_hz``, ``output`` (whether it is on)."""
+    OPERATOR = "operator"
+    """What a person was asked: ``question`` (its number), ``state`` (asked, refused, discarded,
+    answered, skipped, unanswered, withdrawn), ``text``, ``typed``, ``operator`` (the name)."""
+    READ_BY_HAND = "read_by_hand"
+    """A person read an instrument: ``quantity``, ``phase``, ``value`` (SI), ``typed`` (as it was),
+    ``operator`` (the name), ``t_asked``, ``t_answered``, ``quality``."""
     FAULT = "fault"
     """A fault was injected on a twin, or taken away again: ``fault``, ``state`` (injected,
     cleared)."""

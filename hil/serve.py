@@ -37,14 +37,16 @@ async def _serve(
         for name, evse in config.ocpp_evses().items():
             if name in lab.plants:
                 say(f"{name}: charge point {evse.charge_point} connects to {evse.listen}")
-        links = {name: meter.link for name, meter in config.meters.items()}
+        links = {name: meter.link for name, meter in config.polled_meters().items()}
         links |= {name: evse.link for name, evse in config.modbus_evses().items()}
         links |= {name: pilot.link for name, pilot in config.pilots.items()}
-        links |= {name: source.link for name, source in config.sources.items()}
+        links |= {name: source.link for name, source in config.scpi_sources().items()}
         for name, link in links.items():
             served = (lab.modbus_evses, lab.meters, lab.pilots, lab.sources)
             if any(name in twins for twins in served):
                 say(f"{name}: {link}")
+        if lab.operator is not None:
+            say(f"operator: {config.operator.console}")
         if write_bench is not None:
             _write(write_bench, bench_text(bench, config))
             say(f"bench file without the virtual part: {write_bench}")
@@ -65,7 +67,10 @@ def bench_text(bench: Bench, served: BenchConfig) -> str:
     parts = ("evses", "listen"), ("meters", "link"), ("pilots", "link"), ("sources", "link")
     for part, key in parts:
         for name, device in getattr(served, part).items():
-            data[part][name][key] = getattr(device, key)
+            if hasattr(device, key):  # what is used by hand has no address
+                data[part][name][key] = getattr(device, key)
+    if bench.virtual_operator is not None:
+        data["operator"]["console"] = served.operator.console
     text = StringIO()
     yaml.dump(data, text)
     return text.getvalue()

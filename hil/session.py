@@ -145,21 +145,22 @@ class Session:
 
     def _start_samplers(self) -> list[asyncio.Task[None]]:
         """One task a meter or source; meters spread over the period, so as not to ask at once."""
-        meters = self.devices.meters
+        meters = self.config.polled_meters()
         tasks = []
-        for index, (name, meter) in enumerate(meters.items()):
-            period_s = 1.0 / self.config.meters[name].poll
+        for index, name in enumerate(meters):
+            meter, period_s = self.devices.meters[name], 1.0 / meters[name].poll
             offset_s = period_s * index / len(meters)
             tasks.append(asyncio.ensure_future(sample(meter, period_s, offset_s, self.journal)))
-        for name, source in self.devices.sources.items():
-            period_s = 1.0 / self.config.sources[name].poll
+        for name, fed in self.config.scpi_sources().items():
+            source, period_s = self.devices.sources[name], 1.0 / fed.poll
             tasks.append(asyncio.ensure_future(sample(source, period_s, 0.0, self.journal)))
         return tasks
 
     def _player(self) -> Player:
         devices = self.devices
         pilots = devices.pilots_of(self.config)
-        stage = Stage(devices.evses, pilots, self.observed, devices.sources)
+        by_hand = {name: devices.meters[name] for name in self.config.hand_read_meters()}
+        stage = Stage(devices.evses, pilots, self.observed, devices.sources, by_hand)
         return Player(self.plan, stage, self.journal)
 
     def _start_watches(self, player: Player) -> list[asyncio.Task[None]]:

@@ -51,11 +51,15 @@ class Devices:
         }
 
 
-def build_devices(bench: Bench, config: BenchConfig, journal: Journal) -> Devices:
+def build_devices(
+    bench: Bench, config: BenchConfig, journal: Journal, operator: object | None = None
+) -> Devices:
     """Build the drivers that a bench file names. Raises ConfigError for an unknown one.
 
-    ``config`` is the bench file with the addresses that its twins, if any, really have.
+    ``config`` is the bench file with the addresses that its twins, if any, really have;
+    ``operator`` is who reads and sets by hand, the same for all that need it.
     """
+    person = dict.fromkeys(config.by_hand(), (operator,))
     return Devices(
         evses={
             name: driver("evses", evse.driver)(
@@ -64,7 +68,9 @@ def build_devices(bench: Bench, config: BenchConfig, journal: Journal) -> Device
             for name, evse in config.evses.items()
         },
         meters={
-            name: driver("meters", meter.driver)(name, meter, bench.meters[name], journal)
+            name: driver("meters", meter.driver)(
+                name, meter, bench.meters[name], journal, *person.get(name, ())
+            )
             for name, meter in config.meters.items()
         },
         pilots={
@@ -72,7 +78,9 @@ def build_devices(bench: Bench, config: BenchConfig, journal: Journal) -> Device
             for name, pilot in config.pilots.items()
         },
         sources={
-            name: driver("sources", source.driver)(name, source, bench.sources[name], journal)
+            name: driver("sources", source.driver)(
+                name, source, bench.sources.get(name), journal, *person.get(name, ())
+            )
             for name, source in config.sources.items()
         },
     )

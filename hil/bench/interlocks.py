@@ -204,7 +204,7 @@ class Supervisor:
 
     def _devices(self) -> dict[str, Sequence[str]]:
         """Who is expected to be heard of, by interlock."""
-        meters = list(self._config.meters)
+        meters = list(self._config.polled_meters())
         expected = {
             "stale_meter": meters,
             "frozen_meter": meters,

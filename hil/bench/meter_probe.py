@@ -112,13 +112,12 @@ async def look_at_meters(
     A report for each.
     """
     mapped = {name: meter for name, meter in devices.meters.items() if name in profiles}
+    polled = config.polled_meters()
     watch = MeterWatch(config, profiles, journal)
     journal.subscribe(watch)
     journal.event(EventKind.RUN, "bench", state="playing", ending="", detail="")
     polls = (
-        _poll(
-            meter, _FAST_S if thorough else 1.0 / config.meters[name].poll, watch, journal, thorough
-        )
+        _poll(meter, _FAST_S if thorough else 1.0 / polled[name].poll, watch, journal, thorough)
         for name, meter in mapped.items()
     )
     await asyncio.gather(*polls)

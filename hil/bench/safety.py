@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from hil.bench.bench import Devices
 from hil.config.bench import BenchConfig
-from hil.drivers.protocols import Evse
+from hil.drivers.protocols import Evse, ReadByHand
 from hil.errors import DeviceError, HilError
 from hil.quantities import EventKind, Seen
 from hil.record.journal import Journal
@@ -74,6 +74,8 @@ class Rung(NamedTuple):
     step: str
     actions: Mapping[str, Callable[[], Awaitable[str]]]
     """What is done, by device; it returns what came of it, in words."""
+    within_s: Mapping[str, float] = {}
+    """By device, what it may take where that is not ``STEP_WITHIN_S``."""
 
 
 def ladder(config: BenchConfig, devices: Devices) -> list[Rung]:
@@ -94,7 +96,11 @@ def ladder(config: BenchConfig, devices: Devices) -> list[Rung]:
     rungs.append(Rung("pilot to state A", pilots))
     if safe.source_off:
         sources = {name: source.make_safe for name, source in devices.sources.items()}
-        rungs.append(Rung("source off", sources))
+        # The last rung, so that nothing waits for a person but the confirmation.
+        person_s = config.operator.answer_within + STEP_WITHIN_S
+        rungs.append(
+            Rung("source off", sources, dict.fromkeys(config.hand_set_sources(), person_s))
+        )
     return rungs
 
 
@@ -119,7 +125,21 @@ async def reach_safe_state(
     commanded_s = journal.clock.now()
     doubts = {name: _LOOSE for name in devices.evses if _is_loose(name, config, obeyed)}
     doubts |= sources_not_off(config, devices)
+    await _read_by_hand(config, devices, journal)
     return await _confirm(config, devices, supplies, journal, (started_s, commanded_s), doubts)
+
+
+async def _read_by_hand(config: BenchConfig, devices: Devices, journal: Journal) -> None:
+    """Have a person say what still flows, where no other meter does."""
+    polled = {meter.measures for meter in config.polled_meters().values()}
+    for name, meter in config.hand_read_meters().items():
+        device = devices.meters[name]
+        if meter.measures in polled or name not in devices.identities:
+            continue
+        if isinstance(device, ReadByHand):
+            # What its display shows has to be of after the commands.
+            await journal.clock.sleep_until(journal.clock.now() + meter.oldest_s)
+            await device.read_flow()
 
 
 def sources_not_off(config: BenchConfig, devices: Devices) -> dict[str, str]:
@@ -132,14 +152,17 @@ def sources_not_off(config: BenchConfig, devices: Devices) -> dict[str, str]:
 async def command_safe_state(
     config: BenchConfig, devices: Devices, journal: Journal
 ) -> frozenset[str]:
-    """Go down the ladder, rung by rung; each ends within ``STEP_WITHIN_S``.
+    """Go down the ladder, rung by rung; each ends within ``STEP_WITHIN_S``, or what a person gets.
 
     Returns the devices that did something of what they were told.
     """
     obeyed: set[str] = set()
     for rung in ladder(config, devices):
         done = await asyncio.gather(
-            *(_attempt(journal, device, rung.step, act) for device, act in rung.actions.items())
+            *(
+                _attempt(journal, device, rung.step, act, rung.within_s.get(device, STEP_WITHIN_S))
+                for device, act in rung.actions.items()
+            )
         )
         obeyed |= {device for device, did in zip(rung.actions, done, strict=True) if did}
     return frozenset(obeyed)
@@ -168,16 +191,20 @@ async def unstoppable(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _attempt(
-    journal: Journal, device: str, step: str, action: Callable[[], Awaitable[str]]
+    journal: Journal,
+    device: str,
+    step: str,
+    action: Callable[[], Awaitable[str]],
+    within_s: float,
 ) -> bool:
     """One device on one rung: it may fail, hang or resist, and the others go on; if it did it."""
     task = asyncio.ensure_future(_outcome(action))
-    done, _ = await asyncio.wait({task}, timeout=STEP_WITHIN_S)
+    done, _ = await asyncio.wait({task}, timeout=within_s)
     if done:
         outcome, failed = task.result()
     else:
         task.cancel()  # and not waited for: one that resists must not hold the ladder up
-        outcome, failed = f"no answer within {STEP_WITHIN_S:g} s", True
+        outcome, failed = f"no answer within {within_s:g} s", True
     journal.event(
         EventKind.SAFE_STATE, device, step=step, outcome=outcome, failed=failed, confirmed=None
     )

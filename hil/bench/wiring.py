@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hil.bench.bench import Devices, build_devices, close_devices
 from hil.config.bench import BenchConfig
 from hil.config.load import Bench
+from hil.drivers.by_hand.operator import Operator
 from hil.record.journal import Journal
 
 if TYPE_CHECKING:
@@ -23,10 +24,12 @@ async def wired(
     journal: Journal,
     truth: TruthWriter | None = None,
     injector: FaultInjector | None = None,
+    operator: str | None = None,
 ) -> AsyncIterator[tuple[BenchConfig, Devices]]:
     """The drivers of a bench with its twins behind them, built and not yet opened.
 
-    ``injector`` is let loose on the twins before anything is opened.
+    ``injector`` is let loose on the twins before anything is opened; ``operator`` is the name of
+    who reads and sets by hand.
 
     Yields the bench file with the addresses that the twins really have. Everything is closed and
     stopped at the end. Raises HilError if a twin or a driver cannot be had.
@@ -39,7 +42,8 @@ async def wired(
 
             lab = VirtualLab(bench, seed)
             config = await lab.start(truth)
-        devices = build_devices(bench, config, journal)
+        person = Operator(config.operator, operator, journal) if config.by_hand() else None
+        devices = build_devices(bench, config, journal, person)
         if lab is not None:
             await lab.connect(config)
             if injector is not None:

@@ -11,9 +11,10 @@ from pydantic_core import PydanticCustomError
 
 from hil.config.base import EnvironmentName, Model, Name, address, on_loopback
 from hil.config.broker import BrokerAccess, broker_problem
+from hil.config.by_hand import ManualMeterConfig, OperatorConfig
 from hil.config.instruments import ScpiMeterConfig
 from hil.config.interlocks import Interlocks
-from hil.config.sources import SourceConfig
+from hil.config.sources import AnySourceConfig, ManualSourceConfig, SourceConfig
 from hil.config.tls import ChargerTlsConfig, EvseTlsConfig, way_in_problem
 from hil.config.units import (
     ChargingSetpoint,
@@ -162,8 +163,13 @@ class MeterConfig(Model):
     answer_within: PositiveSeconds = 0.5
 
 
-AnyMeterConfig = Annotated[MeterConfig | ScpiMeterConfig, Field(discriminator="driver")]
-"""A reference meter, by what it speaks."""
+PolledMeterConfig = MeterConfig | ScpiMeterConfig
+"""A reference meter that is asked at a rate of its own."""
+
+AnyMeterConfig = Annotated[
+    MeterConfig | ScpiMeterConfig | ManualMeterConfig, Field(discriminator="driver")
+]
+"""A reference meter, by what it speaks, or that it speaks nothing."""
 
 
 def _coded_by_a_resistor(current_a: float) -> float:
@@ -256,6 +262,8 @@ class VirtualConfig(Model):
     """Pilot emulators that are twins."""
     sources: list[Name] = Field(default_factory=list)
     """Sources that are twins."""
+    operator: Name | None = None
+    """Personality of the person at the bench, where what is read and set by hand is virtual."""
     tls: dict[Name, ChargerTlsConfig] = Field(default_factory=dict)
     """EVSE -> the certificates of its twin, where it connects over TLS."""
     grid: GridConfig = GridConfig()
@@ -292,7 +300,9 @@ class BenchConfig(Model):
     evses: Annotated[dict[Name, AnyEvseConfig], Field(min_length=1)]
     meters: dict[Name, AnyMeterConfig] = Field(default_factory=dict)
     pilots: dict[Name, PilotConfig] = Field(default_factory=dict)
-    sources: dict[Name, SourceConfig] = Field(default_factory=dict)
+    sources: dict[Name, AnySourceConfig] = Field(default_factory=dict)
+    operator: OperatorConfig = OperatorConfig()
+    """Who reads and sets what has no interface."""
     groups: dict[Name, Annotated[list[Name], Field(min_length=1)]] = Field(default_factory=dict)
     """Names that a scenario may use for several EVSEs at once."""
     safe_state: SafeState
@@ -329,6 +339,38 @@ class BenchConfig(Model):
         return {
             name: evse for name, evse in self.evses.items() if isinstance(evse, ModbusEvseConfig)
         }
+
+    def polled_meters(self) -> dict[str, MeterConfig | ScpiMeterConfig]:
+        """The meters that are asked at a rate of their own."""
+        return {
+            name: meter
+            for name, meter in self.meters.items()
+            if not isinstance(meter, ManualMeterConfig)
+        }
+
+    def hand_read_meters(self) -> dict[str, ManualMeterConfig]:
+        """The meters that a person reads."""
+        return {
+            name: meter
+            for name, meter in self.meters.items()
+            if isinstance(meter, ManualMeterConfig)
+        }
+
+    def scpi_sources(self) -> dict[str, SourceConfig]:
+        """The sources that the bench sets by itself."""
+        return {n: source for n, source in self.sources.items() if isinstance(source, SourceConfig)}
+
+    def hand_set_sources(self) -> dict[str, ManualSourceConfig]:
+        """The sources that a person sets."""
+        return {
+            name: source
+            for name, source in self.sources.items()
+            if isinstance(source, ManualSourceConfig)
+        }
+
+    def by_hand(self) -> list[str]:
+        """The devices that need a person."""
+        return [*self.hand_read_meters(), *self.hand_set_sources()]
 
     def virtual_names(self) -> list[str]:
         """The devices that are twins."""

@@ -360,9 +360,9 @@ def _place_problem(fault: Fault, bench: BenchConfig) -> str:
     roles = ROLES[fault.fault]
     devices: Mapping[str, Iterable[str]] = {
         "evse": bench.evses,
-        "meter": bench.meters,
+        "meter": bench.polled_meters(),
         "pilot": bench.pilots,
-        "source": bench.sources,
+        "source": bench.scpi_sources(),
         BENCH: (BENCH,),
         TELEMETRY: (TELEMETRY,),
     }

@@ -50,9 +50,12 @@ def _reasons(
             if missing:
                 what = f"{quantity} {', '.join(missing)}"
                 yield interlock, f"no meter of '{evse}' tells {what}, so it could never trip"
-    if not config.meters:
-        yield "stale_meter", "there is no meter on this bench"
-        yield "frozen_meter", "there is no meter on this bench"
+    if not config.polled_meters():
+        words = "there is no meter on this bench"
+        if config.meters:
+            words = "every meter of this bench is read by hand, now and then"
+        yield "stale_meter", words
+        yield "frozen_meter", words
     if not config.pilots:
         yield "lost_pilot", "there is no pilot emulator on this bench"
     ocpp = [profile for profile in evses.values() if isinstance(profile, EvseProfile)]

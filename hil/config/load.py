@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from hil.config.base import NAME_PATTERN, Model
 from hil.config.bench import BenchConfig, EvseConfig, ModbusEvseConfig
+from hil.config.by_hand import ManualMeterConfig
 from hil.config.calibration import Calibration
 from hil.config.conformance import ConformanceCase, Pics
 from hil.config.endpoints import endpoint_problems
@@ -27,7 +28,14 @@ from hil.config.instruments import (
 from hil.config.interlock_wiring import untripped
 from hil.config.library import Kind, find, names, nearest
 from hil.config.limits import LimitsConfig
-from hil.config.personalities import Personality, VirtualEvse, VirtualMeter, VirtualVehicle
+from hil.config.operator_wiring import operator_problems
+from hil.config.personalities import (
+    Personality,
+    VirtualEvse,
+    VirtualMeter,
+    VirtualOperator,
+    VirtualVehicle,
+)
 from hil.config.profiles import EvseProfile, MeterProfile
 from hil.config.protocol_fit import protocol_problems
 from hil.config.rtu_address import bus_problems
@@ -211,6 +219,7 @@ class Bench:
     virtual_meters: dict[str, VirtualMeter]
     virtual_maps: dict[str, MeterProfile]
     """Registers of a virtual meter, where they are not those of its profile."""
+    virtual_operator: VirtualOperator | None
     files: dict[str, str]
     """Text of every file that the bench is made of, by the name it has in the run folder."""
 
@@ -268,11 +277,20 @@ class _Collector:
         found: dict[str, AnyMeterProfile | None] = {}
         for name, meter in config.meters.items():
             place = ("meters", name, "profile")
-            if meter.driver == "scpi":
+            if isinstance(meter, ManualMeterConfig):
+                found[name] = meter
+            elif meter.driver == "scpi":
                 found[name] = self.load(Kind.INSTRUMENT, meter.profile, place, AnalyserProfile)
             else:
                 found[name] = self.load(Kind.METER, meter.profile, place, MeterProfile)
         return {name: profile for name, profile in found.items() if profile is not None}
+
+    def load_operator(self, config: BenchConfig) -> VirtualOperator | None:
+        """The personality of the person at the bench, where that is a twin."""
+        name = config.virtual.operator if config.virtual else None
+        if name is None:
+            return None
+        return self.load(Kind.PERSONALITY, name, ("virtual", "operator"), VirtualOperator)
 
     def load_evses(self, config: BenchConfig) -> dict[str, EvseProfile | ModbusEvseProfile]:
         """Each charger's profile, of the kind that its driver speaks by."""
@@ -298,7 +316,7 @@ def load_bench(text: str) -> Bench:
     collect = _Collector(loaded.source)
     sources = {
         name: (source.profile, ("sources", name, "profile"))
-        for name, source in config.sources.items()
+        for name, source in config.scpi_sources().items()
     }
     calibrations = {
         name: (meter.calibration, ("meters", name, "calibration"))
@@ -324,6 +342,7 @@ def load_bench(text: str) -> Bench:
         virtual_vehicles=collect.load_all(Kind.PERSONALITY, chosen["vehicles"], VirtualVehicle),
         virtual_meters=collect.load_all(Kind.PERSONALITY, chosen["meters"], VirtualMeter),
         virtual_maps=collect.load_all(Kind.METER, chosen["maps"], MeterProfile),
+        virtual_operator=collect.load_operator(config),
         files=collect.files,
     )
     problems = collect.problems + _wiring_problems(config, loaded.source)
@@ -340,6 +359,7 @@ def _wiring_problems(config: BenchConfig, source: Source) -> list[str]:
     """What a bench file says about its devices that cannot be."""
     problems = _shared_names(config, source) + _safe_state_problems(config, source)
     problems += _address_problems(config, source) + source_problems(config, source)
+    problems += operator_problems(config, source)
     for location, name, devices, what in (*_references(config), *source_references(config)):
         if name not in devices:
             words = f"there is no {what} '{name}' on this bench{nearest(name, devices)}"
@@ -403,9 +423,9 @@ def _address_problems(config: BenchConfig, source: Source) -> list[str]:
     virtual = config.virtual_names()
     links: list[tuple[Location, str, str]] = [
         *(_address_of(name, evse) for name, evse in config.evses.items()),
-        *((("meters", name, "link"), name, meter.link) for name, meter in config.meters.items()),
+        *((("meters", n, "link"), n, meter.link) for n, meter in config.polled_meters().items()),
         *((("pilots", name, "link"), name, pilot.link) for name, pilot in config.pilots.items()),
-        *((("sources", name, "link"), name, fed.link) for name, fed in config.sources.items()),
+        *((("sources", n, "link"), n, source.link) for n, source in config.scpi_sources().items()),
     ]
     problems = [
         source.problem(location, f"{link} has port 0, which only a virtual device can have")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from hil.config.base import Model, Name
+from hil.config.base import Model, Name, OneLine
 from hil.config.units import (
     Amperes,
     AmperesPerSecond,
@@ -375,4 +375,24 @@ class VirtualMeter(Model):
     """On RS-485: misses the request that follows one to a unit that is not there."""
 
 
-Personality = Annotated[VirtualEvse | VirtualVehicle | VirtualMeter, Field(discriminator="kind")]
+class VirtualOperator(Model):
+    """A person at the bench who reads and sets instruments: how fast, and how carefully."""
+
+    personality: Name
+    kind: Literal["operator"]
+    description: str = ""
+    called: OneLine
+    """The name that is given as the operator's."""
+    reaction: Spread
+    """From the question to the answer; what is read is read at its end."""
+    slips: PositiveFraction = 0.0
+    """Share of the questions that are first answered with a decimal comma or without a digit."""
+    skips: PositiveFraction = 0.0
+    """Share of the questions that are answered with a dash."""
+    misreads: PositiveFraction = 0.0
+    """Share of the readings that are first typed ten times too large."""
+
+
+Personality = Annotated[
+    VirtualEvse | VirtualVehicle | VirtualMeter | VirtualOperator, Field(discriminator="kind")
+]

@@ -163,6 +163,19 @@ class Outage(_OnSources):
     for_: Annotated[float, *seconds_within(0.02, 3600.0), Field(alias="for")]
 
 
+class Read(Model):
+    """Have meters read that are read by hand."""
+
+    meters: Annotated[list[Name], Field(min_length=1)] | None = None
+    """All of the bench, if not given."""
+
+
+class ReadStep(Model):
+    """Read by hand."""
+
+    read: Read
+
+
 class SourceStep(Model):
     """Set the supply."""
 
@@ -242,7 +255,7 @@ class RepeatStep(Model):
     steps: Annotated[list[Step], Field(min_length=1)]
 
 
-_BARE_STEPS = ("plug_in", "unplug", "start_charging", "stop_charging")
+_BARE_STEPS = ("plug_in", "unplug", "start_charging", "stop_charging", "read")
 _STEP_KINDS = (
     "setpoint",
     "staircase",
@@ -256,6 +269,7 @@ _STEP_KINDS = (
     "source",
     "dip",
     "outage",
+    "read",
     "repeat",
     "hold",
 )
@@ -295,6 +309,7 @@ Step = Annotated[
     | Annotated[SourceStep, Tag("<source>")]
     | Annotated[DipStep, Tag("<dip>")]
     | Annotated[OutageStep, Tag("<outage>")]
+    | Annotated[ReadStep, Tag("<read>")]
     | Annotated[RepeatStep, Tag("<repeat>")]
     | Annotated[HoldStep, Tag("<hold>")],
     Discriminator(

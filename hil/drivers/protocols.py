@@ -180,10 +180,19 @@ class ReportsSchedule(Protocol):
 
 @runtime_checkable
 class Meter(Device, Protocol):
-    """An instrument that is asked at a fixed rate."""
+    """An instrument that is asked at a fixed rate, or when the plan says so."""
 
     async def read(self) -> None:
         """Ask once, and report the readings with the instants of request and reply."""
+        ...
+
+
+@runtime_checkable
+class ReadByHand(Meter, Protocol):
+    """A meter that a person reads: :meth:`read` takes as long as that person needs."""
+
+    async def read_flow(self) -> None:
+        """Have power and currents read once, to see whether anything flows."""
         ...
 
 

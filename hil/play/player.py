@@ -10,7 +10,7 @@ from typing import Literal
 
 from hil.config.scenario import Condition, PowerCondition
 from hil.config.sources import Level
-from hil.drivers.protocols import Evse, Pilot, Source
+from hil.drivers.protocols import Evse, Meter, Pilot, Source
 from hil.errors import DeviceError
 from hil.j1772 import PilotState
 from hil.play.observed import Observed
@@ -38,6 +38,8 @@ class Stage:
     """Pilot emulators by the EVSE they are plugged into."""
     observed: Observed
     sources: Mapping[str, Source] = field(default_factory=dict)
+    by_hand: Mapping[str, Meter] = field(default_factory=dict)
+    """Meters that are read when the plan says so."""
 
 
 class Player:
@@ -135,10 +137,17 @@ class Player:
                 await self._each_pilot(command.targets, PilotState.A)
             case "start_charging" | "stop_charging":
                 await self._switch(command, command.action)
-            case "source" | "dip" | "outage":
-                assert command.supply is not None
-                sources = [self._stage.sources[name] for name in command.targets]
-                await self._supply(sources, command.supply, due_s)
+            case _:
+                await self._instruments(command, due_s)
+
+    async def _instruments(self, command: Command, due_s: float) -> None:
+        """What is done with the instruments around the charger."""
+        if command.supply is not None:
+            sources = [self._stage.sources[name] for name in command.targets]
+            await self._supply(sources, command.supply, due_s)
+            return
+        for name in command.targets:
+            await self._stage.by_hand[name].read()
 
     # --- setpoints --------------------------------------------------------------------------
 

@@ -86,12 +86,16 @@ class Progress:
     def _line(self, now_s: float) -> str:
         """What is being done, setpoint and power of each EVSE, and the time to go."""
         levels = [
-            f"{evse}: {setpoint} -> {self._power_w.get(evse, 0.0) / 1000:.2f} kW"
-            for evse, setpoint in self._setpoint.items()
+            f"{evse}: {setpoint}{self._flow(evse)}" for evse, setpoint in self._setpoint.items()
         ]
         rest_s = max(self._hold_s - (now_s - self._began_s), 0.0)
         parts = [self._number, self._command, *levels, f"{self._to_go_s + rest_s:.0f} s to go"]
         return "  ".join(parts)
+
+    def _flow(self, evse: str) -> str:
+        """The power, if anything has told it."""
+        power_w = self._power_w.get(evse)
+        return "" if power_w is None else f" -> {power_w / 1000:.2f} kW"
 
     def _clear(self) -> None:
         if self._terminal and self._width:

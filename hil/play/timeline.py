@@ -13,6 +13,7 @@ from random import Random
 from typing import Literal
 
 from hil.config.bench import BenchConfig
+from hil.config.by_hand import ReadByHand
 from hil.config.scenario import (
     Condition,
     DipStep,
@@ -22,6 +23,7 @@ from hil.config.scenario import (
     PowerCondition,
     Ramp,
     RampStep,
+    ReadStep,
     RepeatStep,
     ScenarioConfig,
     SetpointStep,
@@ -41,7 +43,7 @@ from hil.config.sources import Level
 from hil.errors import ConfigError
 from hil.play.supply import Supply, supply_of, supply_problems
 from hil.play.trace_file import read_trace_file
-from hil.quantities import Setpoint
+from hil.quantities import Phase, Setpoint
 
 Action = Literal[
     "setpoint",
@@ -54,6 +56,7 @@ Action = Literal[
     "source",
     "dip",
     "outage",
+    "read",
 ]
 
 _MOST_COMMANDS = 200_000
@@ -66,7 +69,7 @@ class Command:
     number: int
     action: Action
     targets: tuple[str, ...]
-    """EVSEs it concerns; sources, of what is done to the supply."""
+    """EVSEs it concerns; sources, of what is done to the supply; meters, of what is read."""
     hold_s: float = 0.0
     """Time to the next command's deadline; nothing for commands that wait for a condition."""
     setpoint: Setpoint | None = None
@@ -75,11 +78,15 @@ class Command:
     """Time limit of a condition, or of the device's part."""
     supply: Supply | None = None
     """What becomes of the supply."""
+    words: str = ""
+    """What a person is asked for."""
+    by_hand: bool = False
+    """Whether a person does it, and the plan waits."""
 
     @property
     def waits(self) -> bool:
         """Whether its duration is up to the device."""
-        return self.action in ("wait", "plug_in", "start_charging", "stop_charging")
+        return self.by_hand or self.action in ("wait", "plug_in", "start_charging", "stop_charging")
 
     @property
     def text(self) -> str:
@@ -87,6 +94,10 @@ class Command:
         who = ", ".join(self.targets)
         if self.action == "setpoint":
             return f"setpoint {self.setpoint} to {who}, hold {self.hold_s:.4g} s"
+        if self.supply is not None and self.by_hand:
+            return (
+                f"{self.action} of {who} by hand: {self.supply.text}; at most {self.within_s:g} s"
+            )
         if self.supply is not None:
             return f"{self.action} of {who}: {self.supply.text}, hold {self.hold_s:.4g} s"
         if self.action == "hold":
@@ -94,6 +105,8 @@ class Command:
         if self.until is not None:
             verb = "plug in" if self.action == "plug_in" else "wait for"
             return f"{verb} {who} until {condition_text(self.until)}, at most {self.within_s:g} s"
+        if self.action == "read":
+            return f"read {who} by hand: {self.words}; at most {self.within_s:g} s"
         return f"{self.action.replace('_', ' ')} {who}"
 
 
@@ -176,6 +189,8 @@ class _Expansion:
                 self.ramp(step.ramp, (*at, "ramp"))
             case TraceStep():
                 self.trace(step.trace, (*at, "trace"))
+            case ReadStep():
+                self.read(step, at)
             case SourceStep() | DipStep() | OutageStep():
                 self.supply(step, at)
             case RepeatStep():
@@ -238,10 +253,12 @@ class _Expansion:
     def condition(self, until: Condition, target: str | None, at: Location) -> None:
         if not isinstance(until, PowerCondition):
             return
-        metered = {meter.measures for meter in self.bench.meters.values()}
+        metered = {meter.measures for meter in self.bench.polled_meters().values()}
         for name in self.bench.targets(target):
             if name not in metered:
                 words = f"no meter of the bench measures '{name}', so its power cannot be told"
+                if name in {meter.measures for meter in self.bench.meters.values()}:
+                    words = f"the power of '{name}' is read by hand, so it cannot be waited for"
                 self.problem((*at, "until"), words)
 
     def setpoints(
@@ -260,6 +277,34 @@ class _Expansion:
                 self.prolong(self.random.uniform(0.0, self.dither_s))
             hold = last_hold_s if index == len(setpoints) - 1 else hold_s
             self.add("setpoint", targets, setpoint=setpoint, hold_s=hold)
+            self.read_at_end(targets, hold)
+
+    def read_at_end(self, evses: Sequence[str], hold_s: float) -> None:
+        """A hold that is long enough for it is read by hand at its end."""
+        for name, meter in self.bench.hand_read_meters().items():
+            if meter.measures in evses and hold_s >= meter.settled_after:
+                self.add_reading(name)
+
+    def read(self, step: ReadStep, at: Location) -> None:
+        by_hand = self.bench.hand_read_meters()
+        wanted = list(by_hand) if step.read.meters is None else step.read.meters
+        if not wanted or any(name not in by_hand for name in wanted):
+            known = ", ".join(by_hand) or "none"
+            words = f"needs a meter with 'driver: manual' on the bench; there is {known}"
+            self.problem((*at, "read"), words)
+            return
+        for name in wanted:
+            self.add_reading(name)
+
+    def add_reading(self, name: str) -> None:
+        meter = self.bench.hand_read_meters()[name]
+        what = ", ".join(_alike(meter.reads))
+        times = f", {meter.times} times" if meter.times > 1 else ""
+        within_s = meter.questions * self.bench.operator.answer_within
+        words = f"{what}{times} ({meter.instrument})"
+        number = len(self.commands) + 1
+        command = Command(number, "read", (name,), within_s=within_s, words=words)
+        self.commands.append(replace(command, by_hand=True))
 
     def prolong(self, by_s: float) -> None:
         last = self.commands[-1]
@@ -280,8 +325,17 @@ class _Expansion:
             if supply.action == "source":
                 self.levels[name] = level
         hold_s = supply.lasts_s + part.hold
-        command = Command(len(self.commands) + 1, supply.action, targets, hold_s, supply=supply)
-        self.commands.append(command)
+        number = len(self.commands) + 1
+        if not any(name in self.bench.hand_set_sources() for name in targets):
+            self.commands.append(Command(number, supply.action, targets, hold_s, supply=supply))
+            return
+        # The plan waits for the person, and goes on from then.
+        questions = (2 if supply.action == "outage" else 1) * len(targets)
+        within_s = supply.lasts_s + questions * self.bench.operator.answer_within
+        command = Command(number, supply.action, targets, within_s=within_s, supply=supply)
+        self.commands.append(replace(command, by_hand=True))
+        if part.hold:
+            self.add("hold", (), hold_s=part.hold)
 
     def within_rating(self, setpoint: Setpoint, targets: Sequence[str], at: Location) -> None:
         for name in targets:
@@ -339,6 +393,14 @@ class _Expansion:
         holds = [after - before for before, after in itertools.pairwise(instants)]
         for (_, setpoint), hold_s in zip(rows, [*holds, trace.hold], strict=True):
             self.setpoints([setpoint], hold_s, hold_s, trace.target, at)
+
+
+def _alike(reads: Sequence[ReadByHand]) -> Iterator[str]:
+    """What is read, in words; phases of one quantity together."""
+    for (quantity, unit), some in itertools.groupby(reads, lambda one: (one.quantity, one.unit)):
+        phases = [one.phase.value for one in some if one.phase is not Phase.TOTAL]
+        of = f" of {', '.join(phases)}" if phases else ""
+        yield f"{quantity.value.replace('_', ' ')}{of} in {unit}"
 
 
 def _stairs(first: float, last: float, step: float) -> Iterator[float]:

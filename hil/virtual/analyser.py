@@ -105,23 +105,26 @@ class AnalyserTwin:
         # Before its first tick it shows what it found when it was started or set.
         end_s = max(min(first_s + tick * self._interval_s, now_s), self._started_s)
         start_s = max(end_s - self._personality.averaging, self._started_s)
-        self._values = self._measured(start_s, end_s)
+        self._values = measured(self._personality, self._supply, start_s, end_s)
 
-    def _measured(self, start_s: float, end_s: float) -> dict[Key, float]:
-        """What it makes of a window: its gain on the current, its offset on the power."""
-        personality = self._personality
-        true = self._supply.measure(start_s, end_s)
-        powers = [personality.gain * power + personality.offset / 3 for power in true.power_w]
-        measured = {
-            (Quantity.POWER, Phase.TOTAL): self._rounded(sum(powers)),
-            (Quantity.FREQUENCY, Phase.TOTAL): self._supply.frequency_hz,
-        }
-        for line, phase in enumerate(LINES):
-            measured[Quantity.VOLTAGE, phase] = true.voltage_v[line]
-            measured[Quantity.CURRENT, phase] = personality.gain * true.current_a[line]
-            measured[Quantity.POWER, phase] = self._rounded(powers[line])
-        return measured
 
-    def _rounded(self, power_w: float) -> float:
-        step_w = self._personality.resolution
+def measured(
+    personality: VirtualMeter, supply: Supply, start_s: float, end_s: float
+) -> dict[Key, float]:
+    """What an analyser makes of a window: its gain on the current, its offset on the power."""
+
+    def rounded(power_w: float) -> float:
+        step_w = personality.resolution
         return round(power_w / step_w) * step_w if step_w else power_w
+
+    true = supply.measure(start_s, end_s)
+    powers = [personality.gain * power + personality.offset / 3 for power in true.power_w]
+    found = {
+        (Quantity.POWER, Phase.TOTAL): rounded(sum(powers)),
+        (Quantity.FREQUENCY, Phase.TOTAL): supply.frequency_hz,
+    }
+    for line, phase in enumerate(LINES):
+        found[Quantity.VOLTAGE, phase] = true.voltage_v[line]
+        found[Quantity.CURRENT, phase] = personality.gain * true.current_a[line]
+        found[Quantity.POWER, phase] = rounded(powers[line])
+    return found

@@ -15,7 +15,8 @@ from hil.config.bench import BenchConfig, MeterConfig, ModbusEvseConfig
 from hil.config.evse_modbus import ModbusEvseProfile
 from hil.config.instruments import AnalyserProfile
 from hil.config.load import Bench
-from hil.config.personalities import VirtualEvse
+from hil.config.personalities import VirtualEvse, VirtualOperator
+from hil.config.profiles import MeterProfile
 from hil.config.rtu_address import is_rtu, parse_rtu
 from hil.config.secrets import secret_from
 from hil.errors import ConfigError
@@ -24,6 +25,7 @@ from hil.virtual.analyser import AnalyserTwin
 from hil.virtual.charge_point_tls import client_context
 from hil.virtual.meter import MeterTwin
 from hil.virtual.modbus_evse import ModbusEvseTwin
+from hil.virtual.operator import Face, Knobs, OperatorTwin
 from hil.virtual.pilot_emulator import PilotEmulatorTwin
 from hil.virtual.plant import Plant
 from hil.virtual.rs485 import BusTwin
@@ -58,6 +60,7 @@ class VirtualLab:
         self.meters: dict[str, MeterTwin | AnalyserTwin] = {}
         self.pilots: dict[str, PilotEmulatorTwin] = {}
         self.sources: dict[str, SourceTwin] = {}
+        self.operator: OperatorTwin | None = None
         self.buses: dict[str, BusTwin] = {}
         """RS-485 buses by the address in the bench file."""
 
@@ -82,15 +85,20 @@ class VirtualLab:
             if truth is not None:
                 plant.on_truth(lambda t, what, numbers, name=name: truth(t, name, what, numbers))  # type: ignore[misc]
             self.plants[name] = plant
-        meters = {name: await self._serve_meter(name) for name in self._bench.virtual_meters}
+        by_hand = config.by_hand()
+        served = [name for name in self._bench.virtual_meters if name not in by_hand]
+        meters = {name: await self._serve_meter(name) for name in served}
         for link, bus in self.buses.items():
-            served = await self._serve(f"the bus {link}", link, bus)
-            members = [n for n in meters if _bus_link(config.meters[n].link) == link]
-            meters |= {
-                n: _with_port(config.meters[n].link, urlsplit(served).port or 0) for n in members
-            }
+            address = await self._serve(f"the bus {link}", link, bus)
+            members = [n for n in meters if _bus_link(meters[n]) == link]
+            meters |= {n: _with_port(meters[n], urlsplit(address).port or 0) for n in members}
         pilots = {name: await self._serve_pilot(name) for name in config.virtual.pilots}
-        sources = {name: await self._serve_source(name) for name in config.virtual.sources}
+        served = [name for name in config.virtual.sources if name not in by_hand]
+        sources = {name: await self._serve_source(name) for name in served}
+        operator = config.operator
+        if self._bench.virtual_operator is not None:
+            console = await self._serve_operator(config, self._bench.virtual_operator)
+            operator = operator.model_copy(update={"console": console})
         listen = {
             name: _with_free_port(name, evse.listen)
             for name, evse in config.ocpp_evses().items()
@@ -107,6 +115,7 @@ class VirtualLab:
                 "meters": _patched(config.meters, "link", meters),
                 "pilots": _patched(config.pilots, "link", pilots),
                 "sources": _patched(config.sources, "link", sources),
+                "operator": operator,
             }
         )
 
@@ -129,6 +138,8 @@ class VirtualLab:
             await twin.connect(evse.listen)
         for source in self.sources.values():
             source.feed()
+        for knobs in self.operator.knobs.values() if self.operator else ():
+            knobs.feed()
 
     def _certificates(self, name: str) -> ssl.SSLContext | None:
         config = self._bench.config.virtual
@@ -153,6 +164,7 @@ class VirtualLab:
         stops += [twin.stop for twin in self.pilots.values()]
         stops += [twin.stop for twin in self.sources.values()]
         stops += [bus.stop for bus in self.buses.values()]
+        stops += [self.operator.stop] if self.operator is not None else []
         for stop in stops:
             await stop()
 
@@ -168,7 +180,7 @@ class VirtualLab:
         return await self._serve(name, evse.link, twin)
 
     async def _serve_meter(self, name: str) -> str:
-        meter = self._bench.config.meters[name]
+        meter = self._bench.config.polled_meters()[name]
         profile = self._bench.virtual_maps.get(name, self._bench.meters[name])
         personality, plant = self._bench.virtual_meters[name], self.plants[meter.measures]
         seed = self._seed_of(name)
@@ -177,6 +189,7 @@ class VirtualLab:
             twin = AnalyserTwin(personality, profile, plant, seed)
         else:
             assert isinstance(meter, MeterConfig)
+            assert isinstance(profile, MeterProfile)
             twin = MeterTwin(personality, profile, plant, unit=meter.unit, seed=seed)
         self.meters[name] = twin
         if isinstance(meter, MeterConfig) and isinstance(twin, MeterTwin) and is_rtu(meter.link):
@@ -206,12 +219,35 @@ class VirtualLab:
     async def _serve_source(self, name: str) -> str:
         config = self._bench.config
         assert config.virtual is not None
-        source = config.sources[name]
+        source = config.scpi_sources()[name]
         plants = [self.plants[evse] for evse in source.feeds]
         nominal_v, seed = config.virtual.grid.voltage, self._seed_of(name)
         twin = SourceTwin(self._bench.sources[name], plants, nominal_v, seed)
         self.sources[name] = twin
         return await self._serve(name, source.link, twin)
+
+    async def _serve_operator(self, config: BenchConfig, personality: VirtualOperator) -> str:
+        """A person at the console, before the faces and the knobs of what is used by hand."""
+        assert config.virtual is not None
+        assert config.operator.console is not None
+        faces = {
+            name: Face(
+                self._bench.virtual_meters[name],
+                meter,
+                self.plants[meter.measures],
+                self._seed_of(name),
+            )
+            for name, meter in config.hand_read_meters().items()
+        }
+        nominal_v = config.virtual.grid.voltage
+        knobs = {
+            name: Knobs([self.plants[evse] for evse in source.feeds], nominal_v)
+            for name, source in config.hand_set_sources().items()
+        }
+        mark = "," if config.operator.decimal == "comma" else "."
+        seed = self._seed_of("operator")
+        self.operator = OperatorTwin(personality, faces, knobs, mark, seed)
+        return await self._serve("operator", config.operator.console, self.operator)
 
     async def _serve(self, name: str, address: str, twin: _Served) -> str:
         host, port = _loopback(name, address)
