@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from hil.config.base import Model, Name
-from hil.config.bench import BenchConfig, ModbusEvseConfig
+from hil.config.bench import BenchConfig, EvseConfig
 from hil.config.library import nearest
 from hil.config.source import Location, Source
 from hil.config.units import (
@@ -303,6 +303,8 @@ _OF_OCPP = {
 }
 """Kinds on a charger that only one on OCPP can play, and what they do."""
 
+_CONTROLLED_OVER = {"modbus-evse": "Modbus", "openevse-rapi": "RAPI"}
+
 
 def fault_problems(
     faults: Sequence[Fault], source: Source, at: Location, bench: BenchConfig, setpoints: int
@@ -345,8 +347,10 @@ def _place_problem(fault: Fault, bench: BenchConfig) -> str:
         return ""
     if fault.on not in bench.virtual_names():
         return f"'{fault.on}' is no twin of this process; only those can play a fault"
-    if fault.fault in _OF_OCPP and isinstance(bench.evses.get(fault.on), ModbusEvseConfig):
-        return f"{fault.fault} {_OF_OCPP[fault.fault]}, and '{fault.on}' is controlled over Modbus"
+    evse = bench.evses.get(fault.on)
+    if fault.fault in _OF_OCPP and evse is not None and not isinstance(evse, EvseConfig):
+        over = _CONTROLLED_OVER[evse.driver]
+        return f"{fault.fault} {_OF_OCPP[fault.fault]}, and '{fault.on}' is controlled over {over}"
     return ""
 
 
