@@ -139,7 +139,23 @@ class ModbusEvseConfig(Model):
     """How long the bench waits for the answer to one request."""
 
 
-AnyEvseConfig = Annotated[EvseConfig | ModbusEvseConfig, Field(discriminator="driver")]
+class RapiEvseConfig(Model):
+    """A charger under test that the bench controls over RAPI, OpenEVSE's serial line protocol."""
+
+    driver: Literal["openevse-rapi"]
+    profile: Name
+    """An EVSE profile of ``configs/evses`` with ``control: rapi``."""
+    link: Annotated[str, address("serial", "socket", "rfc2217")]
+    """``serial:///dev/ttyUSB0?baudrate=115200``, ``serial://COM3``, ``serial:///usb/SERIAL`` (the
+    adapter with that USB serial number), ``rfc2217://host:port`` or ``socket://host:port``."""
+    rating: Rating
+    answer_within: PositiveSeconds = 0.5
+    """How long the bench waits for the answer to one question."""
+
+
+AnyEvseConfig = Annotated[
+    EvseConfig | ModbusEvseConfig | RapiEvseConfig, Field(discriminator="driver")
+]
 
 
 class MeterConfig(Model):
@@ -371,6 +387,10 @@ class BenchConfig(Model):
     def by_hand(self) -> list[str]:
         """The devices that need a person."""
         return [*self.hand_read_meters(), *self.hand_set_sources()]
+
+    def rapi_evses(self) -> dict[str, RapiEvseConfig]:
+        """The EVSEs that the bench controls over RAPI."""
+        return {name: evse for name, evse in self.evses.items() if isinstance(evse, RapiEvseConfig)}
 
     def virtual_names(self) -> list[str]:
         """The devices that are twins."""

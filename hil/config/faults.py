@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from hil.config.base import Model, Name
-from hil.config.bench import BenchConfig, MeterConfig, ModbusEvseConfig
+from hil.config.bench import BenchConfig, EvseConfig, MeterConfig
 from hil.config.library import nearest
 from hil.config.rtu_address import is_rtu
 from hil.config.source import Location, Source
@@ -333,6 +333,8 @@ _OF_OCPP = {
 }
 """Kinds on a charger that only one on OCPP can play, and what they do."""
 
+_CONTROLLED_OVER = {"modbus-evse": "Modbus", "openevse-rapi": "RAPI"}
+
 _OF_BUS = ("bus-damaged", "bus-late", "bus-noise", "bus-echo", "port-unplugged")
 """Kinds on a meter that only one on RS-485 can play."""
 
@@ -380,8 +382,10 @@ def _place_problem(fault: Fault, bench: BenchConfig) -> str:
         return f"'{fault.on}' is no twin of this process; only those can play a fault"
     if fault.fault in _OF_CARS and bench.pilots[fault.on].listens:
         return f"{fault.fault} is of an emulated car, and '{fault.on}' listens beside a real one"
-    if fault.fault in _OF_OCPP and isinstance(bench.evses.get(fault.on), ModbusEvseConfig):
-        return f"{fault.fault} {_OF_OCPP[fault.fault]}, and '{fault.on}' is controlled over Modbus"
+    evse = bench.evses.get(fault.on)
+    if fault.fault in _OF_OCPP and evse is not None and not isinstance(evse, EvseConfig):
+        over = _CONTROLLED_OVER[evse.driver]
+        return f"{fault.fault} {_OF_OCPP[fault.fault]}, and '{fault.on}' is controlled over {over}"
     meter = bench.meters.get(fault.on)
     on_bus = isinstance(meter, MeterConfig) and is_rtu(meter.link)
     if fault.fault in _OF_BUS and meter is not None and not on_bus:

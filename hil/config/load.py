@@ -13,12 +13,20 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from hil.config.base import NAME_PATTERN, Model
-from hil.config.bench import BenchConfig, EvseConfig, ModbusEvseConfig
+from hil.config.bench import (
+    AnyEvseConfig,
+    BenchConfig,
+    EvseConfig,
+    ModbusEvseConfig,
+    RapiEvseConfig,
+)
 from hil.config.by_hand import ManualMeterConfig
 from hil.config.calibration import Calibration
 from hil.config.conformance import ConformanceCase, Pics
 from hil.config.endpoints import endpoint_problems
-from hil.config.evse_modbus import AnyEvseProfile, ModbusEvseProfile
+from hil.config.evse_modbus import ModbusEvseProfile
+from hil.config.evse_profiles import AnyEvseProfile
+from hil.config.evse_rapi import RapiEvseProfile
 from hil.config.instruments import (
     AnalyserProfile,
     AnyMeterProfile,
@@ -211,7 +219,7 @@ class Bench:
     """Profile by the meter's name on the bench."""
     calibrations: dict[str, Calibration]
     """Certificate by the meter's name; meters without one are missing."""
-    evses: dict[str, EvseProfile | ModbusEvseProfile]
+    evses: dict[str, AnyEvseProfile]
     sources: dict[str, SourceProfile]
     virtual_evses: dict[str, VirtualEvse]
     virtual_vehicles: dict[str, VirtualVehicle]
@@ -292,19 +300,27 @@ class _Collector:
             return None
         return self.load(Kind.PERSONALITY, name, ("virtual", "operator"), VirtualOperator)
 
-    def load_evses(self, config: BenchConfig) -> dict[str, EvseProfile | ModbusEvseProfile]:
+    def load_evses(self, config: BenchConfig) -> dict[str, AnyEvseProfile]:
         """Each charger's profile, of the kind that its driver speaks by."""
-        found: dict[str, EvseProfile | ModbusEvseProfile] = {}
+        found: dict[str, AnyEvseProfile] = {}
         for name, evse in config.evses.items():
-            model = ModbusEvseProfile if isinstance(evse, ModbusEvseConfig) else EvseProfile
+            model = _PROFILE_OF[type(evse)]
             profile: Any = self.load(Kind.EVSE, evse.profile, ("evses", name, "profile"), model)
             if profile is not None:
                 found[name] = profile
         return found
 
 
+_PROFILE_OF: Mapping[type[AnyEvseConfig], type[Model]] = {
+    EvseConfig: EvseProfile,
+    ModbusEvseConfig: ModbusEvseProfile,
+    RapiEvseConfig: RapiEvseProfile,
+}
+"""The kind of profile that each kind of driver speaks by."""
+
+
 def _another_kind(kind: Kind, name: str, model: Any) -> str:
-    if isinstance(model, EvseProfile | ModbusEvseProfile):
+    if isinstance(model, EvseProfile | ModbusEvseProfile | RapiEvseProfile):
         return f"'{name}' is a profile for control over {model.control}; this driver speaks another"
     return f"'{name}' is a {kind.noun} of another kind ({model.kind})"
 
@@ -435,10 +451,10 @@ def _address_problems(config: BenchConfig, source: Source) -> list[str]:
     return problems + endpoint_problems(config, source)
 
 
-def _address_of(name: str, evse: EvseConfig | ModbusEvseConfig) -> tuple[Location, str, str]:
-    if isinstance(evse, ModbusEvseConfig):
-        return ("evses", name, "link"), name, evse.link
-    return ("evses", name, "listen"), name, evse.listen
+def _address_of(name: str, evse: AnyEvseConfig) -> tuple[Location, str, str]:
+    if isinstance(evse, EvseConfig):
+        return ("evses", name, "listen"), name, evse.listen
+    return ("evses", name, "link"), name, evse.link
 
 
 def _shared_names(config: BenchConfig, source: Source) -> list[str]:

@@ -117,7 +117,7 @@ class Sulk(Model):
 
 
 class Fieldbus(Model):
-    """How a charger behaves on Modbus."""
+    """How a charger behaves on Modbus or RAPI."""
 
     latency: Seconds = 0.02
     """From a request's arrival to the answer."""
@@ -127,6 +127,13 @@ class Fieldbus(Model):
     """How long its watchdog waits, whatever it was set to; what it was set to, if not given."""
     keeps: Literal["new", "old"] = "new"
     """Whether a written setpoint reads back; one that keeps the old answers as if it had it."""
+    heartbeat: bool = True
+    """On RAPI: whether its firmware has heartbeat supervision."""
+    damaged_answers: Fraction = 0.0
+    """On RAPI: share of its lines that arrive with a wrong character."""
+    late_answers: Fraction = 0.0
+    """On RAPI: share of its answers that come late, by ``late_by``."""
+    late_by: Seconds = 0.6
 
 
 class VirtualEvse(Model):

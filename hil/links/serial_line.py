@@ -1,9 +1,10 @@
 """Lines over a serial port, or over a socket that leads to one. The only importer of pyserial.
 
 ``serial:///dev/ttyUSB0?baudrate=115200`` and ``serial://COM3`` are ports of this computer,
-``rfc2217://host:port`` is a port server with control of the line, ``socket://host:port`` the bare
-bytes of one. A socket is opened directly, not through pyserial, whose own socket class blocks while
-it connects and sleeps when it closes.
+``serial:///usb/SERIAL`` is the adapter with that USB serial number, whatever its port is called
+today, ``rfc2217://host:port`` is a port server with control of the line, ``socket://host:port`` the
+bare bytes of one. A socket is opened directly, not through pyserial, whose own socket class blocks
+while it connects and sleeps when it closes.
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ from serial.tools import list_ports
 
 from hil.clock import ClockKind
 from hil.errors import ConfigError, DeviceError, HilError
+from hil.links.usb_adapter import port_of, usb_serial_of
 from hil.record.journal import Journal
 
 LONGEST_LINE = 64
-"""Bytes kept of a line; what runs on without a line feed is cut here and dropped up to the next."""
+"""Bytes kept of a line; what runs on without a line end is cut here and dropped up to the next."""
+
+LINE_FEED = b"\n"
 
 _CONNECT_WITHIN_S = 5.0
 _READ_BYTES = 4096
@@ -127,14 +131,15 @@ class _SerialPort:
 
 
 class LineBuffer:
-    """Bytes in, lines out; memory is bounded whatever arrives."""
+    """Bytes in, lines out; memory is bounded whatever arrives. ``end`` is what ends a line."""
 
-    def __init__(self) -> None:
+    def __init__(self, end: bytes = LINE_FEED) -> None:
+        self._end = end
         self._pending = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that ``data`` completes, without line feeds, none longer than LONGEST_LINE."""
-        *ended, rest = data.split(b"\n")
+        """The lines that ``data`` completes, without their ends, none longer than LONGEST_LINE."""
+        *ended, rest = data.split(self._end)
         lines = []
         for part in ended:
             self._keep(part)
@@ -150,6 +155,8 @@ class LineBuffer:
 class SerialLine:
     """A line-based connection on the running loop; every line goes to the journal as a frame.
 
+    A connection that was lost or closed can be opened again.
+
     ``on_line`` is told each line and the bench instant of its arrival; ``on_lost`` once, in words,
     when the port goes away by itself; ``on_fault`` what went wrong on the bench's own side, such as
     a full disk, while lines came and went all the same.
@@ -164,13 +171,15 @@ class SerialLine:
         on_line: Callable[[bytes, float], None],
         on_lost: Callable[[str], None],
         on_fault: Callable[[HilError], None],
+        line_end: bytes = LINE_FEED,
     ) -> None:
         self._address = address
         self._device = device
         self._journal = journal
         self._protocol = protocol
         self._on_line, self._on_lost, self._on_fault = on_line, on_lost, on_fault
-        self._buffer = LineBuffer()
+        self._line_end = line_end
+        self._buffer = LineBuffer(line_end)
         self._port: _Port | None = None
         self._watched = False
         self._reader: threading.Thread | None = None
@@ -183,7 +192,7 @@ class SerialLine:
                 f"{self._address.text} is a real port, and the warp clock runs ahead of it",
                 "Run with --clock real, or put a twin behind socket://",
             )
-        self._port = await self._open_port()
+        self._port, self._buffer = await self._open_port(), LineBuffer(self._line_end)
         loop = asyncio.get_running_loop()
         if self._watchable():
             loop.add_reader(self._port.fileno(), self._readable)
@@ -199,7 +208,7 @@ class SerialLine:
         if self._port is None:
             raise self._gone("the connection is closed")
         t = self._journal.clock.now()
-        self._keep("sent", line.rstrip(b"\n"))
+        self._keep("sent", line.removesuffix(self._line_end))
         try:
             taken = self._port.write(line)
         except BlockingIOError:
@@ -228,7 +237,12 @@ class SerialLine:
             if self._address.scheme == "socket":
                 async with asyncio.timeout(_CONNECT_WITHIN_S):
                     return _SocketPort(await self._connect(loop))
-            return _SerialPort(await loop.run_in_executor(None, _open_serial, self._address))
+            name = self._address.port
+            serial_number = usb_serial_of(name) if self._address.scheme == "serial" else None
+            if serial_number is not None:
+                name = port_of(self._device, serial_number)
+            at = self._address._replace(port=name)
+            return _SerialPort(await loop.run_in_executor(None, _open_serial, at))
         except TimeoutError as error:
             raise self._unreachable("nothing answers there") from error
         except (OSError, ValueError, serial.SerialException) as error:

@@ -13,6 +13,7 @@ from serial.tools import list_ports
 
 from hil.config.rtu_address import RtuAddress
 from hil.errors import DeviceError
+from hil.links.usb_adapter import port_of
 
 _CONNECT_WITHIN_S = 5.0
 _THREAD_LOOKS_EVERY_S = 0.2
@@ -42,17 +43,7 @@ def port_name(device: str, address: RtuAddress) -> str:
     """
     if address.usb_serial is None:
         return address.port
-    ports = list(list_ports.comports())
-    found = [port.device for port in ports if port.serial_number == address.usb_serial]
-    if len(found) == 1:
-        return str(found[0])
-    there = ", ".join(f"{p.device} ({p.serial_number})" for p in ports if p.serial_number) or "none"
-    what = "no USB adapter has" if not found else f"the ports {', '.join(found)} all have"
-    raise DeviceError(
-        device,
-        f"cannot be reached: {what} the serial number {address.usb_serial}",
-        f"Check the cable and 'link'; adapters of this computer: {there}",
-    )
+    return port_of(device, address.usb_serial)
 
 
 class _TcpPort(asyncio.Protocol):

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-from hil.config.bench import BenchConfig, MeterConfig, ModbusEvseConfig
+from hil.config.bench import BenchConfig, MeterConfig, ModbusEvseConfig, RapiEvseConfig
 from hil.config.evse_modbus import ModbusEvseProfile
 from hil.config.instruments import AnalyserProfile
 from hil.config.load import Bench
@@ -25,6 +25,7 @@ from hil.virtual.analyser import AnalyserTwin
 from hil.virtual.charge_point_tls import client_context
 from hil.virtual.meter import MeterTwin
 from hil.virtual.modbus_evse import ModbusEvseTwin
+from hil.virtual.openevse_rapi import OpenEvseTwin
 from hil.virtual.operator import Face, Knobs, OperatorTwin
 from hil.virtual.pilot_emulator import PilotEmulatorTwin
 from hil.virtual.plant import Plant
@@ -57,6 +58,7 @@ class VirtualLab:
         self.plants: dict[str, Plant] = {}
         self.charge_points: dict[str, ChargePointTwin | ChargePoint2Twin] = {}
         self.modbus_evses: dict[str, ModbusEvseTwin] = {}
+        self.rapi_evses: dict[str, OpenEvseTwin] = {}
         self.meters: dict[str, MeterTwin | AnalyserTwin] = {}
         self.pilots: dict[str, PilotEmulatorTwin] = {}
         self.sources: dict[str, SourceTwin] = {}
@@ -104,9 +106,11 @@ class VirtualLab:
             for name, evse in config.ocpp_evses().items()
             if name in self.plants
         }
+        wired: dict[str, ModbusEvseConfig | RapiEvseConfig]
+        wired = {**config.modbus_evses(), **config.rapi_evses()}
         buses = {
             name: await self._serve_evse(name, evse)
-            for name, evse in config.modbus_evses().items()
+            for name, evse in wired.items()
             if name in self.plants
         }
         return config.model_copy(
@@ -160,6 +164,7 @@ class VirtualLab:
         """Stop every twin."""
         stops = [twin.stop for twin in self.charge_points.values()]
         stops += [twin.stop for twin in self.modbus_evses.values()]
+        stops += [twin.stop for twin in self.rapi_evses.values()]
         stops += [twin.stop for twin in self.meters.values()]
         stops += [twin.stop for twin in self.pilots.values()]
         stops += [twin.stop for twin in self.sources.values()]
@@ -171,10 +176,14 @@ class VirtualLab:
     def _seed_of(self, name: str) -> int:
         return zlib.crc32(name.encode(), self._seed & 0xFFFFFFFF)
 
-    async def _serve_evse(self, name: str, evse: ModbusEvseConfig) -> str:
+    async def _serve_evse(self, name: str, evse: ModbusEvseConfig | RapiEvseConfig) -> str:
         profile = self._bench.evses[name]
-        assert isinstance(profile, ModbusEvseProfile)
         personality, plant = self._bench.virtual_evses[name], self.plants[name]
+        if isinstance(evse, RapiEvseConfig):
+            seed, loop = self._seed_of(name), asyncio.get_running_loop()
+            self.rapi_evses[name] = OpenEvseTwin(personality, plant, seed, loop)
+            return await self._serve(name, evse.link, self.rapi_evses[name])
+        assert isinstance(profile, ModbusEvseProfile)
         twin = ModbusEvseTwin(personality, profile, plant, evse.unit, asyncio.get_running_loop())
         self.modbus_evses[name] = twin
         return await self._serve(name, evse.link, twin)

@@ -1,0 +1,24 @@
+"""What stands in ``configs/evses``: a charger's profile, by what it is controlled over."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Tag
+
+from hil.config.evse_modbus import ModbusEvseProfile
+from hil.config.evse_rapi import RapiEvseProfile
+from hil.config.profiles import EvseProfile
+
+
+def _control(data: Any) -> Any:
+    """How a profile says that its charger is controlled; OCPP if it does not say."""
+    return data.get("control", "ocpp") if isinstance(data, dict) else "ocpp"
+
+
+AnyEvseProfile = Annotated[
+    Annotated[EvseProfile, Tag("ocpp")]
+    | Annotated[ModbusEvseProfile, Tag("modbus")]
+    | Annotated[RapiEvseProfile, Tag("rapi")],
+    Discriminator(_control),
+]
