@@ -190,7 +190,8 @@ class PilotConfig(Model):
 
     driver: Literal["pilot-emulator"]
     link: Annotated[str, address("serial", "socket", "rfc2217")]
-    """``serial:///dev/ttyUSB0?baudrate=115200``, ``serial://COM3`` or ``socket://host:port``."""
+    """``serial:///dev/ttyUSB0?baudrate=115200``, ``serial://COM3``, ``serial:///usb/SERIAL`` (the
+    USB adapter with that serial number) or ``socket://host:port``."""
     plugged_into: Name
     """The EVSE whose pilot it is wired to."""
     proximity: CableRating = 32.0
