@@ -142,6 +142,9 @@ class EventKind(StrEnum):
     """A duty change: ``duty_percent``, ``current_a``, ``previous_percent``, ``device_time_s``."""
     PILOT_STATE = "pilot_state"
     """``state``: A to F, as IEC 61851-1 names them; ``cause``."""
+    PLUG_FAULT = "plug_fault"
+    """A pilot emulator shows a fault of the vehicle, or mends it: ``fault``, ``state`` (shown,
+    mended)."""
     EVSE_STATUS = "evse_status"
     """What the EVSE says of its connector: ``status``, ``connector``, ``error_code``."""
     TRANSACTION = "transaction"

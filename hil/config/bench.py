@@ -201,15 +201,20 @@ def _coded_by_a_resistor(current_a: float) -> float:
     return current_a
 
 
+CableRating = Annotated[PositiveAmperes, AfterValidator(_coded_by_a_resistor)]
+"""Rated current of a cable that a proximity resistor codes: 13, 20, 32 or 63 A."""
+
+
 class PilotConfig(Model):
     """A control-pilot emulator on the vehicle's side of an EVSE's plug, or beside a real car."""
 
     driver: Literal["pilot-emulator"]
     link: Annotated[str, address("serial", "socket", "rfc2217")]
-    """``serial:///dev/ttyUSB0?baudrate=115200``, ``serial://COM3`` or ``socket://host:port``."""
+    """``serial:///dev/ttyUSB0?baudrate=115200``, ``serial://COM3``, ``serial:///usb/SERIAL`` (the
+    USB adapter with that serial number) or ``socket://host:port``."""
     plugged_into: Name
     """The EVSE whose pilot it is wired to."""
-    proximity: Annotated[PositiveAmperes, AfterValidator(_coded_by_a_resistor)] = 32.0
+    proximity: CableRating = 32.0
     """Cable rating that the proximity resistor tells: 13, 20, 32 or 63 A."""
     listens: bool = False
     """Whether it only watches the pilot while a real car is plugged in. The car is plugged in and

@@ -25,6 +25,8 @@ Unit = Literal["A", "W"]
 Purpose = Literal["TxProfile", "TxDefaultProfile", "ChargePointMaxProfile"]
 ProfileKind = Literal["Absolute", "Relative", "Recurring", "Dynamic"]
 
+Overlooked = Literal["diode-fault", "proximity-open"]
+
 ProfileFlaw = Literal[
     "takes_foreign_tx_profiles",
     "tx_profile_outlives_transaction",
@@ -217,6 +219,12 @@ class VirtualEvse(Model):
     speaks digitally: its pilot stays at 5 % and the limit, of either sign and any size, goes beside
     it, at the instant at which the pilot's edge would have come. With another car it charges only.
     Without, a negative limit is a pause."""
+    socket: bool = False
+    """Whether it has a socket, and reads the proximity contact of the cable in it: it offers no
+    more than the cable takes, and stops when the contact opens. One with a cable of its own does
+    not."""
+    overlooks: Annotated[tuple[Overlooked, ...], Field(strict=False)] = ()
+    """Faults at the plug through which it goes on charging."""
     contactor_after: Seconds = 0.2
     """From vehicle state C to the closed contactor."""
     boot_time: Seconds = 8.0

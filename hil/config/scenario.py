@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from hil.config.base import Model, Name
+from hil.config.bench import CableRating
 from hil.config.faults import Fault
 from hil.config.units import (
     ChargingSetpoint,
@@ -19,6 +20,7 @@ from hil.config.units import (
     Volts,
     seconds_within,
 )
+from hil.j1772 import FAULT_STOPS_WITHIN_S, PlugFault
 
 
 class PowerCondition(Model):
@@ -120,6 +122,34 @@ class PlugIn(_Targeted):
 class Unplug(_Targeted):
     """Disconnect the vehicle."""
 
+    hold: Seconds = 0.0
+
+
+class FaultAtPlug(_Targeted):
+    """The pilot emulator shows a fault of the vehicle, and mends it; the charger has to stop."""
+
+    fault: PlugFault
+    for_: Annotated[float, *seconds_within(1.0, 3600.0), Field(alias="for")] = 10.0
+    within: PositiveSeconds = FAULT_STOPS_WITHIN_S
+    """By when no current may flow any more."""
+    hold: Seconds = 0.0
+    """How long it is waited afterwards."""
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> Self:
+        if self.for_ < self.within + 1.0:
+            raise PydanticCustomError(
+                "plug_fault",
+                "'for' must outlast 'within' by 1 s at least, or nobody sees whether it stopped",
+                {},
+            )
+        return self
+
+
+class Cable(_Targeted):
+    """The pilot emulator fits another cable's proximity resistor; before the car is plugged in."""
+
+    current: CableRating
     hold: Seconds = 0.0
 
 
@@ -236,6 +266,18 @@ class UnplugStep(Model):
     unplug: Unplug
 
 
+class PlugFaultStep(Model):
+    """A fault at the plug."""
+
+    plug_fault: FaultAtPlug
+
+
+class CableStep(Model):
+    """Another cable."""
+
+    cable: Cable
+
+
 class StartChargingStep(Model):
     """Start charging."""
 
@@ -264,6 +306,8 @@ _STEP_KINDS = (
     "wait",
     "plug_in",
     "unplug",
+    "plug_fault",
+    "cable",
     "start_charging",
     "stop_charging",
     "source",
@@ -304,6 +348,8 @@ Step = Annotated[
     | Annotated[WaitStep, Tag("<wait>")]
     | Annotated[PlugInStep, Tag("<plug_in>")]
     | Annotated[UnplugStep, Tag("<unplug>")]
+    | Annotated[PlugFaultStep, Tag("<plug_fault>")]
+    | Annotated[CableStep, Tag("<cable>")]
     | Annotated[StartChargingStep, Tag("<start_charging>")]
     | Annotated[StopChargingStep, Tag("<stop_charging>")]
     | Annotated[SourceStep, Tag("<source>")]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from hil.config.profiles import Register
 from hil.config.sources import Level
 from hil.drivers.capabilities import Capabilities
-from hil.j1772 import PilotState
+from hil.j1772 import PilotState, PlugFault
 from hil.quantities import Setpoint
 
 
@@ -219,8 +219,16 @@ class Pilot(Device, Protocol):
         """Fit the cable's resistor for this rated current; ``None`` opens the contact."""
         ...
 
+    async def show_fault(self, fault: PlugFault) -> None:
+        """Show the EVSE a fault of the vehicle, until it is mended."""
+        ...
+
+    async def mend(self) -> None:
+        """End the fault that is shown; nothing if none is."""
+        ...
+
     async def make_safe(self) -> str:
-        """Go to state A; what was done, in words."""
+        """Go to state A and mend what is shown as broken; what was done, in words."""
         ...
 
 

@@ -62,6 +62,8 @@ class Bus:
         self.address = address
         self.counts: Counter[str] = Counter()
         """Questions, answers, and what went wrong with them."""
+        self.heard: set[int] = set()
+        """Units that have answered."""
         self._journal, self._clock = journal, journal.clock
         self._quiet_s = _QUIET_CHARACTERS * address.character_s
         if address.baudrate > 19200:
@@ -183,6 +185,7 @@ class Bus:
             # Its length may be damaged too: what is left of it is to be off the line first.
             self._expected_until = t_reply + question.length * self.address.character_s
             raise NoAnswerError("answered with a wrong check sum")
+        self.heard.add(answer[0])
         return Exchange(answer, t_request, t_reply)
 
     def _expect(self, question: Question) -> None:

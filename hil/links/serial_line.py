@@ -1,10 +1,10 @@
 """Lines over a serial port, or over a socket that leads to one. The only importer of pyserial.
 
 ``serial:///dev/ttyUSB0?baudrate=115200`` and ``serial://COM3`` are ports of this computer,
-``serial:///usb/SERIAL`` is the adapter with that USB serial number, whatever its port is called
-today, ``rfc2217://host:port`` is a port server with control of the line, ``socket://host:port`` the
-bare bytes of one. A socket is opened directly, not through pyserial, whose own socket class blocks
-while it connects and sleeps when it closes.
+``serial:///usb/SERIAL`` the USB adapter with that serial number, whatever its port is called today,
+``rfc2217://host:port`` is a port server with control of the line, ``socket://host:port`` the bare
+bytes of one. A socket is opened directly, not through pyserial, whose own socket class blocks while
+it connects and sleeps when it closes.
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ from typing import Any, Literal, NamedTuple, Protocol
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 import serial
-from serial.tools import list_ports
 
 from hil.clock import ClockKind
 from hil.errors import ConfigError, DeviceError, HilError
-from hil.links.usb_adapter import port_of, usb_serial_of
+from hil.links.usb import ports_there, real_name
 from hil.record.journal import Journal
 
 LONGEST_LINE = 64
@@ -47,7 +46,7 @@ class Address(NamedTuple):
     """As it stands in the bench file."""
     scheme: str
     port: str
-    """Name of the port (``/dev/ttyUSB0``, ``COM3``) or ``host:port``."""
+    """Name of the port (``/dev/ttyUSB0``, ``COM3``, ``/usb/SERIAL``) or ``host:port``."""
     baudrate: int
 
 
@@ -66,7 +65,7 @@ def parse_address(text: str, where: str) -> Address:
     if parts.scheme not in ("serial", "socket", "rfc2217") or missing:
         raise ConfigError(
             f"{where}: '{text}' is not an address; write serial:///dev/ttyUSB0?baudrate=115200, "
-            "serial://COM3, rfc2217://host:port or socket://host:port"
+            "serial://COM3, serial:///usb/SERIAL, rfc2217://host:port or socket://host:port"
         )
     baudrate = options.pop("baudrate", "115200")
     if options or parts.fragment or (networked and parts.path not in ("", "/")):
@@ -79,7 +78,8 @@ def parse_address(text: str, where: str) -> Address:
 
 def _port_name(parts: SplitResult) -> str:
     """``/dev/ttyUSB0`` of ``serial:///dev/ttyUSB0``, ``COM3`` of ``serial://COM3``."""
-    return parts.netloc + (parts.path if parts.path != "/" else "")
+    name = parts.netloc + (parts.path if parts.path != "/" else "")
+    return "" if name.rstrip("/") == "/usb" else name
 
 
 class _Port(Protocol):
@@ -237,12 +237,8 @@ class SerialLine:
             if self._address.scheme == "socket":
                 async with asyncio.timeout(_CONNECT_WITHIN_S):
                     return _SocketPort(await self._connect(loop))
-            name = self._address.port
-            serial_number = usb_serial_of(name) if self._address.scheme == "serial" else None
-            if serial_number is not None:
-                name = port_of(self._device, serial_number)
-            at = self._address._replace(port=name)
-            return _SerialPort(await loop.run_in_executor(None, _open_serial, at))
+            opened = loop.run_in_executor(None, _open_serial, self._device, self._address)
+            return _SerialPort(await opened)
         except TimeoutError as error:
             raise self._unreachable("nothing answers there") from error
         except (OSError, ValueError, serial.SerialException) as error:
@@ -274,11 +270,10 @@ class SerialLine:
             return self._unreachable(str(error))
         name = self._address.port
         if number == errno.ENOENT or "FileNotFoundError" in str(error):
-            there = ", ".join(port.device for port in sorted(list_ports.comports())) or "none"
             return DeviceError(
                 self._device,
                 f"there is no serial port {name}",
-                f"Check the cable and the bench file; the ports of this computer: {there}",
+                f"Check the cable and the bench file; the ports of this computer: {ports_there()}",
             )
         if number in (errno.EAGAIN, errno.EWOULDBLOCK, errno.EBUSY):
             return DeviceError(
@@ -382,11 +377,12 @@ def _waits_s(address: Address) -> float:
     return 0.0 if watched else _THREAD_LOOKS_EVERY_S
 
 
-def _open_serial(address: Address) -> Any:
+def _open_serial(device: str, address: Address) -> Any:
     """A port of pyserial that is this program's alone."""
     options: dict[str, Any] = {"baudrate": address.baudrate, "timeout": _waits_s(address)}
     if address.scheme == "serial":
-        return serial.Serial(address.port, write_timeout=0, exclusive=True, **options)
+        name = real_name(device, address.port)
+        return serial.Serial(name, write_timeout=0, exclusive=True, **options)
     return serial.serial_for_url(f"rfc2217://{address.port}", **options)
 
 

@@ -14,13 +14,11 @@ from hil.drivers.protocols import Evse, Meter, Pilot, Source
 from hil.errors import DeviceError
 from hil.j1772 import PilotState
 from hil.play.observed import Observed
+from hil.play.plug import CHARGING_CURRENT_A, show_fault
 from hil.play.supply import Supply
 from hil.play.timeline import Command, Plan, condition_text
 from hil.quantities import EventKind, Setpoint
 from hil.record.journal import Journal
-
-CHARGING_CURRENT_A = 1.0
-"""A car that draws more than this on a phase is charging; standby stays well below."""
 
 _LOOK_EVERY_S = 0.1
 """How often a condition is looked at."""
@@ -135,6 +133,8 @@ class Player:
                 await self._plug_in(command)
             case "unplug":
                 await self._each_pilot(command.targets, PilotState.A)
+            case "plug_fault" | "cable":
+                await self._plug(command, due_s)
             case "start_charging" | "stop_charging":
                 await self._switch(command, command.action)
             case _:
@@ -271,6 +271,15 @@ class Player:
                     f"no pilot emulator is plugged into {target}: {verb} the car by hand now",
                     "note",
                 )
+
+    async def _plug(self, command: Command, due_s: float) -> None:
+        pilots = {target: self._stage.pilots[target] for target in command.targets}
+        if command.shown is not None:
+            await show_fault(pilots, command.shown, due_s, self._stage.observed, self._journal)
+            return
+        for some in pilots.values():
+            for pilot in some:
+                await pilot.set_proximity(command.cable_a)
 
     async def _switch(
         self, command: Command, action: Literal["start_charging", "stop_charging"]

@@ -15,10 +15,14 @@ from typing import Literal
 from hil.config.bench import BenchConfig
 from hil.config.by_hand import ReadByHand
 from hil.config.scenario import (
+    Cable,
+    CableStep,
     Condition,
     DipStep,
+    FaultAtPlug,
     HoldStep,
     OutageStep,
+    PlugFaultStep,
     PlugInStep,
     PowerCondition,
     Ramp,
@@ -41,6 +45,7 @@ from hil.config.scenario import (
 from hil.config.source import Location, Source
 from hil.config.sources import Level
 from hil.errors import ConfigError
+from hil.play.plug import FaultShown, plug_problems
 from hil.play.supply import Supply, supply_of, supply_problems
 from hil.play.trace_file import read_trace_file
 from hil.quantities import Phase, Setpoint
@@ -51,6 +56,8 @@ Action = Literal[
     "wait",
     "plug_in",
     "unplug",
+    "plug_fault",
+    "cable",
     "start_charging",
     "stop_charging",
     "source",
@@ -82,6 +89,10 @@ class Command:
     """What a person is asked for."""
     by_hand: bool = False
     """Whether a person does it, and the plan waits."""
+    shown: FaultShown | None = None
+    """What is shown as broken at the plug."""
+    cable_a: float | None = None
+    """Rating of the cable that is fitted."""
 
     @property
     def waits(self) -> bool:
@@ -100,6 +111,10 @@ class Command:
             )
         if self.supply is not None:
             return f"{self.action} of {who}: {self.supply.text}, hold {self.hold_s:.4g} s"
+        if self.shown is not None:
+            return f"plug fault to {who}: {self.shown.text}, hold {self.hold_s:.4g} s"
+        if self.action == "cable":
+            return f"cable of {self.cable_a:g} A to {who}, hold {self.hold_s:.4g} s"
         if self.action == "hold":
             return f"hold {self.hold_s:.4g} s"
         if self.until is not None:
@@ -216,6 +231,10 @@ class _Expansion:
             case UnplugStep():
                 targets = self.targets(step.unplug.target, (*at, "unplug"))
                 self.add("unplug", targets, hold_s=step.unplug.hold)
+            case PlugFaultStep():
+                self.plug(step.plug_fault, (*at, "plug_fault"))
+            case CableStep():
+                self.plug(step.cable, (*at, "cable"))
             case StartChargingStep():
                 start = step.start_charging
                 targets = self.targets(start.target, (*at, "start_charging"))
@@ -239,6 +258,19 @@ class _Expansion:
     ) -> None:
         number = len(self.commands) + 1
         self.commands.append(Command(number, action, targets, hold_s, setpoint, until, within_s))
+
+    def plug(self, part: FaultAtPlug | Cable, at: Location) -> None:
+        targets = self.targets(part.target, at)
+        for words in plug_problems(self.bench, targets, isinstance(part, FaultAtPlug)):
+            self.problem(at, words)
+        number = len(self.commands) + 1
+        if isinstance(part, FaultAtPlug):
+            shown = FaultShown(part.fault, part.for_, part.within)
+            hold_s = part.for_ + part.hold
+            self.commands.append(Command(number, "plug_fault", targets, hold_s, shown=shown))
+        else:
+            cable = Command(number, "cable", targets, part.hold, cable_a=part.current)
+            self.commands.append(cable)
 
     def targets(self, target: str | None, at: Location) -> tuple[str, ...]:
         names = self.bench.targets(target)

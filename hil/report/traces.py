@@ -202,7 +202,7 @@ def _offered(events: Sequence[Event], pilot: str | None, end_s: float) -> Curve:
 
 
 _SUPPLY_ACTIONS = ("source", "dip", "outage")
-_SHOWN_ACTIONS = ("plug_in", "unplug", "start_charging", "stop_charging")
+_SHOWN_ACTIONS = ("plug_in", "unplug", "plug_fault", "start_charging", "stop_charging")
 
 
 def _marks(events: Sequence[Event], target: Target) -> list[Mark]:

@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable
 
 from hil.clock import Scheduler, TimerHandle
-from hil.j1772 import PilotState, state_at
+from hil.j1772 import PROXIMITY_OHM, PilotState, state_at
 from hil.virtual.pilot_lines import IDS, LINE_BYTES, seal, unseal
 from hil.virtual.pilot_roles import (
     NO_REFERENCE,
@@ -52,6 +52,7 @@ _LEAST_LEVEL_CHANGE_MV = 300
 
 _OF_ROLES = ("CAPS", "ROLE", "OFFER", "AMPS", "PE")
 _RESISTORS = ("100", "220", "680", "1500", "OPEN")
+_CABLES_A = {f"{ohm:.0f}": current_a for current_a, ohm in PROXIMITY_OHM.items()}
 _ERRORS = {1: "UNKNOWN", 2: "MALFORMED", 3: "RANGE", 4: "UNSUPERVISED", 5: "HARDWARE", 6: "ROLE"}
 
 
@@ -262,6 +263,7 @@ class PilotEmulatorTwin:
             raise _RefusalError(3)
         self._may(Role.VEHICLE, safe=code == "OPEN")
         self.proximity = code
+        self._plant.fit(_CABLES_A.get(code))
         return f"{code} {self.clock_us()}"
 
     def _set_role(self, name: str) -> str:
@@ -315,6 +317,7 @@ class PilotEmulatorTwin:
         self.diode_fault = self.pe_broken = False
         self._offered = STEADY_HIGH
         self._show()
+        self._plant.fit(None)
 
     def _show(self) -> None:
         """Present to the EVSE what the switches make of it, and see what comes of that."""

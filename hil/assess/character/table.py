@@ -20,12 +20,19 @@ from hil.assess.character.offered import NO_PILOT, current_points, duty_terms, p
 from hil.assess.character.overshoot import overshoot
 from hil.assess.character.phase_use import phase_use, phases_in_words
 from hil.assess.character.register import register_odd
-from hil.assess.character.sessions import setpoint_delay, start_delay, stop_delay, turns
+from hil.assess.character.sessions import (
+    fault_stop_delay,
+    setpoint_delay,
+    start_delay,
+    stop_delay,
+    turns,
+)
 from hil.assess.character.unused import under_use
 from hil.assess.entry import Bound, entry, judged
 from hil.assess.outcome.doubts import allowing, refused, without_figure
 from hil.assess.outcome.step import Bench, Measured
 from hil.assess.reading.devices import Rating
+from hil.assess.reading.plug_faults import plug_faults
 from hil.assess.reading.reference import MeterError
 from hil.assess.reading.steps import DIGITAL, PilotEdge, pilot_edges
 from hil.assess.verdict import Ruling, Verdict
@@ -45,7 +52,7 @@ Entries = list[dict[str, Any]]
 Findings = list[dict[str, Any]]
 
 
-_TIMES = frozenset({"start_delay", "stop_delay", "pause_delay", "resume_delay"})
+_TIMES = frozenset({"start_delay", "stop_delay", "fault_stop_delay", "pause_delay", "resume_delay"})
 
 
 def character(
@@ -216,11 +223,13 @@ def _delays(subject: _Subject) -> dict[str, Found]:
     def statistic(limit: TimeLimit | None) -> str:
         return limit.statistic if limit is not None else "median"
 
+    shown = plug_faults(subject.record, subject.evse)
     starts, stops = statistic(limits.start_delay), statistic(limits.stop_delay)
     pauses, resumes = statistic(limits.pause_delay), statistic(limits.resume_delay)
     return {
         "start_delay": start_delay(found, subject.steps, bench, starts),
         "stop_delay": stop_delay(found, bench, stops),
+        "fault_stop_delay": fault_stop_delay(shown, bench, statistic(limits.fault_stop_delay)),
         "pause_delay": setpoint_delay(subject.isolated, "pause", metered, pauses),
         "resume_delay": setpoint_delay(subject.isolated, "resume", metered, resumes),
     }

@@ -286,6 +286,7 @@ def _ending(ended_by: str) -> str:
         "unplug": "the vehicle was unplugged",
         "stop_charging": "charging was stopped",
         "pilot_gone": "the pilot emulator fell back to state A, or was lost,",
+        "plug_fault": "a fault was shown at the plug",
         "supply": "the supply was changed",
         "abort": "the run was cut off",
     }.get(ended_by, "the run ended")
