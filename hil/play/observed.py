@@ -18,16 +18,21 @@ class _Meter:
     """Of power and currents."""
     changed_s: float = -math.inf
 
-    def take(self, reading: Reading) -> None:
-        key = (reading.quantity, reading.phase)
-        if self.values.get(key) != reading.value:
-            self.values[key] = reading.value
-            self.changed_s = reading.t
-        if key == _POWER or (reading.quantity is Quantity.CURRENT and reading.phase in LINES):
-            self.instants_s[key] = reading.t
+    def take(self, readings: Sequence[Reading]) -> None:
+        """Readings of one request."""
+        for t, _, _, _, quantity, phase, value, quality in readings:
+            if quality is not Quality.GOOD:
+                continue
+            key = (quantity, phase)
+            if self.values.get(key) != value:
+                self.values[key] = value
+                self.changed_s = t
+            if key in _FLOW:
+                self.instants_s[key] = t
 
 
 _POWER = (Quantity.POWER, Phase.TOTAL)
+_FLOW = frozenset({_POWER, *((Quantity.CURRENT, line) for line in LINES)})
 
 
 class Observed:
@@ -43,11 +48,8 @@ class Observed:
     def on_readings(self, readings: Sequence[Reading]) -> None:
         """Keep the newest of what a meter says."""
         meter = self._meters.get(readings[0].device) if readings else None
-        if meter is None:
-            return
-        for reading in readings:
-            if reading.quality is Quality.GOOD:
-                meter.take(reading)
+        if meter is not None:
+            meter.take(readings)
 
     def on_event(self, event: Event) -> None:
         """Events are not kept."""
