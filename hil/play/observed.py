@@ -18,17 +18,22 @@ class _Meter:
     """Of power and currents."""
     changed_s: float = -math.inf
 
-    def take(self, reading: Reading, by_hand: bool) -> None:
-        key = (reading.quantity, reading.phase)
-        # A person who read it anew saw that it is not frozen.
-        if self.values.get(key) != reading.value or by_hand:
-            self.values[key] = reading.value
-            self.changed_s = reading.t
-        if key == _POWER or (reading.quantity is Quantity.CURRENT and reading.phase in LINES):
-            self.instants_s[key] = reading.t
+    def take(self, readings: Sequence[Reading], by_hand: bool) -> None:
+        """Readings of one request, or of one answer of a person."""
+        for t, _, _, _, quantity, phase, value, quality in readings:
+            if quality is not Quality.GOOD:
+                continue
+            key = (quantity, phase)
+            # A person who read it anew saw that it is not frozen.
+            if self.values.get(key) != value or by_hand:
+                self.values[key] = value
+                self.changed_s = t
+            if key in _FLOW:
+                self.instants_s[key] = t
 
 
 _POWER = (Quantity.POWER, Phase.TOTAL)
+_FLOW = frozenset({_POWER, *((Quantity.CURRENT, line) for line in LINES)})
 
 
 class Observed:
@@ -57,11 +62,8 @@ class Observed:
     def on_readings(self, readings: Sequence[Reading]) -> None:
         """Keep the newest of what a meter says."""
         meter = self._meters.get(readings[0].device) if readings else None
-        if meter is None:
-            return
-        for reading in readings:
-            if reading.quality is Quality.GOOD:
-                meter.take(reading, reading.device in self._by_hand)
+        if meter is not None:
+            meter.take(readings, readings[0].device in self._by_hand)
 
     def on_event(self, event: Event) -> None:
         """Events are not kept."""

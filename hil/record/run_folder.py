@@ -113,7 +113,7 @@ class RunFolder:
 
     def on_frame(self, frame: Frame) -> None:
         """Append a raw frame; it is on disk within a second of bench time."""
-        self._frames.write(_line(frame._asdict()))
+        self._frames.write(_frame_line(frame))
         self._keep_pace(frame.t)
 
     def on_truth(self, t: float, evse: str, what: str, numbers: Mapping[str, Any]) -> None:
@@ -173,6 +173,18 @@ class RunFolder:
 
 def _line(document: Mapping[str, Any]) -> bytes:
     return (_one_line(document) + "\n").encode()
+
+
+def _frame_line(frame: Frame) -> bytes:
+    """As :func:`_line` has it, in a third of the time: there are hundreds of frames a second.
+
+    Directions and protocols are words of hil's own, in which nothing has to be escaped.
+    """
+    t, device, direction, protocol, payload = frame
+    return (
+        f'{{"t": {t!r}, "device": {_one_line(device)}, "direction": "{direction}", '
+        f'"protocol": "{protocol}", "payload": {_one_line(payload)}}}\n'
+    ).encode()
 
 
 def _make_whole(path: Path, manifest: Mapping[str, Any], files: Mapping[str, str]) -> None:
