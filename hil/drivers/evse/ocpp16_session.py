@@ -20,18 +20,13 @@ from hil.drivers.evse import claimed, late
 from hil.drivers.evse.charging_profile import utc_text
 from hil.drivers.evse.ocpp16_payload import payload_of
 from hil.drivers.evse.ocpp_charger import Answer, Charger, TransactionId, whole
-from hil.drivers.evse.ocpp_talk import Talk
+from hil.drivers.evse.ocpp_talk import HEARTBEAT_INTERVAL_S, Talk
 from hil.errors import HilError
 from hil.links.ocpp_frames import Message, printable
 from hil.links.ocpp_server import OcppConnection
 from hil.quantities import EventKind
 
 ocpp.messages.ASYNC_VALIDATION = False  # a worker thread would hold up the warp clock
-
-HEARTBEAT_INTERVAL_S = 60
-_SILENT_HEARTBEATS = 3
-"""A charger that says nothing for so many heartbeats is gone; a shorter deadline than its heartbeat
-threw out idle ones, as a server with 60 s did 17 times in a field report."""
 
 # The package logs each frame it does not like with a stack trace; findings say it better.
 _QUIET = logging.getLogger("hil.drivers.ocpp16")
@@ -72,7 +67,6 @@ class Session(ChargePoint):  # type: ignore[misc]
         super().__init__(charger.device, connection, answer_within_s, _QUIET)
         self.charger = charger
         self._talk = Talk(connection, charger, answer_within_s, self._take_call)
-        connection.silent_at_most_s = _SILENT_HEARTBEATS * HEARTBEAT_INTERVAL_S
 
     async def run(self) -> NoReturn:
         """Attend to the charger until the connection ends. Raises LinkLostError."""

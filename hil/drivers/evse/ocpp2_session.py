@@ -15,13 +15,11 @@ from hil.drivers.evse.charging_profile import utc_text
 from hil.drivers.evse.ocpp2_messages import Request, as_16, member, name_of, objects, word
 from hil.drivers.evse.ocpp2_station import Station
 from hil.drivers.evse.ocpp_charger import Answer, whole
-from hil.drivers.evse.ocpp_talk import Talk
+from hil.drivers.evse.ocpp_talk import HEARTBEAT_INTERVAL_S, Talk
 from hil.errors import HilError
 from hil.links.ocpp_frames import CALLERROR, CALLRESULT, Message, printable
 from hil.links.ocpp_server import OcppConnection
 from hil.record.journal import Severity
-
-HEARTBEAT_INTERVAL_S = 60
 
 Payload = dict[str, Any]
 
