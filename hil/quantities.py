@@ -146,7 +146,8 @@ class EventKind(StrEnum):
     """A pilot emulator shows a fault of the vehicle, or mends it: ``fault``, ``state`` (shown,
     mended)."""
     EVSE_STATUS = "evse_status"
-    """What the EVSE says of its connector: ``status``, ``connector``, ``error_code``."""
+    """What the EVSE says of its connector: ``status``, ``connector``, ``error_code``. Over OCPP 2.x
+    ``status`` is made of that and the transaction, and ``connector_status`` is as it was said."""
     TRANSACTION = "transaction"
     """``state``: started or stopped; ``transaction_id``, ``meter_wh``."""
     DEVICE = "device"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hil.assess.certifying import obstacles, step_found, stepped_s
 from hil.assess.chain import chain
 from hil.assess.character.table import character
+from hil.assess.claims.connector import contradictions
 from hil.assess.claims.table import claims
 from hil.assess.faults import faults_of
 from hil.assess.outcome.attribution import attributed
@@ -94,6 +95,7 @@ def evaluate(
         rows, disagreements = claims(record, evse, measured, rating, limits.definitions)
         claimed.extend(rows)
         findings.extend(disagreements)
+        findings.extend(contradictions(record, evse, limits.definitions))
         if asked is not None:
             grain = granularity_in(more)
             seen = (record, evse, measured, bench, rating)

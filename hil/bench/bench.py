@@ -10,7 +10,16 @@ from typing import Any
 from hil.bench.registry import driver
 from hil.config.bench import BenchConfig
 from hil.config.load import Bench
-from hil.drivers.protocols import Device, Evse, Identity, Meter, Negotiates, Pilot, Source
+from hil.drivers.protocols import (
+    Device,
+    Evse,
+    Identity,
+    LimitElsewhere,
+    Meter,
+    Negotiates,
+    Pilot,
+    Source,
+)
 from hil.errors import DeviceError, HilError
 from hil.quantities import EventKind
 from hil.record.journal import Journal
@@ -37,6 +46,8 @@ class Devices:
     identities: dict[str, Identity] = field(default_factory=dict)
     capabilities: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What was found out about an EVSE by trying, where that was asked for."""
+    elsewhere: dict[str, LimitElsewhere] = field(default_factory=dict)
+    """By which somebody else can limit an EVSE: a virtual one."""
 
     def all(self) -> list[Device]:
         """Every device, in the order of the bench file."""

@@ -46,6 +46,9 @@ async def wired(
         devices = build_devices(bench, config, journal, person)
         if lab is not None:
             await lab.connect(config)
+            devices.elsewhere.update(
+                (name, twin.limit_elsewhere) for name, twin in lab.charge_points.items()
+            )
             if injector is not None:
                 injector.begin(lab)
         yield config, devices

@@ -48,6 +48,13 @@ ProfileFlaw = Literal[
     "recurs_not",
     "ignores_get_filters",
     "tx_profile_keeps_default_out",
+    "hides_limit_elsewhere",
+    "ignores_limit_elsewhere",
+    "keeps_limit_elsewhere",
+    "charges_instead",
+    "setpoint_of_one_phase",
+    "takes_any_mode",
+    "ignores_updates",
 ]
 """How a charger may deal wrongly, or by another document, with charging profiles that it accepts:
 a TxProfile without its transaction; one kept after it; the profile of a RemoteStartTransaction not
@@ -59,7 +66,12 @@ applies.
 Over OCPP 2.x also: an EVSE that there is not, or a rate unit that it does not use, taken for its
 own; the rules of use case K01 not enforced; profiles gone after a Reset; validFrom and validTo, the
 startSchedule, or a recurrency not heeded; the filters of GetChargingProfiles not heeded; a
-TxProfile that has ended and keeps the TxDefaultProfile out."""
+TxProfile that has ended and keeps the TxDefaultProfile out; a limit that somebody else sets not
+told, not heeded, or kept when it is released.
+
+Over OCPP 2.1 also: a setpoint that discharges taken for one that charges; the setpoint of one phase
+taken for the sum of all; an operation mode that it does not know taken for ChargingOnly; an
+UpdateDynamicSchedule without effect."""
 
 
 class Spread(Model):

@@ -8,7 +8,7 @@ part. ``close`` never raises and may be called at any time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from hil.config.profiles import Register
@@ -153,6 +153,10 @@ class ReportsProfiles(Protocol):
         Of each profile ``chargingLimitSource``, ``evseId`` and ``chargingProfile``.
         """
         ...
+
+
+LimitElsewhere = Callable[[float | None], None]
+"""What limits a charger beside the bench, to amperes per phase; ``None`` for no longer."""
 
 
 @runtime_checkable

@@ -48,7 +48,7 @@ SCENARIOS: dict[str, list[Any]] = {
         {"plug_in": {"within": "90 s"}},
         {"hold": "20 s"},
         {"stop_charging": {"within": "30 s"}},
-        {"hold": "10 s"},
+        {"hold": "20 s"},
         {"start_charging": {"within": "30 s"}},
         {"hold": "20 s"},
     ],
@@ -149,7 +149,9 @@ CASES: dict[str, Case] = {
         {"charger_clock_wrong", "transaction_unknown", "status_out_of_order"}, scenario="twice"
     ),
     "foxess201-like": Case(
-        {"setpoint_refused", "charger_lost", "safe_step_failed"}, scenario="twice", driver="ocpp201"
+        {"setpoint_refused", "charger_lost", "safe_step_failed", "available_with_car"},
+        scenario="twice",
+        driver="ocpp201",
     ),
     "frozen-report": Case({"stale_report"}),
     "counts-wrongly": Case({"report_differs"}),
