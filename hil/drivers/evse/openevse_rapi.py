@@ -182,13 +182,14 @@ class OpenEvse:
     def _compare_sleep(self, state: rapi_answers.State) -> None:
         """Whether it is as awake as it was told."""
         commands = self._commands
-        if self._setpoints.in_force_a == 0.0 and commands.asleep and state.awake:
+        if not state.evse:
+            return  # it is about to see what is plugged into it
+        if self._setpoints.in_force_a == 0.0 and state.awake:
             words = "a pause was taken, and the charger is awake: it started again, or something "
             words += "else commands it"
             self._findings.finding("setpoint_lost", words, "error", key="pause")
             commands.distrust()
-        if state.evse:
-            commands.asleep = not state.awake
+        commands.asleep = not state.awake
 
     def _take(self, state: rapi_answers.State) -> None:
         """Tell a state that is another than before."""
