@@ -120,6 +120,7 @@ def test_setpoints_and_pauses_reach_the_plant(tmp_path: Path) -> None:
     seen, stage = play(tmp_path, scenario)
     asleep, awake = (True, 0.0, "fe"), "01"
     assert seen == [(True, 16.0, awake), asleep, (True, 10.0, awake), asleep, (True, 32.0, awake)]
+    assert stage.twin._configured_a == 32, "no setpoint is written into its EEPROM"
     assert "10.7 A is sent as 10 A" in stage.record.finding("setpoint_truncated")
     assert "setpoint_lost" not in stage.codes()
 
@@ -428,15 +429,11 @@ def test_what_is_no_charger_of_this_kind_is_refused(
 
 
 def test_a_fault_that_means_nothing_on_rapi_is_refused() -> None:
-    for kind in ("frames-slow", "frames-garbled", "clock-jump", "external-limit"):
-        with pytest.raises(ConfigError, match="'dut' is controlled over RAPI"):
-            prepare(
-                "virtual-openevse",
-                "quick-look",
-                clock=None,
-                seed=1,
-                faults=[f"{kind}@dut,at=start"],
-            )
+    kinds = ("frames-slow", "frames-garbled", "clock-jump", "external-limit")
+    faults = [f"{kind}@dut,at=start" for kind in kinds]
+    with pytest.raises(ConfigError) as refused:
+        prepare("virtual-openevse", "quick-look", clock=None, seed=1, faults=faults)
+    assert str(refused.value).count("'dut' is controlled over RAPI") == len(kinds)
 
 
 # --- a real terminal device, under the real clock -----------------------------------------------
