@@ -11,7 +11,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from hil.clock import ClockKind, run_on
-from hil.config.bench import BenchConfig
+from hil.config.bench import BenchConfig, EvseConfig
 from hil.config.load import Bench, load_bench
 from hil.errors import ConfigError, RecordError
 from hil.virtual.lab import VirtualLab
@@ -65,9 +65,9 @@ def bench_text(bench: Bench, served: BenchConfig) -> str:
     del data["virtual"]
     data["bench"] = f"{served.bench}-served"
     data["served_twins"] = served.virtual_names()
-    parts = ("evses", "listen"), ("meters", "link"), ("pilots", "link"), ("sources", "link")
-    for part, key in parts:
+    for part in ("evses", "meters", "pilots", "sources"):
         for name, device in getattr(served, part).items():
+            key = "listen" if isinstance(device, EvseConfig) else "link"
             if hasattr(device, key):  # what is used by hand has no address
                 data[part][name][key] = getattr(device, key)
     if bench.virtual_operator is not None:

@@ -38,6 +38,12 @@ VERSIONS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("listen: ws://127.0.0.1:0", "link: tcp://127.0.0.1:0"),
         ("    charge_point: CP-VIRTUAL-1\n", ""),
     ),
+    "rapi": (
+        ("driver: ocpp16", "driver: openevse-rapi"),
+        ("profile: generic-ac", "profile: openevse-rapi"),
+        ("listen: ws://127.0.0.1:0", "link: socket://127.0.0.1:0"),
+        ("    charge_point: CP-VIRTUAL-1\n", ""),
+    ),
 }
 """Protocols that the bench speaks, and what must be changed in the shipped bench for each."""
 
@@ -87,6 +93,10 @@ OF_OCPP = ("frames-slow", "frames-garbled", "clock-jump of the charger", "extern
 BUS_MOMENTS = ("start", "mid-step")
 """A bus that is bad all along, and one that turns bad; it matters to no protocol of a charger."""
 
+OF_LINK = ("link-drop", "link-half-open", "charger-reboot")
+"""Rows in which a charger on RAPI could differ from one on Modbus: the others are of the meter, the
+pilot, the car or the mains, and no other way leads from them to the verdict."""
+
 ALLOWED = """
                            start    mid-step steady   teardown
 link-drop                  4n       5c       5c       0c
@@ -126,6 +136,10 @@ set apart by commas."""
 OTHERWISE: Mapping[tuple[str, str], Mapping[str, tuple[int, str]]] = {
     ("modbus", "link-half-open"): {
         "mid-step": (5, "confirmed"),  # a request without an answer is a lost charger at once
+        "steady": (5, "confirmed"),
+    },
+    ("rapi", "link-half-open"): {
+        "mid-step": (5, "confirmed"),  # as above
         "steady": (5, "confirmed"),
     },
     ("modbus", "charger-reboot"): {
@@ -180,6 +194,7 @@ def cells() -> list[Cell]:
         for fault in KINDS
         for moment in MOMENTS
         if not (version == "modbus" and fault in OF_OCPP)
+        if version != "rapi" or fault in OF_LINK
         # Source and bus are the same whatever charger is there.
         if version == "ocpp1.6" or not (of_source(fault) or of_bus(fault))
         if moment in BUS_MOMENTS or not of_bus(fault)

@@ -15,6 +15,7 @@ from hil.config.load import json_schema, load, load_bench, load_text
 from hil.config.source import parse_yaml
 from hil.config.units import CURRENT, DURATION, POWER, parse
 from hil.errors import ConfigError
+from hil.serve import bench_text
 
 SCENARIO = """\
 scenario: wrong
@@ -369,3 +370,11 @@ def test_a_twin_is_given_nothing_that_it_has_no_use_for(
     bench = changed_bench(tmp_path, (old, new), base=shipped)
     with pytest.raises(ConfigError, match=words):
         load_bench(bench)
+
+
+@pytest.mark.parametrize("shipped", ["virtual-ideal", "virtual-modbus-evse", "virtual-openevse"])
+def test_a_bench_that_is_served_names_the_address_of_its_charger(shipped: str) -> None:
+    """Whether the charger connects to the bench, or the bench to the charger."""
+    bench = load_bench(shipped)
+    served = load_text(Kind.BENCH, bench_text(bench, bench.config), "served")
+    assert served.evses == bench.config.evses

@@ -11,6 +11,7 @@ from hil.config.evse_modbus import ModbusEvseProfile
 from hil.drivers.evse.leased_setpoints import LeasedSetpoints
 from hil.drivers.evse.modbus_places import Places
 from hil.drivers.evse.modbus_setpoints import ModbusSetpoints
+from hil.drivers.evse.polled_charger import Presence, until_stopped
 from hil.drivers.protocols import Acknowledgement, HeldLease, Identity
 from hil.errors import DeviceError, HilError
 from hil.links.first_times import FirstTimes
@@ -21,10 +22,6 @@ from hil.registers import compile_map
 
 _STANDARD_PORT = 502
 
-_STOPPED_WITHIN_S = 60.0
-"""From the command to a state in which nothing is charged."""
-
-_LOOK_EVERY_S = 0.2
 _PAUSE = Setpoint(0.0, "A")
 
 
@@ -61,7 +58,7 @@ class ModbusEvse:
         self._setpoints = LeasedSetpoints(name, self._commands, journal, self._findings)
         self._blocks = compile_map(profile).blocks if profile.registers else ()
         self._watching: asyncio.Task[None] | None = None
-        self._lost = False
+        self._presence = Presence(name, journal)
         self._fault: HilError | None = None
         """What went wrong on the bench's own side while the charger was watched."""
 
@@ -105,9 +102,10 @@ class ModbusEvse:
             try:
                 await self._look()
                 await self._see_whether_it_stands()
-                self._say_back()
+                if self._presence.back():
+                    self._commands.distrust()
             except DeviceError as error:
-                self._say_lost(error)
+                self._presence.lost(error)
             except HilError as fault:
                 self._fault = fault
 
@@ -162,20 +160,6 @@ class ModbusEvse:
         self._findings.finding("setpoint_lost", words, "error", key=setpoints.newest)
         self._commands.distrust()
 
-    def _say_lost(self, error: DeviceError) -> None:
-        if not self._lost:
-            self._lost = True
-            self._journal.event(EventKind.DEVICE, self.name, state="lost")
-            words = f"it {error.what}. {error.remedy}"
-            self._journal.finding(self.name, "charger_lost", words)
-
-    def _say_back(self) -> None:
-        if self._lost:
-            self._lost = False
-            self._commands.distrust()
-            self._journal.event(EventKind.DEVICE, self.name, state="back")
-            self._journal.finding(self.name, "charger_back", "the charger answers again", "note")
-
     # --- setpoints -----------------------------------------------------------------------------
 
     async def apply(
@@ -213,15 +197,7 @@ class ModbusEvse:
         """End charging. Raises DeviceError if it goes on."""
         self._raise_fault()
         await self.stop_now()
-        until_s = self._journal.clock.now() + _STOPPED_WITHIN_S
-        while self.status == "Charging":
-            if self._journal.clock.now() >= until_s:
-                raise DeviceError(
-                    self.name,
-                    f"still charges {_STOPPED_WITHIN_S:g} s after it was stopped",
-                    "Unplug the car or switch the charger off",
-                )
-            await asyncio.sleep(_LOOK_EVERY_S)
+        await until_stopped(self.name, lambda: self.status, self._journal)
 
     async def stop_now(self) -> str:
         """Take the release away, or where there is none command 0 A; in words what was done."""

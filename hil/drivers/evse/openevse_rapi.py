@@ -9,6 +9,7 @@ from hil.config.bench import RapiEvseConfig, SafeState
 from hil.config.evse_rapi import RapiEvseProfile
 from hil.drivers.evse import rapi_answers
 from hil.drivers.evse.leased_setpoints import LeasedSetpoints
+from hil.drivers.evse.polled_charger import Presence, until_stopped
 from hil.drivers.evse.rapi_lines import Line
 from hil.drivers.evse.rapi_setpoints import RapiSetpoints
 from hil.drivers.evse.rapi_talk import Answer, RapiTalk
@@ -18,11 +19,6 @@ from hil.links.first_times import FirstTimes
 from hil.links.serial_line import parse_address
 from hil.quantities import EventKind, Phase, Quality, Quantity, Reading, Setpoint
 from hil.record.journal import Journal
-
-_STOPPED_WITHIN_S = 60.0
-"""From the command to a state in which nothing is charged."""
-
-_LOOK_EVERY_S = 0.2
 
 
 class OpenEvse:
@@ -59,7 +55,7 @@ class OpenEvse:
         self._counted: tuple[int, ...] | None = None
         self._counted_s = 0.0
         self._watching: asyncio.Task[None] | None = None
-        self._lost = False
+        self._presence = Presence(name, journal)
         self._fault: HilError | None = None
         """What went wrong on the bench's own side while the charger was watched."""
 
@@ -154,9 +150,10 @@ class OpenEvse:
                 if not self._talk.connected:
                     await self._talk.open()
                 await self._look()
-                self._say_back()
+                if self._presence.back():
+                    self._commands.distrust()
             except DeviceError as error:
-                self._say_lost(error)
+                self._presence.lost(error)
             except HilError as fault:
                 self._fault = fault
 
@@ -182,13 +179,14 @@ class OpenEvse:
     def _compare_sleep(self, state: rapi_answers.State) -> None:
         """Whether it is as awake as it was told."""
         commands = self._commands
-        if self._setpoints.in_force_a == 0.0 and commands.asleep and state.awake:
+        if not state.evse:
+            return  # it is about to see what is plugged into it
+        if self._setpoints.in_force_a == 0.0 and state.awake:
             words = "a pause was taken, and the charger is awake: it started again, or something "
             words += "else commands it"
             self._findings.finding("setpoint_lost", words, "error", key="pause")
             commands.distrust()
-        if state.evse:
-            commands.asleep = not state.awake
+        commands.asleep = not state.awake
 
     def _take(self, state: rapi_answers.State) -> None:
         """Tell a state that is another than before."""
@@ -298,21 +296,7 @@ class OpenEvse:
         """The port went away by itself; the watch connects again, under whatever name it has."""
         words = f"is gone: {why}"
         remedy = "Check the cable; it is looked for until it is back"
-        self._say_lost(DeviceError(self.name, words, remedy))
-
-    def _say_lost(self, error: DeviceError) -> None:
-        if not self._lost:
-            self._lost = True
-            self._journal.event(EventKind.DEVICE, self.name, state="lost")
-            words = f"it {error.what}. {error.remedy}"
-            self._journal.finding(self.name, "charger_lost", words)
-
-    def _say_back(self) -> None:
-        if self._lost:
-            self._lost = False
-            self._commands.distrust()
-            self._journal.event(EventKind.DEVICE, self.name, state="back")
-            self._journal.finding(self.name, "charger_back", "the charger answers again", "note")
+        self._presence.lost(DeviceError(self.name, words, remedy))
 
     # --- setpoints -----------------------------------------------------------------------------
 
@@ -351,15 +335,7 @@ class OpenEvse:
         """End charging. Raises DeviceError if it goes on."""
         self._raise_fault()
         await self.stop_now()
-        until_s = self._journal.clock.now() + _STOPPED_WITHIN_S
-        while self.status == "Charging":
-            if self._journal.clock.now() >= until_s:
-                raise DeviceError(
-                    self.name,
-                    f"still charges {_STOPPED_WITHIN_S:g} s after it was stopped",
-                    "Unplug the car or switch the charger off",
-                )
-            await asyncio.sleep(_LOOK_EVERY_S)
+        await until_stopped(self.name, lambda: self.status, self._journal)
 
     async def stop_now(self) -> str:
         """Put it to sleep until charging is started; in words what was done."""

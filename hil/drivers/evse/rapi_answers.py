@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
+
+_HEXADECIMAL = re.compile("[0-9A-Fa-f]{1,8}")
 
 _HEXADECIMAL_FROM = 5
 """From this major version of RAPI on states are hexadecimal; they were decimal before."""
@@ -158,12 +161,9 @@ def _signed(word: str) -> int:
 
 
 def _hexadecimal(word: str) -> int:
-    if not (word.isascii() and word.isalnum() and len(word) <= 8):
+    if _HEXADECIMAL.fullmatch(word) is None:
         raise ValueError(f"'{word}' is not a hexadecimal number")
-    try:
-        return int(word, 16)
-    except ValueError as error:
-        raise ValueError(f"'{word}' is not a hexadecimal number") from error
+    return int(word, 16)
 
 
 def _byte(number: int) -> int:

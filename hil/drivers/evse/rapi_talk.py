@@ -35,6 +35,9 @@ _TRIES = 2
 _UNASKED = ("AB", "AT", "AN", "ST", "WF")
 """What a charger tells unasked: boot, state, button, state in older firmware, network mode."""
 
+_NO_ANSWER = tuple(f"${word}".encode() for word in _UNASKED)
+"""What a damaged line begins with that was none: then the answer is still to come."""
+
 _CHECK_LINE = "Check the cable, the baud rate, and that nothing else speaks on its serial port"
 
 
@@ -177,7 +180,7 @@ class RapiTalk:
             return
         line = decode(whole)
         if isinstance(line, Fault):
-            self._damaged(raw, line)
+            self._damaged(whole, line)
         elif line.word in (GRANTED, REFUSED):
             self._answered(line, t)
         elif line.word in _UNASKED:
@@ -189,9 +192,9 @@ class RapiTalk:
 
     def _damaged(self, raw: bytes, fault: Fault) -> None:
         self._stranger(raw)
-        words = f"a line was dropped: {fault}; a question under way is asked again"
-        self._findings.finding("rapi_damaged_line", words, key=fault)
-        self._settle_damaged()
+        self._findings.finding("rapi_damaged_line", f"a line was dropped: {fault}", key=fault)
+        if not raw.startswith(_NO_ANSWER):
+            self._settle_damaged()
 
     def _answered(self, line: Line, t: float) -> None:
         if line.sequence is None:
