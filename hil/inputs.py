@@ -93,7 +93,7 @@ def prepare(
                 functools.partial(secret_from, evse.password_env, evse.password_file, evse_name)
             )
             attempt(functools.partial(_check_tls, evse_name, config))
-        clock = clock or (ClockKind.REAL if real_devices(config) else ClockKind.WARP)
+        clock = clock or usual_clock(config)
         problems += _clock_problems(config, clock)
         if plan is not None and asked_for is not None:
             problems += _fault_problems(the_scenario, asked_for, config, plan)
@@ -208,7 +208,7 @@ def _prepare_pack(bench: str, name: str, text: str, clock: ClockKind | None, see
             check_one()
         except ConfigError as error:
             problems += error.problems
-    clock = clock or (ClockKind.REAL if real_devices(config) else ClockKind.WARP)
+    clock = clock or usual_clock(config)
     problems += _clock_problems(config, clock)
     if problems:
         raise ConfigError(problems)
@@ -277,11 +277,23 @@ def real_devices(config: BenchConfig) -> list[str]:
     return sorted(set(config.device_names()) - set(config.virtual_names()))
 
 
+def usual_clock(config: BenchConfig) -> ClockKind:
+    """The clock where nobody names one: warp where nothing answers in real time."""
+    real = real_devices(config) or config.behind_brokers()
+    return ClockKind.REAL if real else ClockKind.WARP
+
+
 def _clock_problems(config: BenchConfig, clock: ClockKind) -> list[str]:
     real = real_devices(config)
     if clock is ClockKind.WARP and real:
         return [
             f"the warp clock needs a bench that is virtual throughout; {', '.join(real)} "
             "are real devices and answer in real time. Use --clock real"
+        ]
+    brokered = config.behind_brokers()
+    if clock is ClockKind.WARP and brokered:
+        return [
+            f"the warp clock cannot be used: {', '.join(brokered)} are reached through an MQTT "
+            "broker, which is another process and goes by real time. Use --clock real"
         ]
     return []
