@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.clock import ClockKind
 from hil.config.bench import BenchConfig, TelemetryConfig
+from hil.config.broker import BrokerAccess
 from hil.config.conformance import VERSION_OF_DRIVER, ConformanceCase, Pics
 from hil.config.faults import Fault, FaultList, fault_problems, options_text
 from hil.config.library import Kind, names
@@ -86,13 +87,8 @@ def prepare(
         config, folder = the_bench.config, the_scenario.path.parent
         model, source = the_scenario.model, the_scenario.source
         plan = attempt(lambda: expand(model, source, folder, config, seed))
-        if config.telemetry is not None:
-            attempt(functools.partial(_check_telemetry, config.telemetry))
-        for evse_name, evse in config.ocpp_evses().items():
-            attempt(
-                functools.partial(secret_from, evse.password_env, evse.password_file, evse_name)
-            )
-            attempt(functools.partial(_check_tls, evse_name, config))
+        for check_one in _ways_in(config):
+            attempt(check_one)
         clock = clock or usual_clock(config)
         problems += _clock_problems(config, clock)
         if plan is not None and asked_for is not None:
@@ -197,13 +193,7 @@ def _prepare_pack(bench: str, name: str, text: str, clock: ClockKind | None, see
     the_bench = load_bench(bench)
     config, problems = the_bench.config, []
     limits: Loaded[LimitsConfig] = load(Kind.LIMITS, DEFAULT_LIMITS)
-    checks: list[Callable[[], Any]] = [
-        functools.partial(secret_from, evse.password_env, evse.password_file, evse_name)
-        for evse_name, evse in config.ocpp_evses().items()
-    ]
-    if config.telemetry is not None:
-        checks.append(functools.partial(_check_telemetry, config.telemetry))
-    for check_one in checks:
+    for check_one in _ways_in(config):
         try:
             check_one()
         except ConfigError as error:
@@ -245,12 +235,29 @@ def _fault_problems(
     return problems
 
 
+def _ways_in(config: BenchConfig) -> Iterator[Callable[[], Any]]:
+    """Checks of all passwords and certificates; each raises ConfigError if one cannot be used."""
+    if config.telemetry is not None:
+        yield functools.partial(_check_telemetry, config.telemetry)
+    for name, evse in config.ocpp_evses().items():
+        yield functools.partial(secret_from, evse.password_env, evse.password_file, name)
+        yield functools.partial(_check_tls, name, config)
+    for name, behind in config.mqtt_evses().items():
+        yield functools.partial(_check_broker, behind.link, behind, name)
+
+
 def _check_telemetry(telemetry: TelemetryConfig) -> None:
     """Raises ConfigError if the broker's password or certificate files cannot be used."""
-    from hil.drivers.broker import broker_of
     from hil.drivers.telemetry import DEVICE
 
-    broker_of(telemetry.broker, telemetry, DEVICE)
+    _check_broker(telemetry.broker, telemetry, DEVICE)
+
+
+def _check_broker(address: str, access: BrokerAccess, whose: str) -> None:
+    """Raises ConfigError if a password or certificate file for a broker cannot be used."""
+    from hil.drivers.broker import broker_of
+
+    broker_of(address, access, whose)
 
 
 def _check_tls(name: str, config: BenchConfig) -> None:

@@ -84,8 +84,6 @@ class MqttEvse:
         """What is wrong with the broker."""
         self._dropped = 0
         self._stale = False
-        self._fault: HilError | None = None
-        """What went wrong on the bench's own side while the charger was heard."""
 
     def _presence_place(self) -> Place | None:
         told = self._profile.presence
@@ -158,21 +156,18 @@ class MqttEvse:
     # --- what it says ----------------------------------------------------------------------------
 
     def _heard(self, arrival: Arrival) -> None:
-        """A message came; the bench's own troubles are kept for whoever acts next."""
-        try:
-            if not self._hearing.take(arrival):
-                return
-            present = self._presence is not None and arrival.topic == self._presence.topic
-            if present is False or not self._offline():
-                self._heard_s = arrival.t
-            self._news.set()
-            self._commands.heard(arrival.topic, arrival.t)
-            if arrival.topic == self._state.topic:
-                self._take_state()
-            if arrival.topic in self._readings:
-                self._take_readings(arrival)
-        except HilError as fault:
-            self._fault = fault
+        """A message came."""
+        if not self._hearing.take(arrival):
+            return
+        self._news.set()
+        present = self._presence is not None and arrival.topic == self._presence.topic
+        if not arrival.retained or (present and not self._offline()):
+            self._heard_s = arrival.t
+        self._commands.heard(arrival.topic, arrival.t)
+        if arrival.topic == self._state.topic:
+            self._take_state()
+        if arrival.topic in self._readings:
+            self._take_readings(arrival)
 
     def _take_state(self) -> None:
         said = self._hearing.value(self._state)
@@ -220,7 +215,7 @@ class MqttEvse:
             try:
                 self._look()
             except HilError as fault:
-                self._fault = fault
+                self._link.fault = fault
 
     def _look(self) -> None:
         why = self._why_away()
@@ -338,6 +333,7 @@ class MqttEvse:
         return await self._setpoints.charge(False)
 
     def _raise_fault(self) -> None:
-        fault, self._fault = self._fault, None
+        """What went wrong on the bench's own side while the charger was heard."""
+        fault, self._link.fault = self._link.fault, None
         if fault is not None:
             raise fault
