@@ -115,6 +115,8 @@ class MqttEvseProfile(Model):
     state: TopicState
     presence: Presence | None = None
     """Left out for one without a last will; then only its silence tells that it is gone."""
+    retained: bool = False
+    """Whether it has the broker keep all that it says."""
     silent_after: PositiveSeconds
     """It counts as lost when it has said nothing at all for so long."""
     alive: list[Topic] = Field(default_factory=list)

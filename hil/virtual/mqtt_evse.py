@@ -134,7 +134,8 @@ class MqttEvseTwin:
 
     def _answer(self, result: Result | None, says: str) -> None:
         if result is not None:
-            self._publish(result.topic, _document([(parse_path(result.path), says)]), False)
+            text = _text(_document([(parse_path(result.path), says)]))
+            self.client.publish(self._at(result.topic), text)  # which nobody keeps
 
     # --- what it says --------------------------------------------------------------------------
 
@@ -209,6 +210,7 @@ class MqttEvseTwin:
 
     def _publish(self, topic: str, document: Any, retain: bool) -> None:
         if not self.silent:
+            retain |= self._profile.retained
             self.client.publish(self._at(topic), _text(document), retain)
 
 

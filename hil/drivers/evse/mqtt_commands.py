@@ -190,11 +190,6 @@ class MqttCommands:
             raise RefusedError(self._device, words, _REMEDY)
         if waiting.over.is_set():
             return
-        if order.result is None and says is MISSING and order.meets(before):
-            words = f"was told {order.words}, which {place} said before; that it says nothing new "
-            words += "is taken for a yes"
-            self._findings.finding("echo_not_renewed", words, "note", key=order.echo)
-            return
         if waiting.result is not None and says is MISSING and before is MISSING:
             words = f"took {order.words} by its own word, and {place} does not say so"
             self._findings.finding("not_echoed", words, "note", key=order.echo)

@@ -113,6 +113,10 @@ class MqttEvse:
         except BaseException:
             self._link.close()
             raise
+        if not self.status:
+            words = f"{self._state} has said nothing since the bench opened, and what it said "
+            words += "before is of unknown age; the status is known once it says it again"
+            self._findings.finding("status_unknown", words, "note")
         self._watching = asyncio.ensure_future(self._watch())
         profile = self._profile.evse_profile
         return Identity(
@@ -265,6 +269,8 @@ class MqttEvse:
             self._heard_s = -math.inf  # that the broker is back is no sign of the charger
         else:
             self._trouble = None
+        if self._watching is not None:
+            self._look()
 
     def _look_at_state(self) -> None:
         repeats_s = self._profile.state.repeats
