@@ -152,7 +152,7 @@ class MqttEvseConfig(BrokerAccess):
     presence: Topic | None = None
     """The topic that says whether the charger is there, where its profile does not name it."""
     rating: Rating
-    answer_within: PositiveSeconds = 5.0
+    answer_within: PositiveSeconds = 3.0
     """How long the bench waits for the charger to say what it was told."""
 
     @model_validator(mode="after")

@@ -48,11 +48,12 @@ class Stage:
     """A driver opposite its twin, what journal and plant said, and a client that meddles."""
 
     def __init__(
-        self, evse: driver.MqttEvse, lab: VirtualLab, record: Recorder, clock: Clock, link: str, base: str
+        self, evse: driver.MqttEvse, lab: VirtualLab, record: Recorder, clock: Clock
     ) -> None:
         self.evse, self.record, self.clock = evse, record, clock
         self.twin, self.plant = lab.mqtt_evses["dut"], lab.plants["dut"]
-        self.port, self.base = int(link.rpartition(":")[2]), base
+        config = evse._config
+        self.port, self.base = int(config.link.rpartition(":")[2]), config.topic
 
     def codes(self) -> list[str]:
         return self.record.findings("dut")
@@ -106,8 +107,7 @@ def play(
         try:
             config = await lab.start()
             evse: Any = build_devices(bench, config, journal).evses["dut"]
-            on_bench = config.mqtt_evses()["dut"]
-            stage = Stage(evse, lab, record, clock, on_bench.link, on_bench.topic)
+            stage = Stage(evse, lab, record, clock)
             try:
                 await evse.open()
                 return await scenario(stage), stage
@@ -173,6 +173,23 @@ def test_a_charger_that_keeps_its_old_setpoint_has_not_accepted_the_new_one(
     failed = stage.record.of(EventKind.SETPOINT_FAILED)
     assert [event.data["answered"] for event in failed] == [True]
     assert "setpoint_not_taken" in stage.codes()
+
+
+def test_the_safe_setpoint_does_not_wait_for_the_fate_of_another(
+    broker: Mosquitto, tmp_path: Path
+) -> None:
+    async def scenario(stage: Stage) -> tuple[Any, float]:
+        stage.twin.silent = True
+        pending = asyncio.ensure_future(command(stage, 16.0))
+        await until(lambda: stage.plant.limit_a == 16.0)
+        stage.twin.silent = False
+        await stage.evse.make_safe(Setpoint(6.0, "A"))
+        return await pending, stage.plant.limit_a
+
+    patient = ("    rating:", "    answer_within: 20 s\n    rating:")
+    (answer, limit_a), _ = play(bench_of(tmp_path, broker.port, patient), scenario)
+    assert limit_a == 6.0
+    assert "something more urgent" in answer.answer
 
 
 def test_what_a_charger_answers_on_its_result_topic_is_why_a_setpoint_failed(

@@ -68,6 +68,7 @@ class _Waiting:
         self.result: str | None = None
         self.t = 0.0
         self.over = asyncio.Event()
+        self.overtaken = False
 
 
 class MqttCommands:
@@ -150,6 +151,12 @@ class MqttCommands:
         self._in_force[order.echo] = order, taken_s
         return taken_s
 
+    def overtake(self) -> None:
+        """Give up the wait for a command, because one follows that cannot wait for its end."""
+        if self._waiting is not None:
+            self._waiting.overtaken = True
+            self._waiting.over.set()
+
     # --- what comes in -------------------------------------------------------------------------
 
     def heard(self, topic: str, t: float) -> None:
@@ -184,6 +191,9 @@ class MqttCommands:
     def _judge(self, waiting: _Waiting, before: Any) -> None:
         """Whether a command was taken, at the end of the wait. Raises DeviceError if not."""
         order, says = waiting.order, waiting.echo
+        if waiting.overtaken:
+            words = f"was told {order.words}, and something more urgent before it said so"
+            raise DeviceError(self._device, words, "See what ended the run")
         place = printable(str(order.echo))
         if waiting.result is not None and waiting.result != order.accepted:
             words = f"was told {order.words} and answers '{printable(waiting.result)}'"

@@ -309,7 +309,8 @@ class MqttEvse:
 
     async def make_safe(self, setpoint: Setpoint) -> str:
         """Command the safe setpoint, to stay; in words what was done. Raises DeviceError."""
-        return await self._setpoints.make_safe(setpoint)
+        self._setpoints.overtake()
+        return await self._setpoints.stay_at(setpoint)
 
     async def start_charging(self) -> None:
         """Let it charge, at the safe setpoint until another comes.
@@ -317,13 +318,13 @@ class MqttEvse:
         Raises DeviceError if it does not take that.
         """
         self._raise_fault()
-        await self._setpoints.make_safe(self._safe_state.setpoint)
+        await self._setpoints.stay_at(self._safe_state.setpoint)
         await self._setpoints.charge(True)
 
     async def stop_charging(self) -> None:
         """End charging. Raises DeviceError if it goes on."""
         self._raise_fault()
-        await self.stop_now()
+        await self._setpoints.charge(False)
         until_s = self._journal.clock.now() + _STOPPED_WITHIN_S
         while self.status == "Charging":
             if self._journal.clock.now() >= until_s:
@@ -336,6 +337,7 @@ class MqttEvse:
 
     async def stop_now(self) -> str:
         """Command the pause; in words what was done. Raises DeviceError if not taken."""
+        self._setpoints.overtake()
         return await self._setpoints.charge(False)
 
     def _raise_fault(self) -> None:

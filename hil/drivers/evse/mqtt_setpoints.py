@@ -144,14 +144,18 @@ class MqttSetpoints:
         profile = self._profile
         command = profile.resume if on else profile.pause
         if command is None:
-            return "" if on else await self.make_safe(Setpoint(0.0, "A"))
+            return "" if on else await self.stay_at(Setpoint(0.0, "A"))
         order = self._commands.switch(command)
         async with self._turn:
             await self._commands.send(order, None)
             self._paused = False
         return f"{order.echo} says {order.words}"
 
-    async def make_safe(self, setpoint: Setpoint) -> str:
+    def overtake(self) -> None:
+        """Let what follows not wait for the fate of a setpoint that is under way."""
+        self._commands.overtake()
+
+    async def stay_at(self, setpoint: Setpoint) -> str:
         """Command a current, to stay; in words what was done. Raises DeviceError if not taken."""
         current_a = self._current_for(setpoint)
         try:
