@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.clock import ClockKind
 from hil.config.bench import BenchConfig, TelemetryConfig
+from hil.config.broker import BrokerAccess
 from hil.config.conformance import VERSION_OF_DRIVER, ConformanceCase, Pics
 from hil.config.faults import Fault, FaultList, fault_problems, options_text
 from hil.config.library import Kind, names
@@ -88,14 +89,9 @@ def prepare(
         config, folder = the_bench.config, the_scenario.path.parent
         model, source = the_scenario.model, the_scenario.source
         plan = attempt(lambda: expand(model, source, folder, config, seed))
-        if config.telemetry is not None:
-            attempt(functools.partial(_check_telemetry, config.telemetry))
-        for evse_name, evse in config.ocpp_evses().items():
-            attempt(
-                functools.partial(secret_from, evse.password_env, evse.password_file, evse_name)
-            )
-            attempt(functools.partial(_check_tls, evse_name, config))
-        clock = clock or (ClockKind.REAL if real_devices(config) else ClockKind.WARP)
+        for check_one in _ways_in(config):
+            attempt(check_one)
+        clock = clock or usual_clock(config)
         problems += _clock_problems(config, clock)
         if plan is not None and asked_for is not None:
             problems += _fault_problems(the_scenario, asked_for, config, plan)
@@ -199,18 +195,12 @@ def _prepare_pack(bench: str, name: str, text: str, clock: ClockKind | None, see
     the_bench = load_bench(bench)
     config, problems = the_bench.config, []
     limits: Loaded[LimitsConfig] = load(Kind.LIMITS, DEFAULT_LIMITS)
-    checks: list[Callable[[], Any]] = [
-        functools.partial(secret_from, evse.password_env, evse.password_file, evse_name)
-        for evse_name, evse in config.ocpp_evses().items()
-    ]
-    if config.telemetry is not None:
-        checks.append(functools.partial(_check_telemetry, config.telemetry))
-    for check_one in checks:
+    for check_one in _ways_in(config):
         try:
             check_one()
         except ConfigError as error:
             problems += error.problems
-    clock = clock or (ClockKind.REAL if real_devices(config) else ClockKind.WARP)
+    clock = clock or usual_clock(config)
     problems += _clock_problems(config, clock)
     if problems:
         raise ConfigError(problems)
@@ -247,12 +237,29 @@ def _fault_problems(
     return problems
 
 
+def _ways_in(config: BenchConfig) -> Iterator[Callable[[], Any]]:
+    """Checks of all passwords and certificates; each raises ConfigError if one cannot be used."""
+    if config.telemetry is not None:
+        yield functools.partial(_check_telemetry, config.telemetry)
+    for name, evse in config.ocpp_evses().items():
+        yield functools.partial(secret_from, evse.password_env, evse.password_file, name)
+        yield functools.partial(_check_tls, name, config)
+    for name, behind in config.mqtt_evses().items():
+        yield functools.partial(_check_broker, behind.link, behind, name)
+
+
 def _check_telemetry(telemetry: TelemetryConfig) -> None:
     """Raises ConfigError if the broker's password or certificate files cannot be used."""
-    from hil.drivers.broker import broker_of
     from hil.drivers.telemetry import DEVICE
 
-    broker_of(telemetry.broker, telemetry, DEVICE)
+    _check_broker(telemetry.broker, telemetry, DEVICE)
+
+
+def _check_broker(address: str, access: BrokerAccess, whose: str) -> None:
+    """Raises ConfigError if a password or certificate file for a broker cannot be used."""
+    from hil.drivers.broker import broker_of
+
+    broker_of(address, access, whose)
 
 
 def check_operator(config: BenchConfig) -> None:
@@ -297,11 +304,23 @@ def real_devices(config: BenchConfig) -> list[str]:
     return sorted(set(config.device_names()) - set(config.virtual_names()))
 
 
+def usual_clock(config: BenchConfig) -> ClockKind:
+    """The clock where nobody names one: warp where nothing answers in real time."""
+    real = real_devices(config) or config.behind_brokers()
+    return ClockKind.REAL if real else ClockKind.WARP
+
+
 def _clock_problems(config: BenchConfig, clock: ClockKind) -> list[str]:
     real = real_devices(config)
     if clock is ClockKind.WARP and real:
         return [
             f"the warp clock needs a bench that is virtual throughout; {', '.join(real)} "
             "are real devices and answer in real time. Use --clock real"
+        ]
+    brokered = config.behind_brokers()
+    if clock is ClockKind.WARP and brokered:
+        return [
+            f"the warp clock cannot be used: {', '.join(brokered)} are reached through an MQTT "
+            "broker, which is another process and goes by real time. Use --clock real"
         ]
     return []

@@ -22,7 +22,7 @@ from hil.config.profiles import EvseProfile
 from hil.drivers.capabilities import Capabilities, Gap, gaps
 from hil.drivers.protocols import Capable, Identity
 from hil.errors import ExitStatus, HilError
-from hil.inputs import Inputs, check_operator, real_devices
+from hil.inputs import Inputs, check_operator, usual_clock
 from hil.interrupt import interruptible, unhurried
 from hil.live import LiveRun
 from hil.record.journal import Journal, Observer
@@ -180,7 +180,7 @@ def probe(
     """
     the_bench = load_bench(bench)
     check_operator(the_bench.config)
-    clock = ClockKind.REAL if real_devices(the_bench.config) else ClockKind.WARP
+    clock = usual_clock(the_bench.config)
     with held(the_bench.config, "hil probe") as hold:
         return run_on(clock, lambda: _probe(the_bench, hold, capabilities, meters, operator))
 

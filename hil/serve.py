@@ -40,10 +40,18 @@ async def _serve(
         links = {name: meter.link for name, meter in config.polled_meters().items()}
         links |= {name: evse.link for name, evse in config.modbus_evses().items()}
         links |= {name: evse.link for name, evse in config.rapi_evses().items()}
+        links |= {name: evse.link for name, evse in config.mqtt_evses().items()}
         links |= {name: pilot.link for name, pilot in config.pilots.items()}
         links |= {name: source.link for name, source in config.scpi_sources().items()}
         for name, link in links.items():
-            served = (lab.modbus_evses, lab.rapi_evses, lab.meters, lab.pilots, lab.sources)
+            served = (
+                lab.modbus_evses,
+                lab.rapi_evses,
+                lab.mqtt_evses,
+                lab.meters,
+                lab.pilots,
+                lab.sources,
+            )
             if any(name in twins for twins in served):
                 say(f"{name}: {link}")
         if lab.operator is not None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Tag
 
 from hil.config.evse_modbus import ModbusEvseProfile
+from hil.config.evse_mqtt import MqttEvseProfile
 from hil.config.evse_rapi import RapiEvseProfile
 from hil.config.profiles import EvseProfile
 
@@ -19,6 +20,7 @@ def _control(data: Any) -> Any:
 AnyEvseProfile = Annotated[
     Annotated[EvseProfile, Tag("ocpp")]
     | Annotated[ModbusEvseProfile, Tag("modbus")]
-    | Annotated[RapiEvseProfile, Tag("rapi")],
+    | Annotated[RapiEvseProfile, Tag("rapi")]
+    | Annotated[MqttEvseProfile, Tag("mqtt")],
     Discriminator(_control),
 ]

@@ -333,7 +333,7 @@ _OF_OCPP = {
 }
 """Kinds on a charger that only one on OCPP can play, and what they do."""
 
-_CONTROLLED_OVER = {"modbus-evse": "Modbus", "openevse-rapi": "RAPI"}
+_CONTROLLED_OVER = {"modbus-evse": "Modbus", "openevse-rapi": "RAPI", "mqtt-evse": "MQTT"}
 
 _OF_BUS = ("bus-damaged", "bus-late", "bus-noise", "bus-echo", "port-unplugged")
 """Kinds on a meter that only one on RS-485 can play."""

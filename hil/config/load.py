@@ -18,6 +18,7 @@ from hil.config.bench import (
     BenchConfig,
     EvseConfig,
     ModbusEvseConfig,
+    MqttEvseConfig,
     RapiEvseConfig,
 )
 from hil.config.by_hand import ManualMeterConfig
@@ -25,6 +26,7 @@ from hil.config.calibration import Calibration
 from hil.config.conformance import ConformanceCase, Pics
 from hil.config.endpoints import endpoint_problems
 from hil.config.evse_modbus import ModbusEvseProfile
+from hil.config.evse_mqtt import MqttEvseProfile
 from hil.config.evse_profiles import AnyEvseProfile
 from hil.config.evse_rapi import RapiEvseProfile
 from hil.config.instruments import (
@@ -315,12 +317,13 @@ _PROFILE_OF: Mapping[type[AnyEvseConfig], type[Model]] = {
     EvseConfig: EvseProfile,
     ModbusEvseConfig: ModbusEvseProfile,
     RapiEvseConfig: RapiEvseProfile,
+    MqttEvseConfig: MqttEvseProfile,
 }
 """The kind of profile that each kind of driver speaks by."""
 
 
 def _another_kind(kind: Kind, name: str, model: Any) -> str:
-    if isinstance(model, EvseProfile | ModbusEvseProfile | RapiEvseProfile):
+    if kind is Kind.EVSE:
         return f"'{name}' is a profile for control over {model.control}; this driver speaks another"
     return f"'{name}' is a {kind.noun} of another kind ({model.kind})"
 

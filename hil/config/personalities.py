@@ -131,7 +131,7 @@ class Sulk(Model):
 
 
 class Fieldbus(Model):
-    """How a charger behaves on Modbus or RAPI."""
+    """How a charger behaves on Modbus, RAPI or MQTT; ``latency`` and ``keeps`` are of all."""
 
     latency: Seconds = 0.02
     """From a request's arrival to the answer."""
@@ -140,7 +140,7 @@ class Fieldbus(Model):
     watchdog_lasts: PositiveSeconds | None = None
     """How long its watchdog waits, whatever it was set to; what it was set to, if not given."""
     keeps: Literal["new", "old"] = "new"
-    """Whether a written setpoint reads back; one that keeps the old answers as if it had it."""
+    """Whether a setpoint is what it says then; one that keeps the old answers as if it had it."""
     heartbeat: bool = True
     """On RAPI: whether its firmware has heartbeat supervision."""
     damaged_answers: Fraction = 0.0

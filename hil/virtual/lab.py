@@ -11,8 +11,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-from hil.config.bench import BenchConfig, MeterConfig, ModbusEvseConfig, RapiEvseConfig
+from hil.config.bench import (
+    BenchConfig,
+    MeterConfig,
+    ModbusEvseConfig,
+    MqttEvseConfig,
+    RapiEvseConfig,
+)
 from hil.config.evse_modbus import ModbusEvseProfile
+from hil.config.evse_mqtt import MqttEvseProfile
 from hil.config.instruments import AnalyserProfile
 from hil.config.load import Bench
 from hil.config.personalities import VirtualEvse, VirtualOperator
@@ -25,6 +32,7 @@ from hil.virtual.analyser import AnalyserTwin
 from hil.virtual.charge_point_tls import client_context
 from hil.virtual.meter import MeterTwin
 from hil.virtual.modbus_evse import ModbusEvseTwin
+from hil.virtual.mqtt_evse import MqttEvseTwin
 from hil.virtual.openevse_rapi import OpenEvseTwin
 from hil.virtual.operator import Face, Knobs, OperatorTwin
 from hil.virtual.pilot_emulator import PilotEmulatorTwin
@@ -59,6 +67,7 @@ class VirtualLab:
         self.charge_points: dict[str, ChargePointTwin | ChargePoint2Twin] = {}
         self.modbus_evses: dict[str, ModbusEvseTwin] = {}
         self.rapi_evses: dict[str, OpenEvseTwin] = {}
+        self.mqtt_evses: dict[str, MqttEvseTwin] = {}
         self.meters: dict[str, MeterTwin | AnalyserTwin] = {}
         self.pilots: dict[str, PilotEmulatorTwin] = {}
         self.sources: dict[str, SourceTwin] = {}
@@ -113,6 +122,9 @@ class VirtualLab:
             for name, evse in wired.items()
             if name in self.plants
         }
+        for name, evse in config.mqtt_evses().items():
+            if name in self.plants:
+                await self._attach_evse(name, evse)
         return config.model_copy(
             update={
                 "evses": _patched(_patched(config.evses, "listen", listen), "link", buses),
@@ -165,6 +177,7 @@ class VirtualLab:
         stops = [twin.stop for twin in self.charge_points.values()]
         stops += [twin.stop for twin in self.modbus_evses.values()]
         stops += [twin.stop for twin in self.rapi_evses.values()]
+        stops += [twin.stop for twin in self.mqtt_evses.values()]
         stops += [twin.stop for twin in self.meters.values()]
         stops += [twin.stop for twin in self.pilots.values()]
         stops += [twin.stop for twin in self.sources.values()]
@@ -187,6 +200,16 @@ class VirtualLab:
         twin = ModbusEvseTwin(personality, profile, plant, evse.unit, asyncio.get_running_loop())
         self.modbus_evses[name] = twin
         return await self._serve(name, evse.link, twin)
+
+    async def _attach_evse(self, name: str, evse: MqttEvseConfig) -> None:
+        """Let a virtual charger connect to its broker, which is none of the lab's."""
+        profile = self._bench.evses[name]
+        assert isinstance(profile, MqttEvseProfile)
+        personality, plant = self._bench.virtual_evses[name], self.plants[name]
+        loop = asyncio.get_running_loop()
+        twin = MqttEvseTwin(name, personality, profile, evse, plant, loop)
+        self.mqtt_evses[name] = twin
+        await twin.start(evse.link)
 
     async def _serve_meter(self, name: str) -> str:
         meter = self._bench.config.polled_meters()[name]

@@ -18,8 +18,6 @@ from hil.record.journal import Journal
 
 OnSent = Callable[[float], None]
 
-NO_LEASE = "a bench that dies leaves its last setpoint behind for ever"
-
 
 class ClampedError(RefusedError):
     """The charger put another current in force than the one that it was told."""

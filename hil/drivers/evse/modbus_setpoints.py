@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from hil.config.bench import ModbusEvseConfig, SafeState
 from hil.config.evse_modbus import ModbusEvseProfile, Place
-from hil.drivers.evse.leased_setpoints import NO_LEASE, OnSent
+from hil.drivers.evse.amperes import in_steps, say_no_lease
+from hil.drivers.evse.leased_setpoints import OnSent
 from hil.drivers.evse.modbus_places import Places
 from hil.errors import RefusedError
 from hil.links.first_times import FirstTimes
@@ -68,8 +69,8 @@ class ModbusSetpoints:
     async def _set_watchdog(self) -> None:
         watchdog = self._profile.watchdog
         if watchdog is None:
-            words = f"the EVSE profile '{self._profile.evse_profile}' has no watchdog; {NO_LEASE}"
-            self._findings.finding("no_lease", words)
+            words = f"the EVSE profile '{self._profile.evse_profile}' has no watchdog"
+            say_no_lease(words, self._findings)
             return
         lease_s = watchdog.lasts
         if watchdog.timeout is not None:
@@ -106,18 +107,10 @@ class ModbusSetpoints:
 
     def current_for(self, setpoint: Setpoint) -> float:
         """Amperes per phase as the register takes them, never rounded up; 0 is a pause."""
-        exact_a = self._config.rating.amperes(setpoint)
         place = self._profile.setpoint
-        current_a = exact_a
-        if not place.type.startswith("f"):
-            current_a = math.floor(round(exact_a / place.scale, 6)) * place.scale
-        if current_a < self._profile.minimum - 1e-9:
-            current_a = 0.0
-        if abs(exact_a - current_a) > 1e-6 * max(exact_a, 1.0):
-            words = f"{setpoint} is sent as {current_a:g} A: the charger's register takes steps of "
-            words += f"{place.scale:g} A from {self._profile.minimum:g} A on, and 0 to pause"
-            self._findings.finding("setpoint_truncated", words, "note", key=setpoint)
-        return current_a
+        exact_a = self._config.rating.amperes(setpoint)
+        step_a = None if place.type.startswith("f") else place.scale
+        return in_steps(setpoint, exact_a, step_a, self._profile.minimum, self._findings)
 
     def _writes(self, current_a: float) -> list[_Write]:
         """What commands a current, in order."""

@@ -14,11 +14,14 @@ import math
 from hil.config.bench import RapiEvseConfig, SafeState
 from hil.config.evse_rapi import RapiEvseProfile
 from hil.drivers.evse import rapi_answers
-from hil.drivers.evse.leased_setpoints import NO_LEASE, ClampedError, OnSent
+from hil.drivers.evse.amperes import in_steps, say_no_lease
+from hil.drivers.evse.leased_setpoints import ClampedError, OnSent
 from hil.drivers.evse.rapi_talk import RapiTalk
 from hil.errors import RefusedError
 from hil.links.first_times import FirstTimes
 from hil.quantities import Setpoint
+
+_STEP_A = 1.0
 
 _VOLATILE = "V"
 """Without it each setpoint would be written into the charger's EEPROM."""
@@ -61,14 +64,7 @@ class RapiSetpoints:
     def current_for(self, setpoint: Setpoint) -> float:
         """Whole amperes per phase, never rounded up; 0 is a pause."""
         exact_a = self._config.rating.amperes(setpoint)
-        current_a = float(math.floor(round(exact_a, 6)))
-        if current_a < self._profile.minimum:
-            current_a = 0.0
-        if abs(exact_a - current_a) > 1e-6 * max(exact_a, 1.0):
-            words = f"{setpoint} is sent as {current_a:g} A: the charger takes whole amperes from "
-            words += f"{self._profile.minimum:g} A on, and is paused below"
-            self._findings.finding("setpoint_truncated", words, "note", key=setpoint)
-        return current_a
+        return in_steps(setpoint, exact_a, _STEP_A, self._profile.minimum, self._findings)
 
     # --- supervision ---------------------------------------------------------------------------
 
@@ -82,7 +78,8 @@ class RapiSetpoints:
     async def _supervised_for_s(self) -> float | None:
         heartbeat = self._profile.heartbeat
         if heartbeat is None:
-            self._no_lease(f"the EVSE profile '{self._profile.evse_profile}' has no heartbeat")
+            words = f"the EVSE profile '{self._profile.evse_profile}' has no heartbeat"
+            say_no_lease(words, self._findings)
             return None
         wanted_s = max(math.ceil(self._lease_wanted_s), math.ceil(heartbeat.shortest))
         interval_s = min(wanted_s, math.floor(heartbeat.longest))
@@ -90,14 +87,13 @@ class RapiSetpoints:
         before = await self._talk.ask("GY")
         answer = await self._talk.ask("SY", str(interval_s), str(fallback_a))
         if not answer.granted:
-            self._no_lease("its firmware refuses heartbeat supervision ($SY)")
+            say_no_lease("its firmware refuses heartbeat supervision ($SY)", self._findings)
             return None
         now = self._talk.sense("SY", rapi_answers.heartbeat, answer)
         if (now.interval_s, now.fallback_a) != (interval_s, fallback_a):
-            self._no_lease(
-                f"told to fall back to {fallback_a} A after {interval_s} s without a heartbeat, it "
-                f"says {now.fallback_a} A after {now.interval_s} s"
-            )
+            words = f"told to fall back to {fallback_a} A after {interval_s} s without a heartbeat,"
+            words += f" it says {now.fallback_a} A after {now.interval_s} s"
+            say_no_lease(words, self._findings)
             return None
         if interval_s != self._lease_wanted_s:
             words = f"its heartbeat takes {interval_s} s, so a setpoint outlives the bench by that "
@@ -110,9 +106,6 @@ class RapiSetpoints:
         if before.granted:
             self._say_kept(self._talk.sense("GY", rapi_answers.heartbeat, before), now)
         return float(interval_s)
-
-    def _no_lease(self, why: str) -> None:
-        self._findings.finding("no_lease", f"{why}; {NO_LEASE}")
 
     def _say_kept(self, before: rapi_answers.Heartbeat, now: rapi_answers.Heartbeat) -> None:
         if before[:2] == now[:2]:
