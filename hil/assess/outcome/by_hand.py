@@ -8,7 +8,7 @@ how steady it was, nobody saw.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -64,9 +64,9 @@ def read_by_hand(
     scatter = _scatter(powers)
     for n, values, supplied in zip(plugged, powers, at, strict=True):
         found[n] = paused(_with_level(steps[n], values, supplied, meter, scatter, rating), rating)
-    drift_v = _drift_v([found[n] for n in plugged])
+    drift = _drift([found[n] for n in plugged])
     for n in plugged:
-        found[n] = _with_accuracy(found[n], meter, rating, drift_v)
+        found[n] = _with_accuracy(found[n], meter, rating, drift)
     return found
 
 
@@ -133,24 +133,36 @@ def _with_level(
     return one._replace(after=level, at=at, outcome=outcome, reason=NO_TIMES)
 
 
-def _drift_v(steps: Sequence[Measured]) -> float:
-    """By how much the voltage of one level differs from reading to reading, V.
+class _Drift(NamedTuple):
+    """By how much the voltage of one level differs from reading to reading.
 
     Power and voltage are read one after the other; so much the supply may have moved meanwhile.
     """
+
+    standard_v: float = 0.0
+    freedom: float = math.inf
+
+
+def _drift(steps: Sequence[Measured]) -> _Drift:
+    """Told by steps to one setpoint at one supply, or else by all steps at one supply."""
     told = [one for one in steps if one.at is not None and one.at.voltage_measured]
-    volts = [one.at.voltage_v for one in told if one.at is not None]
-    if len(volts) < 2:
-        return 0.0
-    deviation_v, _ = scatter_of(np.array(volts), [one.step.repeats[1:] for one in told])
-    return math.sqrt(2.0) * deviation_v
+    volts = np.array([one.at.voltage_v for one in told if one.at is not None])
+    alike: list[Hashable] = [one.step.repeats[1:] for one in told]
+    if len(set(alike)) == len(alike):
+        alike = [one.step.supplied for one in told]
+    if len(set(alike)) == len(alike):
+        return _Drift()
+    deviation_v, freedom = scatter_of(volts, alike)
+    return _Drift(math.sqrt(2.0) * deviation_v, freedom)
 
 
-def _with_accuracy(one: Measured, meter: HandMeter, rating: Rating, drift_v: float) -> Measured:
+def _with_accuracy(one: Measured, meter: HandMeter, rating: Rating, drift: _Drift) -> Measured:
     after, at, setpoint = one.after, one.at, one.step.setpoint
     if after is None or at is None:
         return one
-    off_v = math.hypot(at.voltage_standard_v, rectangular(0.5 * meter.resolution_v), drift_v)
+    off_v = math.hypot(
+        at.voltage_standard_v, rectangular(0.5 * meter.resolution_v), drift.standard_v
+    )
     one = one._replace(
         at=at._replace(voltage_standard_v=off_v),
         accuracy_current=_accuracy_a(setpoint, after, at, meter),
@@ -161,12 +173,12 @@ def _with_accuracy(one: Measured, meter: HandMeter, rating: Rating, drift_v: flo
     requested = requested_w(setpoint, at)
     if not rating.lets_power_flow(setpoint) and not one.pause_ignored:
         return one._replace(requested=requested, accuracy_current=None)
-    accuracy = Estimate(after.mean_w - requested, _terms_w(setpoint, after, at, meter, drift_v))
+    accuracy = Estimate(after.mean_w - requested, _terms_w(setpoint, after, at, meter, drift))
     return one._replace(requested=requested, accuracy=accuracy)
 
 
 def _terms_w(
-    setpoint: Setpoint, after: Level, at: Conditions, meter: HandMeter, drift_v: float
+    setpoint: Setpoint, after: Level, at: Conditions, meter: HandMeter, drift: _Drift
 ) -> tuple[Term, ...]:
     """What a bias of the power is uncertain by, W. Each reading is rounded by itself."""
     reference = meter.reference
@@ -183,7 +195,12 @@ def _terms_w(
         *terms,
         volts._replace(standard=volts.standard * per_volt_a),
         _rounding("voltage", meter.resolution_v * per_volt_a),
-        Term("supply between two readings", per_volt_a * drift_v, kind="A"),
+        Term(
+            "supply between two readings",
+            per_volt_a * drift.standard_v,
+            freedom=drift.freedom,
+            kind="A",
+        ),
     )
 
 

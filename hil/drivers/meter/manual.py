@@ -41,16 +41,17 @@ class ManualMeter:
     async def read_flow(self) -> None:
         """Have power and currents read once, to see whether anything flows."""
         flow = Quantity.POWER, Quantity.CURRENT
-        await self._read([one for one in self._config.reads if one.quantity in flow], 1)
+        reads = [one for one in self._config.reads if one.quantity in flow]
+        await self._read(reads, 1, ", to see whether anything still flows")
 
     async def close(self) -> None:
         """Let go of the console."""
         self._operator.close()
 
-    async def _read(self, reads: Sequence[ReadByHand], times: int) -> None:
+    async def _read(self, reads: Sequence[ReadByHand], times: int, why: str = "") -> None:
         left = len(reads) * times
         for turn in range(times):
-            words = f", reading {turn + 1} of {times}" if times > 1 else ""
+            words = f", reading {turn + 1} of {times}" if times > 1 else why
             for asked in reads:
                 left -= 1
                 answer = await self._operator.read(self.name, self._config.instrument, asked, words)
