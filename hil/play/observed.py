@@ -23,7 +23,7 @@ class _Meter:
         # A person who read it anew saw that it is not frozen.
         if self.values.get(key) != reading.value or by_hand:
             self.values[key] = reading.value
-            self.changed_s = reading.t
+            self.changed_s = reading.t_reply if by_hand else reading.t
         if key == _POWER or (reading.quantity is Quantity.CURRENT and reading.phase in LINES):
             self.instants_s[key] = reading.t
 
