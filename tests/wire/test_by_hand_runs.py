@@ -202,6 +202,21 @@ def test_nothing_confirms_the_safe_state_if_the_currents_are_not_read(play):
     _, finished = play(CONNECTED, *currents)
     assert finished.status is ExitStatus.UNSAFE
     assert "no meter measures its current" in finished.safe_state
+    _, finished = play(CONNECTED, currents[1])
+    assert finished.status is ExitStatus.UNSAFE
+    assert "not read for the current of every phase" in finished.safe_state
+
+
+def test_a_current_that_is_skipped_at_the_end_confirms_nothing(play, monkeypatch):
+    from hil.virtual.operator import OperatorTwin
+
+    act = OperatorTwin.act
+    monkeypatch.setattr(
+        OperatorTwin, "act", lambda twin, line: "-" if "current of L2" in line else act(twin, line)
+    )
+    _, finished = play(CONNECTED)
+    assert finished.status is ExitStatus.UNSAFE
+    assert "not every current was read" in finished.safe_state
 
 
 def test_probe_says_who_reads_and_what():
@@ -339,6 +354,7 @@ def test_a_person_at_a_real_terminal_is_asked_and_what_is_typed_is_recorded(tmp_
     scenario.write_text("scenario: glance\nsteps:\n  - {setpoint: 6 A, hold: 100 ms}\n  - read\n")
     text = find(Kind.BENCH, "virtual-modbus-evse").read_text(encoding="utf-8")
     text = re.sub(r"    driver: modbus\n(    [^m].*\n)+", FACE, text)
+    text = text.replace("phases: 3", "phases: 1")
     text = re.sub(r"interlocks:\n(  .*\n)+", "", text)
     (tmp_path / "mine.yaml").write_text(text.replace("  meters: {reference: em540-fast}\n", ""))
     terminal = Terminal(tmp_path, "run", "mine.yaml", "scenario.yaml", "--operator", "Eva")
