@@ -18,7 +18,7 @@ from hil.bench.bench import Devices
 from hil.config.bench import BenchConfig
 from hil.drivers.protocols import Evse, ReadByHand
 from hil.errors import DeviceError, HilError
-from hil.quantities import EventKind, Seen
+from hil.quantities import LINES, EventKind, Quantity, Seen
 from hil.record.journal import Journal
 
 NO_CURRENT_A = 0.5
@@ -125,12 +125,13 @@ async def reach_safe_state(
     commanded_s = journal.clock.now()
     doubts = {name: _LOOSE for name in devices.evses if _is_loose(name, config, obeyed)}
     doubts |= sources_not_off(config, devices)
-    await _read_by_hand(config, devices, journal)
+    doubts |= await _read_by_hand(config, devices, journal)
     return await _confirm(config, devices, supplies, journal, (started_s, commanded_s), doubts)
 
 
-async def _read_by_hand(config: BenchConfig, devices: Devices, journal: Journal) -> None:
-    """Have a person say what still flows, where no other meter does."""
+async def _read_by_hand(config: BenchConfig, devices: Devices, journal: Journal) -> dict[str, str]:
+    """Have a person say what still flows, where no other meter does; by EVSE what is not known."""
+    doubts: dict[str, str] = {}
     polled = {meter.measures for meter in config.polled_meters().values()}
     for name, meter in config.hand_read_meters().items():
         device = devices.meters[name]
@@ -139,7 +140,12 @@ async def _read_by_hand(config: BenchConfig, devices: Devices, journal: Journal)
         if isinstance(device, ReadByHand):
             # What its display shows has to be of after the commands.
             await journal.clock.sleep_until(journal.clock.now() + meter.oldest_s)
-            await device.read_flow()
+            if not await device.read_flow():
+                doubts[meter.measures] = "not every current was read by hand at the end"
+        lines = LINES[: config.evses[meter.measures].rating.phases]
+        if not {(Quantity.CURRENT, line) for line in lines} <= meter.shows:
+            doubts[meter.measures] = "its meter is not read for the current of every phase"
+    return doubts
 
 
 def sources_not_off(config: BenchConfig, devices: Devices) -> dict[str, str]:

@@ -177,6 +177,11 @@ class ManualMeterConfig(Model):
         return self.times * len(self.reads)
 
     @property
+    def shows(self) -> frozenset[tuple[Quantity, Phase]]:
+        """What is read."""
+        return frozenset((one.quantity, one.phase) for one in self.reads)
+
+    @property
     def tells(self) -> frozenset[tuple[Quantity, Phase]]:
         """What an interlock may rely on: nothing, as it is read now and then."""
         return frozenset()

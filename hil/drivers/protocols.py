@@ -195,8 +195,8 @@ class Meter(Device, Protocol):
 class ReadByHand(Meter, Protocol):
     """A meter that a person reads: :meth:`read` takes as long as that person needs."""
 
-    async def read_flow(self) -> None:
-        """Have power and currents read once, to see whether anything flows."""
+    async def read_flow(self) -> bool:
+        """Have power and currents read once, to see what flows; whether all of it was read."""
         ...
 
 

@@ -120,8 +120,9 @@ class Terminal:
 
     async def open(self) -> None:
         """Begin to listen. Raises DeviceError without a terminal."""
-        if self._lines is not None:
+        if self._lines is not None and not self._lines.gone:
             return
+        self.close()
         if not terminal_there():
             raise DeviceError(
                 OPERATOR,

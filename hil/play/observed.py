@@ -20,14 +20,14 @@ class _Meter:
 
     def take(self, readings: Sequence[Reading], by_hand: bool) -> None:
         """Readings of one request, or of one answer of a person."""
-        for t, _, _, _, quantity, phase, value, quality in readings:
+        for t, _, t_reply, _, quantity, phase, value, quality in readings:
             if quality is not Quality.GOOD:
                 continue
             key = (quantity, phase)
             # A person who read it anew saw that it is not frozen.
             if self.values.get(key) != value or by_hand:
                 self.values[key] = value
-                self.changed_s = t
+                self.changed_s = t_reply if by_hand else t
             if key in _FLOW:
                 self.instants_s[key] = t
 

@@ -189,6 +189,7 @@ def _kind_of_meter(meter: AnyMeterConfig) -> dict[str, Any]:
     return {
         "instrument": meter.instrument,
         "settled_after_s": meter.settled_after,
+        "times": meter.times,
         "reads": [
             {
                 "quantity": one.quantity.value,

@@ -183,7 +183,7 @@ def test_every_shipped_scenario_expands_on_the_virtual_bench() -> None:
     for name in names(Kind.SCENARIO):
         loaded = load(Kind.SCENARIO, name)
         bench = able_to_discharge(16.0) if name in DISCHARGING else BENCH
-        bench = FED if name == "supply-voltages" else bench
+        bench = FED if name.startswith("supply-") else bench
         plan = expand(loaded.model, loaded.source, loaded.path.parent, bench, 1)
         assert plan.commands
 

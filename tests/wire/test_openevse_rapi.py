@@ -19,7 +19,7 @@ from hil.config.load import Bench, load_bench
 from hil.drivers.evse.openevse_rapi import OpenEvse
 from hil.errors import ConfigError, DeviceError
 from hil.inputs import prepare
-from hil.links import usb_adapter
+from hil.links import usb
 from hil.play.leases import keep_lease
 from hil.quantities import EventKind, Quality, Quantity, Setpoint
 from hil.record.journal import Journal
@@ -476,7 +476,7 @@ def test_an_adapter_that_comes_back_under_another_name_is_found_again(
 ) -> None:
     bench = load_bench(changed_bench(tmp_path, base="virtual-openevse"))
     ports: list[SimpleNamespace] = []
-    monkeypatch.setattr(usb_adapter.list_ports, "comports", lambda: ports)
+    monkeypatch.setattr(usb.list_ports, "comports", lambda: ports)
 
     async def main() -> tuple[bool, Recorder]:
         loop, clock, record = asyncio.get_running_loop(), Clock(ClockKind.REAL), Recorder()

@@ -66,7 +66,7 @@ def reading(text: str, asked: ReadByHand, decimal: Decimal) -> Typed:
         example = f"0{mark}{'0' * wanted}"
         raise Refusal(
             f"it shows {digits} behind the {decimal} in {typed.unit} (as in {example}), and "
-            f"{typed.decimals} were typed: type every digit, zeros too"
+            f"{typed.decimals or 'none'} was typed: type every digit, zeros too"
         )
     return typed
 

@@ -38,28 +38,33 @@ class ManualMeter:
         """
         await self._read(self._config.reads, self._config.times)
 
-    async def read_flow(self) -> None:
-        """Have power and currents read once, to see whether anything flows."""
+    async def read_flow(self) -> bool:
+        """Have power and currents read once, to see what flows; whether all of it was read."""
         flow = Quantity.POWER, Quantity.CURRENT
-        await self._read([one for one in self._config.reads if one.quantity in flow], 1)
+        reads = [one for one in self._config.reads if one.quantity in flow]
+        return await self._read(reads, 1, ", to see whether anything still flows")
 
     async def close(self) -> None:
         """Let go of the console."""
         self._operator.close()
 
-    async def _read(self, reads: Sequence[ReadByHand], times: int) -> None:
-        left = len(reads) * times
+    async def _read(self, reads: Sequence[ReadByHand], times: int, why: str = "") -> bool:
+        """Ask for each of them; whether every one was answered."""
+        left, all_read = len(reads) * times, True
         for turn in range(times):
-            words = f", reading {turn + 1} of {times}" if times > 1 else ""
+            words = f", reading {turn + 1} of {times}" if times > 1 else why
             for asked in reads:
                 left -= 1
                 answer = await self._operator.read(self.name, self._config.instrument, asked, words)
                 if answer is not None:
                     self._report(asked, answer)
-                elif self._operator.away and left:
+                    continue
+                all_read = False
+                if self._operator.away and left:
                     text = f"nobody is there, so {left} more values were not asked for"
                     self._journal.finding(self.name, "reading_given_up", text)
-                    return
+                    return False
+        return all_read
 
     def _report(self, asked: ReadByHand, answer: Answer[Sure]) -> None:
         typed, out_of_range = answer.value
