@@ -40,7 +40,8 @@ async def _serve(
         links = {name: meter.link for name, meter in config.polled_meters().items()}
         links |= {name: evse.link for name, evse in config.modbus_evses().items()}
         links |= {name: evse.link for name, evse in config.rapi_evses().items()}
-        links |= {name: evse.link for name, evse in config.mqtt_evses().items()}
+        behind = config.mqtt_evses().items()
+        links |= {name: f"{evse.link}, topic {evse.topic}" for name, evse in behind}
         links |= {name: pilot.link for name, pilot in config.pilots.items()}
         links |= {name: source.link for name, source in config.scpi_sources().items()}
         for name, link in links.items():
