@@ -16,6 +16,7 @@ from hil.config.faults import Fault, FaultList, fault_problems, options_text
 from hil.config.library import Kind, names
 from hil.config.limits import LimitsConfig
 from hil.config.load import Bench, Loaded, check, load, load_bench
+from hil.config.mqtt_meter import MqttMeterConfig
 from hil.config.scenario import ScenarioConfig
 from hil.config.secrets import secret_from
 from hil.config.services import ServicesConfig
@@ -86,14 +87,14 @@ def prepare(
         config, folder = the_bench.config, the_scenario.path.parent
         model, source = the_scenario.model, the_scenario.source
         plan = attempt(lambda: expand(model, source, folder, config, seed))
-        if config.telemetry is not None:
-            attempt(functools.partial(_check_telemetry, config.telemetry))
+        for check_one in _broker_checks(config):
+            attempt(check_one)
         for evse_name, evse in config.ocpp_evses().items():
             attempt(
                 functools.partial(secret_from, evse.password_env, evse.password_file, evse_name)
             )
             attempt(functools.partial(_check_tls, evse_name, config))
-        clock = clock or (ClockKind.REAL if real_devices(config) else ClockKind.WARP)
+        clock = clock or usual_clock(config)
         problems += _clock_problems(config, clock)
         if plan is not None and asked_for is not None:
             problems += _fault_problems(the_scenario, asked_for, config, plan)
@@ -201,14 +202,12 @@ def _prepare_pack(bench: str, name: str, text: str, clock: ClockKind | None, see
         functools.partial(secret_from, evse.password_env, evse.password_file, evse_name)
         for evse_name, evse in config.ocpp_evses().items()
     ]
-    if config.telemetry is not None:
-        checks.append(functools.partial(_check_telemetry, config.telemetry))
-    for check_one in checks:
+    for check_one in [*checks, *_broker_checks(config)]:
         try:
             check_one()
         except ConfigError as error:
             problems += error.problems
-    clock = clock or (ClockKind.REAL if real_devices(config) else ClockKind.WARP)
+    clock = clock or usual_clock(config)
     problems += _clock_problems(config, clock)
     if problems:
         raise ConfigError(problems)
@@ -253,6 +252,24 @@ def _check_telemetry(telemetry: TelemetryConfig) -> None:
     broker_of(telemetry.broker, telemetry, DEVICE)
 
 
+def _broker_checks(config: BenchConfig) -> list[Callable[[], Any]]:
+    """Calls that raise ConfigError if a password or certificate for a broker cannot be used."""
+    checks: list[Callable[[], Any]] = [
+        functools.partial(_check_broker, name, meter)
+        for name, meter in config.mqtt_meters().items()
+    ]
+    if config.telemetry is not None:
+        checks.append(functools.partial(_check_telemetry, config.telemetry))
+    return checks
+
+
+def _check_broker(name: str, meter: MqttMeterConfig) -> None:
+    """Raises ConfigError if the password or certificate for a meter's broker cannot be used."""
+    from hil.drivers.broker import broker_of
+
+    broker_of(meter.link, meter, name)
+
+
 def _check_tls(name: str, config: BenchConfig) -> None:
     """Raises ConfigError if a certificate cannot be used, be it the bench's or a twin's."""
     tls = config.ocpp_evses()[name].tls
@@ -277,8 +294,24 @@ def real_devices(config: BenchConfig) -> list[str]:
     return sorted(set(config.device_names()) - set(config.virtual_names()))
 
 
+def behind_brokers(config: BenchConfig) -> list[str]:
+    """Devices that are reached through an MQTT broker, so that the run goes by the real clock."""
+    return sorted(config.mqtt_meters())
+
+
+def usual_clock(config: BenchConfig) -> ClockKind:
+    """The clock to go by where nobody names one: warp where all goes by it."""
+    real = real_devices(config) or behind_brokers(config)
+    return ClockKind.REAL if real else ClockKind.WARP
+
+
 def _clock_problems(config: BenchConfig, clock: ClockKind) -> list[str]:
-    real = real_devices(config)
+    real, brokered = real_devices(config), behind_brokers(config)
+    if clock is ClockKind.WARP and brokered:
+        return [
+            f"the warp clock cannot wait for an MQTT broker, which is another process; "
+            f"{', '.join(brokered)} can be reached through one alone. Use --clock real"
+        ]
     if clock is ClockKind.WARP and real:
         return [
             f"the warp clock needs a bench that is virtual throughout; {', '.join(real)} "

@@ -22,7 +22,7 @@ from hil.config.profiles import EvseProfile
 from hil.drivers.capabilities import Capabilities, Gap, gaps
 from hil.drivers.protocols import Capable, Identity
 from hil.errors import ExitStatus, HilError
-from hil.inputs import Inputs, real_devices
+from hil.inputs import Inputs, usual_clock
 from hil.interrupt import interruptible, unhurried
 from hil.live import LiveRun
 from hil.record.journal import Journal, Observer
@@ -175,7 +175,7 @@ def probe(bench: str, capabilities: bool = False, meters: bool = False) -> Probe
     Raises BenchError, and BenchInUseError if a run has the bench.
     """
     the_bench = load_bench(bench)
-    clock = ClockKind.REAL if real_devices(the_bench.config) else ClockKind.WARP
+    clock = usual_clock(the_bench.config)
     with held(the_bench.config, "hil probe") as hold:
         return run_on(clock, lambda: _probe(the_bench, hold, capabilities, meters))
 
@@ -188,7 +188,7 @@ async def _probe(bench: Bench, hold: Hold, capabilities: bool, thorough: bool) -
             with interruptible() as interrupted:
                 await interrupted(open_devices(devices, journal), beside)
                 looking = look_at_meters(
-                    config, bench.register_maps, devices, journal, thorough, probed.meters
+                    config, bench.mapped_meters, devices, journal, thorough, probed.meters
                 )
                 await interrupted(looking, beside)
                 if capabilities:

@@ -13,6 +13,7 @@ from hil.config.base import EnvironmentName, Model, Name, address, on_loopback
 from hil.config.broker import BrokerAccess, broker_problem
 from hil.config.instruments import ScpiMeterConfig
 from hil.config.interlocks import Interlocks
+from hil.config.mqtt_meter import MqttMeterConfig
 from hil.config.sources import SourceConfig
 from hil.config.tls import ChargerTlsConfig, EvseTlsConfig, way_in_problem
 from hil.config.units import (
@@ -162,8 +163,15 @@ class MeterConfig(Model):
     answer_within: PositiveSeconds = 0.5
 
 
-AnyMeterConfig = Annotated[MeterConfig | ScpiMeterConfig, Field(discriminator="driver")]
+AnyMeterConfig = Annotated[
+    MeterConfig | ScpiMeterConfig | MqttMeterConfig, Field(discriminator="driver")
+]
 """A reference meter, by what it speaks."""
+
+
+def poll_s(meter: AnyMeterConfig) -> float | None:
+    """How often a meter is asked, seconds; ``None`` for one that publishes by itself."""
+    return None if isinstance(meter, MqttMeterConfig) else 1.0 / meter.poll
 
 
 def _coded_by_a_resistor(current_a: float) -> float:
@@ -310,6 +318,12 @@ class BenchConfig(Model):
         """The EVSEs that the bench controls over Modbus."""
         return {
             name: evse for name, evse in self.evses.items() if isinstance(evse, ModbusEvseConfig)
+        }
+
+    def mqtt_meters(self) -> dict[str, MqttMeterConfig]:
+        """The meters that publish to a broker."""
+        return {
+            name: meter for name, meter in self.meters.items() if isinstance(meter, MqttMeterConfig)
         }
 
     def virtual_names(self) -> list[str]:

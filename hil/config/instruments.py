@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from hil.config.base import Model, Name, address
-from hil.config.profiles import MeterProfile
+from hil.config.mqtt_meter import MappedProfile
 from hil.config.units import (
     Hertz,
     PositiveAmperes,
@@ -248,7 +248,7 @@ class SourceProfile(Instrument):
 InstrumentProfile = Annotated[AnalyserProfile | SourceProfile, Field(discriminator="kind")]
 """A file of ``configs/instruments``."""
 
-AnyMeterProfile = MeterProfile | AnalyserProfile
+AnyMeterProfile = MappedProfile | AnalyserProfile
 """What is known of a reference meter, whatever it speaks."""
 
 

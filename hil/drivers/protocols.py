@@ -180,10 +180,13 @@ class ReportsSchedule(Protocol):
 
 @runtime_checkable
 class Meter(Device, Protocol):
-    """An instrument that is asked at a fixed rate."""
+    """An instrument that is asked at a fixed rate, or that publishes by itself."""
 
     async def read(self) -> None:
-        """Ask once, and report the readings with the instants of request and reply."""
+        """Ask once, and report the readings with the instants of request and reply.
+
+        Of one that publishes: wait for what it says next, and report that with its arrival.
+        """
         ...
 
 

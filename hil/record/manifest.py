@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from hil import __version__
 from hil.clock import Clock, ClockKind
+from hil.config.bench import poll_s
 from hil.config.load import Bench
 
 _LIBRARIES = (
@@ -139,8 +140,8 @@ def _devices(bench: Bench, identities: Mapping[str, Any]) -> dict[str, Any]:
             "driver": meter.driver,
             "profile": meter.profile,
             "measures": meter.measures,
-            "poll_s": 1.0 / meter.poll,
-            "refresh_s": profile.refresh,
+            "poll_s": poll_s(meter),
+            "refresh_s": profile.refresh if poll_s(meter) else None,
             "averaging_s": profile.averaging,
             "accuracy": profile.accuracy.facts() if profile.accuracy else None,
             "calibration": (

@@ -15,6 +15,7 @@ from hil.config.bench import BenchConfig, MeterConfig, ModbusEvseConfig
 from hil.config.evse_modbus import ModbusEvseProfile
 from hil.config.instruments import AnalyserProfile
 from hil.config.load import Bench
+from hil.config.mqtt_meter import MqttMeterConfig, MqttMeterProfile
 from hil.config.personalities import VirtualEvse
 from hil.config.rtu_address import is_rtu, parse_rtu
 from hil.config.secrets import secret_from
@@ -24,6 +25,7 @@ from hil.virtual.analyser import AnalyserTwin
 from hil.virtual.charge_point_tls import client_context
 from hil.virtual.meter import MeterTwin
 from hil.virtual.modbus_evse import ModbusEvseTwin
+from hil.virtual.mqtt_meter import MqttMeterTwin
 from hil.virtual.pilot_emulator import PilotEmulatorTwin
 from hil.virtual.plant import Plant
 from hil.virtual.rs485 import BusTwin
@@ -55,7 +57,7 @@ class VirtualLab:
         self.plants: dict[str, Plant] = {}
         self.charge_points: dict[str, ChargePointTwin | ChargePoint2Twin] = {}
         self.modbus_evses: dict[str, ModbusEvseTwin] = {}
-        self.meters: dict[str, MeterTwin | AnalyserTwin] = {}
+        self.meters: dict[str, MeterTwin | AnalyserTwin | MqttMeterTwin] = {}
         self.pilots: dict[str, PilotEmulatorTwin] = {}
         self.sources: dict[str, SourceTwin] = {}
         self.buses: dict[str, BusTwin] = {}
@@ -167,6 +169,9 @@ class VirtualLab:
         personality, plant = self._bench.virtual_meters[name], self.plants[meter.measures]
         seed = self._seed_of(name)
         twin: MeterTwin | AnalyserTwin
+        if isinstance(profile, MqttMeterProfile):
+            assert isinstance(meter, MqttMeterConfig)
+            return await self._connect_meter(name, meter, profile)
         if isinstance(profile, AnalyserProfile):
             twin = AnalyserTwin(personality, profile, plant, seed)
         else:
@@ -176,6 +181,20 @@ class VirtualLab:
         if isinstance(meter, MeterConfig) and isinstance(twin, MeterTwin) and is_rtu(meter.link):
             return self._wire_to_bus(name, meter, twin)
         return await self._serve(name, meter.link, twin)
+
+    async def _connect_meter(
+        self, name: str, meter: MqttMeterConfig, profile: MqttMeterProfile
+    ) -> str:
+        """Let a twin publish to the broker of the bench file, which is there without it."""
+        _loopback(name, meter.link)
+        if urlsplit(meter.link).scheme != "mqtt" or meter.username is not None:
+            words = f"{name}: a twin publishes over plain mqtt:// and without a user name"
+            raise ConfigError(words)
+        personality, plant = self._bench.virtual_meters[name], self.plants[meter.measures]
+        twin = MqttMeterTwin(name, personality, profile, meter.topic, plant, self._seed_of(name))
+        await twin.start(meter.link)
+        self.meters[name] = twin
+        return meter.link
 
     def _wire_to_bus(self, name: str, meter: MeterConfig, twin: MeterTwin) -> str:
         """Put a twin on the bus of its address; the bus is served once all of them are on it."""
