@@ -24,7 +24,7 @@ from hil.config.instruments import (
     InstrumentProfile,
     SourceProfile,
 )
-from hil.config.interlock_wiring import untripped
+from hil.config.interlock_wiring import too_slow, untripped
 from hil.config.library import Kind, find, names, nearest
 from hil.config.limits import LimitsConfig
 from hil.config.mqtt_meter import (
@@ -362,6 +362,7 @@ def load_bench(text: str) -> Bench:
     problems += bus_problems(config, bench.register_maps, loaded.source)
     if not problems:
         problems = untripped(config, bench.meters, bench.evses, loaded.source)
+        problems += too_slow(config, bench.meters, loaded.source)
     if problems:
         raise ConfigError(problems)
     return bench

@@ -82,6 +82,10 @@ class MqttMeter:
         except BaseException:
             self._topics.close()
             raise
+        if profile.of_charger:
+            text = "this meter is built into a charger: where that is the one under test, every "
+            text += "figure is its own word about itself, and no measurement"
+            self._journal.finding(self.name, "meter_of_charger", text)
         parts = urlsplit(config.link)
         return Identity(
             f"{profile.maker} {' / '.join(profile.models)}",
@@ -117,9 +121,10 @@ class MqttMeter:
         """Let go of the broker, and say what was counted."""
         if self._burst_ends is not None:
             self._burst_ends.cancel()
-        if self._topics is not None:
-            self._topics.close()
-            self._say_counts(self._topics.dropped_count)
+        topics, self._topics = self._topics, None
+        if topics is not None:
+            topics.close()
+            self._say_counts(topics.dropped_count)
 
     async def _wait(self) -> None:
         """Until there is a report. Raises DeviceError."""
