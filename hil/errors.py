@@ -45,6 +45,10 @@ class DeviceError(HilError):
         super().__init__(f"{device}: {what}. {remedy.rstrip('.')}")
 
 
+class RefusedError(DeviceError):
+    """A device answered, and said no."""
+
+
 class RunAborted(HilError):  # noqa: N818 - an abort is not an error
     """The run was stopped before its end, by a person or by a condition that never came true."""
 

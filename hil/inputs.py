@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from hil.clock import ClockKind
 from hil.config.bench import BenchConfig, TelemetryConfig
+from hil.config.broker import BrokerAccess
 from hil.config.conformance import VERSION_OF_DRIVER, ConformanceCase, Pics
 from hil.config.faults import Fault, FaultList, fault_problems, options_text
 from hil.config.library import Kind, names
 from hil.config.limits import LimitsConfig
 from hil.config.load import Bench, Loaded, check, load, load_bench
-from hil.config.mqtt_meter import MqttMeterConfig
 from hil.config.scenario import ScenarioConfig
 from hil.config.secrets import secret_from
 from hil.config.services import ServicesConfig
@@ -87,13 +87,8 @@ def prepare(
         config, folder = the_bench.config, the_scenario.path.parent
         model, source = the_scenario.model, the_scenario.source
         plan = attempt(lambda: expand(model, source, folder, config, seed))
-        for check_one in _broker_checks(config):
+        for check_one in _ways_in(config):
             attempt(check_one)
-        for evse_name, evse in config.ocpp_evses().items():
-            attempt(
-                functools.partial(secret_from, evse.password_env, evse.password_file, evse_name)
-            )
-            attempt(functools.partial(_check_tls, evse_name, config))
         clock = clock or usual_clock(config)
         problems += _clock_problems(config, clock)
         if plan is not None and asked_for is not None:
@@ -198,11 +193,7 @@ def _prepare_pack(bench: str, name: str, text: str, clock: ClockKind | None, see
     the_bench = load_bench(bench)
     config, problems = the_bench.config, []
     limits: Loaded[LimitsConfig] = load(Kind.LIMITS, DEFAULT_LIMITS)
-    checks: list[Callable[[], Any]] = [
-        functools.partial(secret_from, evse.password_env, evse.password_file, evse_name)
-        for evse_name, evse in config.ocpp_evses().items()
-    ]
-    for check_one in [*checks, *_broker_checks(config)]:
+    for check_one in _ways_in(config):
         try:
             check_one()
         except ConfigError as error:
@@ -244,30 +235,31 @@ def _fault_problems(
     return problems
 
 
+def _ways_in(config: BenchConfig) -> Iterator[Callable[[], Any]]:
+    """Checks of all passwords and certificates; each raises ConfigError if one cannot be used."""
+    if config.telemetry is not None:
+        yield functools.partial(_check_telemetry, config.telemetry)
+    for name, evse in config.ocpp_evses().items():
+        yield functools.partial(secret_from, evse.password_env, evse.password_file, name)
+        yield functools.partial(_check_tls, name, config)
+    for name, behind in config.mqtt_evses().items():
+        yield functools.partial(_check_broker, behind.link, behind, name)
+    for name, meter in config.mqtt_meters().items():
+        yield functools.partial(_check_broker, meter.link, meter, name)
+
+
 def _check_telemetry(telemetry: TelemetryConfig) -> None:
     """Raises ConfigError if the broker's password or certificate files cannot be used."""
-    from hil.drivers.broker import broker_of
     from hil.drivers.telemetry import DEVICE
 
-    broker_of(telemetry.broker, telemetry, DEVICE)
+    _check_broker(telemetry.broker, telemetry, DEVICE)
 
 
-def _broker_checks(config: BenchConfig) -> list[Callable[[], Any]]:
-    """Calls that raise ConfigError if a password or certificate for a broker cannot be used."""
-    checks: list[Callable[[], Any]] = [
-        functools.partial(_check_broker, name, meter)
-        for name, meter in config.mqtt_meters().items()
-    ]
-    if config.telemetry is not None:
-        checks.append(functools.partial(_check_telemetry, config.telemetry))
-    return checks
-
-
-def _check_broker(name: str, meter: MqttMeterConfig) -> None:
-    """Raises ConfigError if the password or certificate for a meter's broker cannot be used."""
+def _check_broker(address: str, access: BrokerAccess, whose: str) -> None:
+    """Raises ConfigError if a password or certificate file for a broker cannot be used."""
     from hil.drivers.broker import broker_of
 
-    broker_of(meter.link, meter, name)
+    broker_of(address, access, whose)
 
 
 def _check_tls(name: str, config: BenchConfig) -> None:
@@ -294,27 +286,23 @@ def real_devices(config: BenchConfig) -> list[str]:
     return sorted(set(config.device_names()) - set(config.virtual_names()))
 
 
-def behind_brokers(config: BenchConfig) -> list[str]:
-    """Devices that are reached through an MQTT broker, so that the run goes by the real clock."""
-    return sorted(config.mqtt_meters())
-
-
 def usual_clock(config: BenchConfig) -> ClockKind:
-    """The clock to go by where nobody names one: warp where all goes by it."""
-    real = real_devices(config) or behind_brokers(config)
+    """The clock where nobody names one: warp where nothing answers in real time."""
+    real = real_devices(config) or config.behind_brokers()
     return ClockKind.REAL if real else ClockKind.WARP
 
 
 def _clock_problems(config: BenchConfig, clock: ClockKind) -> list[str]:
-    real, brokered = real_devices(config), behind_brokers(config)
-    if clock is ClockKind.WARP and brokered:
-        return [
-            f"the warp clock cannot wait for an MQTT broker, which is another process; "
-            f"{', '.join(brokered)} can be reached through one alone. Use --clock real"
-        ]
+    real = real_devices(config)
     if clock is ClockKind.WARP and real:
         return [
             f"the warp clock needs a bench that is virtual throughout; {', '.join(real)} "
             "are real devices and answer in real time. Use --clock real"
+        ]
+    brokered = config.behind_brokers()
+    if clock is ClockKind.WARP and brokered:
+        return [
+            f"the warp clock cannot be used: {', '.join(brokered)} are reached through an MQTT "
+            "broker, which is another process and goes by real time. Use --clock real"
         ]
     return []

@@ -39,10 +39,11 @@ async def _serve(
                 say(f"{name}: charge point {evse.charge_point} connects to {evse.listen}")
         links = {name: meter.link for name, meter in config.meters.items()}
         links |= {name: evse.link for name, evse in config.modbus_evses().items()}
+        links |= {name: evse.link for name, evse in config.mqtt_evses().items()}
         links |= {name: pilot.link for name, pilot in config.pilots.items()}
         links |= {name: source.link for name, source in config.sources.items()}
         for name, link in links.items():
-            served = (lab.modbus_evses, lab.meters, lab.pilots, lab.sources)
+            served = (lab.modbus_evses, lab.mqtt_evses, lab.meters, lab.pilots, lab.sources)
             if any(name in twins for twins in served):
                 say(f"{name}: {link}")
         if write_bench is not None:
@@ -62,9 +63,9 @@ def bench_text(bench: Bench, served: BenchConfig) -> str:
     del data["virtual"]
     data["bench"] = f"{served.bench}-served"
     data["served_twins"] = served.virtual_names()
-    parts = ("evses", "listen"), ("meters", "link"), ("pilots", "link"), ("sources", "link")
-    for part, key in parts:
+    for part in ("evses", "meters", "pilots", "sources"):
         for name, device in getattr(served, part).items():
+            key = "listen" if hasattr(device, "listen") else "link"
             data[part][name][key] = getattr(device, key)
     text = StringIO()
     yaml.dump(data, text)

@@ -16,6 +16,7 @@ from hil.config.interlocks import Interlocks
 from hil.config.mqtt_meter import MqttMeterConfig
 from hil.config.sources import SourceConfig
 from hil.config.tls import ChargerTlsConfig, EvseTlsConfig, way_in_problem
+from hil.config.topic_values import Topic
 from hil.config.units import (
     ChargingSetpoint,
     Hertz,
@@ -139,7 +140,35 @@ class ModbusEvseConfig(Model):
     """How long the bench waits for the answer to one request."""
 
 
-AnyEvseConfig = Annotated[EvseConfig | ModbusEvseConfig, Field(discriminator="driver")]
+class MqttEvseConfig(BrokerAccess):
+    """A charger under test that the bench controls through an MQTT broker."""
+
+    driver: Literal["mqtt-evse"]
+    profile: Name
+    """An EVSE profile of ``configs/evses`` with ``control: mqtt``."""
+    link: Annotated[str, address("mqtt", "mqtts")]
+    """The broker."""
+    topic: Topic
+    """The charger's base topic, as it is set at the charger; no slash at its end."""
+    presence: Topic | None = None
+    """The topic that says whether the charger is there, where its profile does not name it."""
+    rating: Rating
+    answer_within: PositiveSeconds = 3.0
+    """How long the bench waits for the charger to say what it was told."""
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        problem = broker_problem(self.link, self)
+        if self.topic.endswith("/"):
+            problem = problem or "no slash ends the base topic"
+        if problem:
+            raise PydanticCustomError("mqtt", "{problem}", {"problem": problem})
+        return self
+
+
+AnyEvseConfig = Annotated[
+    EvseConfig | ModbusEvseConfig | MqttEvseConfig, Field(discriminator="driver")
+]
 
 
 class MeterConfig(Model):
@@ -325,6 +354,16 @@ class BenchConfig(Model):
         return {
             name: meter for name, meter in self.meters.items() if isinstance(meter, MqttMeterConfig)
         }
+
+    def mqtt_evses(self) -> dict[str, MqttEvseConfig]:
+        """The EVSEs that the bench controls over MQTT."""
+        return {name: evse for name, evse in self.evses.items() if isinstance(evse, MqttEvseConfig)}
+
+    def behind_brokers(self) -> list[str]:
+        """The devices that the bench reaches through an MQTT broker, which goes by real time."""
+        devices = {**self.evses, **self.meters}
+        schemes = {name: urlsplit(getattr(one, "link", "")).scheme for name, one in devices.items()}
+        return [name for name, scheme in schemes.items() if scheme in ("mqtt", "mqtts")]
 
     def virtual_names(self) -> list[str]:
         """The devices that are twins."""

@@ -44,6 +44,8 @@ def _credential_problem(encrypted: bool, access: BrokerAccess) -> str:
 def _address_problem(broker: SplitResult) -> str:
     if not broker.hostname:
         return "the broker's address names no host; write mqtt://host or mqtts://host:8883"
+    if broker.port == 0:
+        return "port 0 leads to no broker; write mqtt://host:1883"
     if broker.username is not None or broker.password is not None:
         return "user name and password do not belong into the broker's address"
     if broker.path not in ("", "/") or broker.query or broker.fragment:

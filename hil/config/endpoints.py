@@ -1,9 +1,10 @@
-"""What a bench file says about the addresses where chargers connect, and that cannot be."""
+"""What a bench file says about the addresses where devices are met, and that cannot be."""
 
 from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from hil.config.base import on_loopback
 from hil.config.bench import BenchConfig, EvseConfig
 from hil.config.source import Source
 
@@ -20,7 +21,8 @@ def endpoint_problems(config: BenchConfig, source: Source) -> list[str]:
         for name, evse in config.ocpp_evses().items()
         if evse.open_to_all
     ]
-    return problems + _disagreements(config, source) + _twins_without_trust(config, source)
+    problems += _disagreements(config, source) + _twins_without_trust(config, source)
+    return problems + _twins_behind_brokers(config, source)
 
 
 def _disagreements(config: BenchConfig, source: Source) -> list[str]:
@@ -59,4 +61,20 @@ def _twins_without_trust(config: BenchConfig, source: Source) -> list[str]:
         if name in config.evses and not over_tls:
             words = "only a virtual EVSE that connects over TLS (wss://) needs certificates"
             problems.append(source.problem(("virtual", "tls", name), words, at_key=True))
+    return problems
+
+
+def _twins_behind_brokers(config: BenchConfig, source: Source) -> list[str]:
+    """A virtual device on MQTT shows the broker nothing, and goes to one of this computer."""
+    problems = []
+    evses = [("evses", name, one.link, one.username) for name, one in config.mqtt_evses().items()]
+    meters = [("meters", name, m.link, m.username) for name, m in config.mqtt_meters().items()]
+    for part, name, link, username in (*evses, *meters):
+        if name not in config.virtual_names():
+            continue
+        plain = link.startswith("mqtt://") and on_loopback(link)
+        if not plain or username is not None:
+            words = "its twin connects to a broker on loopback, without encryption and user name: "
+            words += "write mqtt://127.0.0.1:1883, and no 'username'"
+            problems.append(source.problem((part, name, "link"), words))
     return problems

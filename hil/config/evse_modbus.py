@@ -4,26 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from hil.config.base import Model, Name
-from hil.config.profiles import EvseProfile, Register, RegisterType
+from hil.config.profiles import ConnectorStatus, Register, RegisterType
 from hil.config.units import PositiveAmperes, PositiveSeconds, Seconds
 
 Address = Annotated[int, Field(ge=0, le=65535)]
-Status = Literal[
-    "Available",
-    "Preparing",
-    "Charging",
-    "SuspendedEV",
-    "SuspendedEVSE",
-    "Finishing",
-    "Reserved",
-    "Unavailable",
-    "Faulted",
-]
-"""Connector status as OCPP 1.6 words it."""
 
 
 def _number(text: Any) -> Any:
@@ -82,7 +70,9 @@ class Enable(Place):
 class State(Place):
     """The charger's state: raw number -> connector status."""
 
-    table: Annotated[dict[Annotated[int, BeforeValidator(_number)], Status], Field(min_length=1)]
+    table: Annotated[
+        dict[Annotated[int, BeforeValidator(_number)], ConnectorStatus], Field(min_length=1)
+    ]
 
 
 class Setting(Place):
@@ -163,15 +153,3 @@ class ModbusEvseProfile(Model):
         if problem:
             raise PydanticCustomError("control", "{problem}", {"problem": problem})
         return self
-
-
-def _control(data: Any) -> Any:
-    """How a profile says that its charger is controlled; OCPP if it does not say."""
-    return data.get("control", "ocpp") if isinstance(data, dict) else "ocpp"
-
-
-AnyEvseProfile = Annotated[
-    Annotated[EvseProfile, Tag("ocpp")] | Annotated[ModbusEvseProfile, Tag("modbus")],
-    Discriminator(_control),
-]
-"""What stands in ``configs/evses``."""

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from hil.config.base import Model, Name
-from hil.config.bench import BenchConfig, ModbusEvseConfig
+from hil.config.bench import BenchConfig
 from hil.config.library import nearest
 from hil.config.source import Location, Source
 from hil.config.units import (
@@ -345,8 +345,9 @@ def _place_problem(fault: Fault, bench: BenchConfig) -> str:
         return ""
     if fault.on not in bench.virtual_names():
         return f"'{fault.on}' is no twin of this process; only those can play a fault"
-    if fault.fault in _OF_OCPP and isinstance(bench.evses.get(fault.on), ModbusEvseConfig):
-        return f"{fault.fault} {_OF_OCPP[fault.fault]}, and '{fault.on}' is controlled over Modbus"
+    if fault.fault in _OF_OCPP and fault.on in bench.evses and fault.on not in bench.ocpp_evses():
+        other = "Modbus" if fault.on in bench.modbus_evses() else "MQTT"
+        return f"{fault.fault} {_OF_OCPP[fault.fault]}, and '{fault.on}' is controlled over {other}"
     return ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from hil.config.bench import BenchConfig
-from hil.config.evse_modbus import ModbusEvseProfile
+from hil.config.evse_profiles import ControlProfile
 from hil.config.instruments import AnyMeterProfile
 from hil.config.mqtt_meter import MqttMeterProfile
 from hil.config.profiles import EvseProfile
@@ -19,7 +19,7 @@ _TEMPERATURE = "Temperature"
 def untripped(
     config: BenchConfig,
     meters: Mapping[str, AnyMeterProfile],
-    evses: Mapping[str, EvseProfile | ModbusEvseProfile],
+    evses: Mapping[str, ControlProfile],
     source: Source,
 ) -> list[str]:
     """A line for each interlock of the bench file that no device of the bench can trip."""
@@ -64,7 +64,7 @@ def too_slow(
 def _reasons(
     config: BenchConfig,
     meters: Mapping[str, AnyMeterProfile],
-    evses: Mapping[str, EvseProfile | ModbusEvseProfile],
+    evses: Mapping[str, ControlProfile],
 ) -> Iterator[tuple[str, str]]:
     """By interlock, why it could not trip."""
     for evse, settings in config.evses.items():

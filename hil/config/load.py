@@ -13,11 +13,13 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from hil.config.base import NAME_PATTERN, Model
-from hil.config.bench import BenchConfig, EvseConfig, ModbusEvseConfig
+from hil.config.bench import AnyEvseConfig, BenchConfig, EvseConfig
 from hil.config.calibration import Calibration
 from hil.config.conformance import ConformanceCase, Pics
 from hil.config.endpoints import endpoint_problems
-from hil.config.evse_modbus import AnyEvseProfile, ModbusEvseProfile
+from hil.config.evse_modbus import ModbusEvseProfile
+from hil.config.evse_mqtt import MqttEvseProfile
+from hil.config.evse_profiles import AnyEvseProfile, ControlProfile
 from hil.config.instruments import (
     AnalyserProfile,
     AnyMeterProfile,
@@ -41,8 +43,8 @@ from hil.config.services import ServicesConfig
 from hil.config.source import Location, Source, parse_yaml, read_yaml
 from hil.config.source_wiring import source_problems, source_references
 from hil.errors import ConfigError
+from hil.meter_topics import golden_problems as topic_problems
 from hil.registers import golden_problems
-from hil.topic_values import golden_problems as topic_problems
 
 ModelT = TypeVar("ModelT", bound=Model)
 
@@ -209,7 +211,7 @@ class Bench:
     """Profile by the meter's name on the bench."""
     calibrations: dict[str, Calibration]
     """Certificate by the meter's name; meters without one are missing."""
-    evses: dict[str, EvseProfile | ModbusEvseProfile]
+    evses: dict[str, ControlProfile]
     sources: dict[str, SourceProfile]
     virtual_evses: dict[str, VirtualEvse]
     virtual_vehicles: dict[str, VirtualVehicle]
@@ -296,11 +298,11 @@ class _Collector:
                 found[name] = self.load(Kind.METER, meter.profile, place, MeterProfile)
         return {name: profile for name, profile in found.items() if profile is not None}
 
-    def load_evses(self, config: BenchConfig) -> dict[str, EvseProfile | ModbusEvseProfile]:
+    def load_evses(self, config: BenchConfig) -> dict[str, ControlProfile]:
         """Each charger's profile, of the kind that its driver speaks by."""
-        found: dict[str, EvseProfile | ModbusEvseProfile] = {}
+        found: dict[str, ControlProfile] = {}
         for name, evse in config.evses.items():
-            model = ModbusEvseProfile if isinstance(evse, ModbusEvseConfig) else EvseProfile
+            model = _PROFILE_OF.get(evse.driver, EvseProfile)
             profile: Any = self.load(Kind.EVSE, evse.profile, ("evses", name, "profile"), model)
             if profile is not None:
                 found[name] = profile
@@ -313,11 +315,18 @@ def _golden_problems(profile: MappedProfile) -> list[str]:
     return golden_problems(profile)
 
 
+_PROFILE_OF: Mapping[str, Any] = {
+    "modbus-evse": ModbusEvseProfile,
+    "mqtt-evse": MqttEvseProfile,
+}
+"""Kind of profile by driver, of those that do not speak OCPP."""
+
+
 def _another_kind(kind: Kind, name: str, model: Any) -> str:
     if isinstance(model, MappedProfile):
         spoken = "MQTT" if isinstance(model, MqttMeterProfile) else "Modbus"
         return f"'{name}' is the profile of a meter that speaks {spoken}; this driver does not"
-    if isinstance(model, EvseProfile | ModbusEvseProfile):
+    if isinstance(model, ControlProfile):
         return f"'{name}' is a profile for control over {model.control}; this driver speaks another"
     return f"'{name}' is a {kind.noun} of another kind ({model.kind})"
 
@@ -442,10 +451,10 @@ def _address_problems(config: BenchConfig, source: Source) -> list[str]:
     return problems + endpoint_problems(config, source)
 
 
-def _address_of(name: str, evse: EvseConfig | ModbusEvseConfig) -> tuple[Location, str, str]:
-    if isinstance(evse, ModbusEvseConfig):
-        return ("evses", name, "link"), name, evse.link
-    return ("evses", name, "listen"), name, evse.listen
+def _address_of(name: str, evse: AnyEvseConfig) -> tuple[Location, str, str]:
+    if isinstance(evse, EvseConfig):
+        return ("evses", name, "listen"), name, evse.listen
+    return ("evses", name, "link"), name, evse.link
 
 
 def _shared_names(config: BenchConfig, source: Source) -> list[str]:

@@ -4,37 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from hil.config.base import Model, Name, address
 from hil.config.broker import BrokerAccess, broker_problem
 from hil.config.profiles import MeterAccuracy, MeterProfile
+from hil.config.topic_values import PathText, Topic
 from hil.config.units import PositiveSeconds, RefreshTime, Seconds
 from hil.quantities import LINES, Phase, Quantity
-from hil.topics import parse_path
-
-BASE = "{topic}"
-"""Stands in the topics of a profile for the ``topic`` of the bench file."""
 
 _UNKNOWN_CADENCE_S = 10.0
 """Taken for a meter that nobody has said a cadence of; the slowest that reports live is 15 s."""
 _SILENT_CADENCES, _LEAST_SILENCE_S = 3.0, 2.0
 """So many messages may be missed before it counts as lost, and never sooner than that."""
-
-
-def _is_path(text: str) -> str:
-    try:
-        parse_path(text)
-    except ValueError as error:
-        raise PydanticCustomError("path", "{why}", {"why": str(error)}) from error
-    return text
-
-
-PathText = Annotated[str, AfterValidator(_is_path)]
-"""``ENERGY.Power``, ``[11]``, ``params.em:0.a_current``; empty for the payload as a whole."""
-TopicText = Annotated[str, Field(pattern=r"^[^#+\x00]{1,200}$")]
-"""One topic, without wildcards; ``{topic}`` is what the bench file says."""
 
 
 class TopicValue(Model):
@@ -60,7 +43,7 @@ class TopicValue(Model):
 class TopicMessage(Model):
     """The messages of one topic."""
 
-    topic: TopicText
+    topic: Topic
     changes: bool = False
     """Whether it holds only what has changed; what it leaves out is no reading then, and no
     mistake."""
@@ -73,7 +56,7 @@ class TopicMessage(Model):
 class Presence(Model):
     """How it says that it is there, and the broker that it is gone (its last will)."""
 
-    topic: TopicText
+    topic: Topic
     path: PathText = ""
     online: str
     offline: str
@@ -82,7 +65,7 @@ class Presence(Model):
 class TopicGolden(Model):
     """A payload and the values that it must decode to, kept with the profile and tested."""
 
-    topic: TopicText
+    topic: Topic
     payload: str
     values: Annotated[list[GoldenValue], Field(min_length=1)]
 
@@ -190,7 +173,7 @@ class MqttMeterConfig(BrokerAccess):
     """A meter profile of ``configs/meters`` with ``speaks: mqtt``."""
     link: Annotated[str, address("mqtt", "mqtts")]
     """The broker: ``mqtt://host:1883`` or ``mqtts://host:8883``."""
-    topic: Annotated[str, Field(pattern=r"^[^#+\x00/][^#+\x00]*$", max_length=150)]
+    topic: Topic
     """What stands before the meter's own topics, such as ``shellies/shellyem3-AABBCC``."""
     every: PositiveSeconds | None = None
     """How often it is set to publish, where that is not as it comes."""

@@ -117,7 +117,7 @@ class Sulk(Model):
 
 
 class Fieldbus(Model):
-    """How a charger behaves on Modbus."""
+    """How a charger behaves on Modbus and MQTT; ``latency`` and ``keeps`` are of both."""
 
     latency: Seconds = 0.02
     """From a request's arrival to the answer."""
@@ -126,7 +126,7 @@ class Fieldbus(Model):
     watchdog_lasts: PositiveSeconds | None = None
     """How long its watchdog waits, whatever it was set to; what it was set to, if not given."""
     keeps: Literal["new", "old"] = "new"
-    """Whether a written setpoint reads back; one that keeps the old answers as if it had it."""
+    """Whether a setpoint is what it says then; one that keeps the old answers as if it had it."""
 
 
 class VirtualEvse(Model):

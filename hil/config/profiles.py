@@ -13,6 +13,19 @@ from hil.quantities import LINES, Phase, Quantity
 
 RegisterType = Literal["u16", "s16", "u32", "s32", "u64", "s64", "f32", "f64"]
 
+ConnectorStatus = Literal[
+    "Available",
+    "Preparing",
+    "Charging",
+    "SuspendedEV",
+    "SuspendedEVSE",
+    "Finishing",
+    "Reserved",
+    "Unavailable",
+    "Faulted",
+]
+"""Connector status as OCPP 1.6 words it."""
+
 _WIDTHS = {"16": 1, "32": 2, "64": 4}
 """Registers that a value takes, by its number of bits."""
 
@@ -240,7 +253,7 @@ class EvseProfile(Model):
 
     evse_profile: Name
     control: Literal["ocpp"] = "ocpp"
-    """How it is controlled; chargers on Modbus have profiles of their own."""
+    """How it is controlled; chargers on Modbus or MQTT have profiles of their own."""
     description: str
     purpose: Literal["TxProfile", "TxDefaultProfile", "ChargePointMaxProfile"]
     kind: Literal["Absolute", "Relative", "Dynamic"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from hil.config.bench import BenchConfig
-from hil.config.evse_modbus import ModbusEvseProfile
+from hil.config.evse_profiles import ControlProfile
 from hil.config.profiles import EvseProfile
 from hil.config.source import Location, Source
 
@@ -14,7 +14,7 @@ _NEWEST = "ocpp21"
 
 
 def protocol_problems(
-    config: BenchConfig, profiles: Mapping[str, EvseProfile | ModbusEvseProfile], source: Source
+    config: BenchConfig, profiles: Mapping[str, ControlProfile], source: Source
 ) -> list[str]:
     """What cannot be said over the protocol that was chosen, and what to write instead."""
     found = (
@@ -24,11 +24,11 @@ def protocol_problems(
 
 
 def _problems(
-    config: BenchConfig, profile: EvseProfile | ModbusEvseProfile | None, name: str
+    config: BenchConfig, profile: ControlProfile | None, name: str
 ) -> Iterator[tuple[Location, str]]:
     evse = config.evses[name]
-    if isinstance(profile, ModbusEvseProfile) and evse.rating.discharge > 0:
-        words = f"no register map of 'hil' tells '{name}' to discharge; leave 'discharge' out"
+    if not isinstance(profile, EvseProfile | None) and evse.rating.discharge > 0:
+        words = f"no profile of this kind tells '{name}' to discharge; leave 'discharge' out"
         yield ("evses", name, "rating", "discharge"), words
     if not isinstance(profile, EvseProfile):
         return

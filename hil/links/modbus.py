@@ -22,7 +22,7 @@ from pymodbus.pdu.register_message import (
     ReadInputRegistersResponse,
 )
 
-from hil.errors import DeviceError, HilError
+from hil.errors import DeviceError, HilError, RefusedError
 from hil.record.journal import Journal
 
 PROTOCOL = "modbus-tcp"
@@ -52,10 +52,6 @@ EXCEPTIONS = {
     11: ("gateway target failed to respond", _CHECK_GATEWAY),
 }
 """Exception codes of the Modbus application protocol, and what the person at the bench can do."""
-
-
-class RefusedError(DeviceError):
-    """The unit answered, and said no."""
 
 
 class Answer(NamedTuple):

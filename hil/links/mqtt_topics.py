@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import aiomqtt
 
-from hil.errors import DeviceError
+from hil.errors import DeviceError, HilError
 from hil.links.mqtt_broker import (
     FINAL,
     LEAVE_WITHIN_S,
@@ -95,6 +95,8 @@ class MqttTopics:
     ) -> None:
         self.dropped_count = 0
         """Messages that were too large, or came faster than the bench could take them."""
+        self.fault: HilError | None = None
+        """What went wrong last on the bench's own side, such as a full disk, while it heard."""
         self._device, self._broker, self._topics = device, broker, tuple(dict.fromkeys(topics))
         self._on_arrival, self._on_trouble = on_arrival, on_trouble
         self._journal = journal
@@ -161,15 +163,23 @@ class MqttTopics:
             arrival = self._queue.popleft()
             text = arrival.payload.decode("utf-8", "backslashreplace")
             kept = " (retained)" if arrival.retained else ""
-            self._journal.frame(self._device, "received", "mqtt", f"{arrival.topic}{kept} {text}")
-            self._on_arrival(arrival)
+            line = f"{arrival.topic}{kept} {text}"
+            self._guarded(self._journal.frame, self._device, "received", "mqtt", line)
+            self._guarded(self._on_arrival, arrival)
+
+    def _guarded(self, callback: Callable[..., None], *args: object) -> None:
+        """A fault of the bench's own must not keep a message from whoever needs it."""
+        try:
+            callback(*args)
+        except HilError as fault:
+            self.fault = fault
 
     def _tell(self, trouble: Trouble | None) -> None:
         if not self._opened.done():
             self._opened.set_result(trouble)
         elif not self._closing and trouble is not self._told:
             self._told = trouble
-            self._on_trouble(trouble)
+            self._guarded(self._on_trouble, trouble)
 
     def _over(self) -> None:
         """Whoever opens must not wait for a thread that has ended."""

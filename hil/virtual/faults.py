@@ -162,6 +162,9 @@ def _link(lab: VirtualLab, on: str, faults: _Faults) -> None:
     if on in lab.modbus_evses:
         lab.modbus_evses[on].server.doorway.bar(faults.are("link-drop"))
         return
+    if on in lab.mqtt_evses:
+        lab.mqtt_evses[on].bar(faults.are("link-drop"))
+        return
     link = lab.charge_points[on].link
     if faults.are("link-drop"):
         link.bar("link-drop")
@@ -178,6 +181,9 @@ def _frames(lab: VirtualLab, on: str, faults: _Faults) -> None:
 def _half_open(lab: VirtualLab, on: str, faults: _Faults) -> None:
     if on in lab.modbus_evses:
         lab.modbus_evses[on].silent = faults.are("link-half-open")
+        return
+    if on in lab.mqtt_evses:
+        lab.mqtt_evses[on].silent = faults.are("link-half-open")
         return
     lab.charge_points[on].link.hold(faults.are("link-half-open"))
 

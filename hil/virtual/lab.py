@@ -11,8 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-from hil.config.bench import BenchConfig, MeterConfig, ModbusEvseConfig
+from hil.config.bench import BenchConfig, MeterConfig, ModbusEvseConfig, MqttEvseConfig
 from hil.config.evse_modbus import ModbusEvseProfile
+from hil.config.evse_mqtt import MqttEvseProfile
 from hil.config.instruments import AnalyserProfile
 from hil.config.load import Bench
 from hil.config.mqtt_meter import MqttMeterConfig, MqttMeterProfile
@@ -25,6 +26,7 @@ from hil.virtual.analyser import AnalyserTwin
 from hil.virtual.charge_point_tls import client_context
 from hil.virtual.meter import MeterTwin
 from hil.virtual.modbus_evse import ModbusEvseTwin
+from hil.virtual.mqtt_evse import MqttEvseTwin
 from hil.virtual.mqtt_meter import MqttMeterTwin
 from hil.virtual.pilot_emulator import PilotEmulatorTwin
 from hil.virtual.plant import Plant
@@ -58,6 +60,7 @@ class VirtualLab:
         self.charge_points: dict[str, ChargePointTwin | ChargePoint2Twin] = {}
         self.modbus_evses: dict[str, ModbusEvseTwin] = {}
         self.meters: dict[str, MeterTwin | AnalyserTwin | MqttMeterTwin] = {}
+        self.mqtt_evses: dict[str, MqttEvseTwin] = {}
         self.pilots: dict[str, PilotEmulatorTwin] = {}
         self.sources: dict[str, SourceTwin] = {}
         self.buses: dict[str, BusTwin] = {}
@@ -103,6 +106,9 @@ class VirtualLab:
             for name, evse in config.modbus_evses().items()
             if name in self.plants
         }
+        for name, evse in config.mqtt_evses().items():
+            if name in self.plants:
+                await self._attach_evse(name, evse)
         return config.model_copy(
             update={
                 "evses": _patched(_patched(config.evses, "listen", listen), "link", buses),
@@ -145,6 +151,7 @@ class VirtualLab:
         """Stop every twin."""
         stops = [twin.stop for twin in self.charge_points.values()]
         stops += [twin.stop for twin in self.modbus_evses.values()]
+        stops += [twin.stop for twin in self.mqtt_evses.values()]
         stops += [twin.stop for twin in self.meters.values()]
         stops += [twin.stop for twin in self.pilots.values()]
         stops += [twin.stop for twin in self.sources.values()]
@@ -162,6 +169,16 @@ class VirtualLab:
         twin = ModbusEvseTwin(personality, profile, plant, evse.unit, asyncio.get_running_loop())
         self.modbus_evses[name] = twin
         return await self._serve(name, evse.link, twin)
+
+    async def _attach_evse(self, name: str, evse: MqttEvseConfig) -> None:
+        """Let a virtual charger connect to its broker, which is none of the lab's."""
+        profile = self._bench.evses[name]
+        assert isinstance(profile, MqttEvseProfile)
+        personality, plant = self._bench.virtual_evses[name], self.plants[name]
+        loop = asyncio.get_running_loop()
+        twin = MqttEvseTwin(name, personality, profile, evse, plant, loop)
+        self.mqtt_evses[name] = twin
+        await twin.start(evse.link)
 
     async def _serve_meter(self, name: str) -> str:
         meter = self._bench.config.meters[name]
@@ -186,10 +203,6 @@ class VirtualLab:
         self, name: str, meter: MqttMeterConfig, profile: MqttMeterProfile
     ) -> str:
         """Let a twin publish to the broker of the bench file, which is there without it."""
-        _loopback(name, meter.link)
-        if urlsplit(meter.link).scheme != "mqtt" or meter.username is not None:
-            words = f"{name}: a twin publishes over plain mqtt:// and without a user name"
-            raise ConfigError(words)
         personality, plant = self._bench.virtual_meters[name], self.plants[meter.measures]
         twin = MqttMeterTwin(name, personality, profile, meter.topic, plant, self._seed_of(name))
         await twin.start(meter.link)

@@ -9,16 +9,13 @@ import asyncio
 
 from hil.config.evse_modbus import ModbusEvseProfile, Place
 from hil.config.personalities import VirtualEvse
-from hil.quantities import LINES, Phase, Quantity
-from hil.registers import Key, compile_map, raw_of, width_of, words_of
+from hil.registers import compile_map, raw_of, width_of, words_of
 from hil.virtual.modbus_server import ModbusServer
+from hil.virtual.own_meter import measured, nearest_status
 from hil.virtual.plant import Plant
 
 _ILLEGAL_FUNCTION, _ILLEGAL_ADDRESS, _ILLEGAL_VALUE = 1, 2, 3
 _READS, _WRITE_ONE, _WRITE_SEVERAL = (3, 4), 6, 16
-
-_METER_WINDOW_S = 0.2
-"""Over which its own meter averages; ten cycles, as meters do."""
 
 
 class ModbusEvseTwin:
@@ -131,11 +128,13 @@ class ModbusEvseTwin:
             numbers: dict[str, int] = {}
             for code, status in state.table.items():
                 numbers.setdefault(status, code)
-            number = numbers.get(_nearest(self._plant.status, numbers), 0)
+            number = numbers.get(nearest_status(self._plant.status, numbers), 0)
             for offset, word in enumerate(words_of(number, state.type, profile.word_order)):
                 image[state.read_from + offset] = word
         if self._map is not None and profile.readings_function == function:
-            image |= self._map.encode(self._measured())
+            image |= self._map.encode(
+                measured(self._plant, self._loop.time(), self._personality.meter_gain)
+            )
         return image
 
     def _places(self) -> list[Place]:
@@ -147,21 +146,6 @@ class ModbusEvseTwin:
             own = (profile.watchdog.timeout, profile.watchdog.safe_current)
             places += [place for place in own if place is not None]
         return places
-
-    def _measured(self) -> dict[Key, float]:
-        now_s = self._loop.time()
-        true = self._plant.measure(now_s - _METER_WINDOW_S, now_s)
-        gain = self._personality.meter_gain
-        measured = {
-            (Quantity.POWER, Phase.TOTAL): gain * sum(true.power_w),
-            (Quantity.CURRENT, Phase.TOTAL): sum(true.current_a),
-            (Quantity.ENERGY_IMPORT, Phase.TOTAL): gain * true.energy_wh,
-        }
-        for line, phase in enumerate(LINES):
-            measured[Quantity.VOLTAGE, phase] = true.voltage_v[line]
-            measured[Quantity.CURRENT, phase] = true.current_a[line]
-            measured[Quantity.POWER, phase] = gain * true.power_w[line]
-        return measured
 
     def _store(self, place: Place, value: float) -> None:
         words = words_of(value / place.scale, place.type, self._profile.word_order)
@@ -227,16 +211,3 @@ class ModbusEvseTwin:
         safe_a = self._profile.minimum if place is None else self._value(place)
         self._store(self._profile.setpoint, safe_a)
         self._plant.command(safe_a)
-
-
-def _nearest(status: str, known: dict[str, int]) -> str:
-    """A charger tells fewer states apart than OCPP does."""
-    if status in known:
-        return status
-    others = {
-        "SuspendedEVSE": ("SuspendedEV", "Preparing"),
-        "SuspendedEV": ("Preparing", "SuspendedEVSE"),
-        "Finishing": ("Preparing", "SuspendedEVSE", "SuspendedEV"),
-        "Preparing": ("SuspendedEVSE", "SuspendedEV"),
-    }
-    return next((one for one in others.get(status, ()) if one in known), "Available")

@@ -14,8 +14,9 @@ from collections.abc import Collection
 from hil.clock import TimerHandle
 from hil.config.mqtt_meter import MqttMeterProfile
 from hil.config.personalities import VirtualMeter
+from hil.config.topic_values import at_base
+from hil.meter_topics import Key, TopicMap, compile_topics, write_payload
 from hil.quantities import LINES, Phase, Quantity
-from hil.topic_values import Key, TopicMap, compile_topics, whole_topic, write_payload
 from hil.topics import parse_path
 from hil.virtual.measuring import Measuring, Supply
 from hil.virtual.topic_client import TopicClient
@@ -91,7 +92,7 @@ class MqttMeterTwin:
         presence = self._profile.presence
         if presence is None:
             return None
-        return whole_topic(presence.topic, self._base), self._presence(presence.offline)
+        return at_base(presence.topic, self._base), self._presence(presence.offline)
 
     def _presence(self, state: str) -> str:
         presence = self._profile.presence
@@ -101,7 +102,7 @@ class MqttMeterTwin:
     def _on_connected(self) -> None:
         presence = self._profile.presence
         if presence is not None:
-            topic = whole_topic(presence.topic, self._base)
+            topic = at_base(presence.topic, self._base)
             self.client.publish(topic, self._presence(presence.online), retain=True)
         if self._personality.retained_from_before:
             for each in self._maps:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ _PORT = 1883
 _ANSWER_WITHIN_S = 5.0
 _AGAIN_AFTER_S = 1.0
 _QUEUE_MESSAGES = 10_000
+_CUT_WITHIN_S = 1.0
 
 
 class TopicClient:
@@ -113,6 +115,8 @@ class TopicClient:
                 for task in done:
                     task.result()
             finally:
+                _break_off(client)
+                await asyncio.wait(tasks[:1], timeout=_CUT_WITHIN_S)  # it hears of that first
                 await end_tasks(tasks)
 
     async def _listen(self, client: aiomqtt.Client) -> None:
@@ -124,3 +128,11 @@ class TopicClient:
         while True:
             topic, payload, retain = await self._outbox.get()
             await client.publish(topic, payload, 1, retain)
+
+
+def _break_off(client: aiomqtt.Client) -> None:
+    """End the connection as a device does whose supply is gone: the broker says its last will."""
+    connection = client._client.socket()  # the client itself only takes its leave
+    if isinstance(connection, socket.socket):
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)

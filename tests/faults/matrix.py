@@ -39,7 +39,8 @@ VERSIONS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("    charge_point: CP-VIRTUAL-1\n", ""),
     ),
 }
-"""Protocols that the bench speaks, and what must be changed in the shipped bench for each."""
+"""Protocols that the bench speaks, and what must be changed in the shipped bench for each. MQTT is
+not among them: its broker is another process, so each cell would take minutes of real time."""
 
 SCENARIO = """\
 scenario: fault-matrix

@@ -9,10 +9,10 @@ import pytest
 from hil.config.library import Kind, shipped_root
 from hil.config.load import load, load_text
 from hil.errors import ConfigError
+from hil.meter_topics import compile_topics, read_payload, write_payload
+from hil.meter_topics import golden_problems as topic_problems
 from hil.quantities import Phase, Quantity
 from hil.registers import compile_map, golden_problems
-from hil.topic_values import compile_topics, read_payload, write_payload
-from hil.topic_values import golden_problems as topic_problems
 
 EVERY = sorted((shipped_root() / Kind.METER.value).glob("*.yaml"))
 TOPICS = [path for path in EVERY if "speaks: mqtt" in path.read_text("utf-8")]

@@ -28,11 +28,11 @@ from hil.drivers.meter.mqtt import MqttMeter
 from hil.drivers.protocols import Meter
 from hil.errors import ConfigError, DeviceError, SafetyTrip
 from hil.inputs import prepare
+from hil.meter_topics import compile_topics, write_payload
 from hil.play.sampler import listen
 from hil.quantities import LINES, Quantity
 from hil.record.journal import Journal
 from hil.run import probe
-from hil.topic_values import compile_topics, write_payload
 from hil.virtual.mqtt_meter import MqttMeterTwin
 
 L1, L2, L3 = LINES
@@ -479,9 +479,7 @@ def test_a_twin_that_tells_changes_says_nothing_of_what_stands_still(broker, bas
 
 
 def test_the_warp_clock_is_refused_and_the_real_one_is_usual():
-    with pytest.raises(
-        ConfigError, match=r"cannot wait for an MQTT broker.*reference.*--clock real"
-    ):
+    with pytest.raises(ConfigError, match=r"reference are reached through an MQTT .*--clock real"):
         prepare("virtual-mqtt-meter", "quick-look", clock=ClockKind.WARP, seed=1)
     inputs = prepare("virtual-mqtt-meter", "quick-look", clock=None, seed=1)
     assert inputs.clock is ClockKind.REAL
@@ -504,6 +502,7 @@ def test_without_a_broker_a_virtual_bench_says_what_to_start(tmp_path):
         ("mqtt://127.0.0.1:1883", "tcp://127.0.0.1:1883", "mqtt://… or mqtts://…"),
         ("every: 500 ms", "ca_file: ca.pem", "certificates need an encrypted address"),
         ("every: 500 ms", "password_env: SECRET", "a password needs a 'username'"),
+        ("127.0.0.1:1883", "10.0.0.1:1883", "its twin connects to a broker on loopback"),
     ],
 )
 def test_a_bench_file_that_cannot_be_is_refused(old, new, words, tmp_path):

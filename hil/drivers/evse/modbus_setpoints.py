@@ -13,18 +13,16 @@ from typing import NamedTuple
 
 from hil.config.bench import ModbusEvseConfig, SafeState
 from hil.config.evse_modbus import ModbusEvseProfile, Place
+from hil.drivers.evse.amperes import in_steps, say_no_lease
 from hil.drivers.evse.modbus_places import Places
 from hil.drivers.protocols import Acknowledgement, HeldLease
-from hil.errors import DeviceError
+from hil.errors import DeviceError, RefusedError
 from hil.links.first_times import FirstTimes
-from hil.links.modbus import RefusedError
 from hil.quantities import EventKind, Setpoint
 from hil.record.journal import Journal
 
 _FLOAT_SHARE = 1e-5
 """A float read back may differ by so much of its value: f32 has 24 bits."""
-
-_NO_LEASE = "a bench that dies leaves its last setpoint behind for ever"
 
 
 class _Write(NamedTuple):
@@ -97,8 +95,7 @@ class ModbusSetpoints:
     async def _set_watchdog(self) -> None:
         watchdog = self._profile.watchdog
         if watchdog is None:
-            words = f"the EVSE profile '{self._profile.evse_profile}' has no watchdog; {_NO_LEASE}"
-            self._findings.finding("no_lease", words)
+            say_no_lease(self._profile.evse_profile, self._findings)
             return
         lease_s = watchdog.lasts
         if watchdog.timeout is not None:
@@ -129,18 +126,10 @@ class ModbusSetpoints:
 
     def _current_for(self, setpoint: Setpoint) -> float:
         """Amperes per phase as the register takes them, never rounded up; 0 is a pause."""
-        exact_a = self._config.rating.amperes(setpoint)
         place = self._profile.setpoint
-        current_a = exact_a
-        if not place.type.startswith("f"):
-            current_a = math.floor(round(exact_a / place.scale, 6)) * place.scale
-        if current_a < self._profile.minimum - 1e-9:
-            current_a = 0.0
-        if abs(exact_a - current_a) > 1e-6 * max(exact_a, 1.0):
-            words = f"{setpoint} is sent as {current_a:g} A: the charger's register takes steps of "
-            words += f"{place.scale:g} A from {self._profile.minimum:g} A on, and 0 to pause"
-            self._findings.finding("setpoint_truncated", words, "note", key=setpoint)
-        return current_a
+        exact_a = self._config.rating.amperes(setpoint)
+        step_a = None if place.type.startswith("f") else place.scale
+        return in_steps(setpoint, exact_a, step_a, self._profile.minimum, self._findings)
 
     def _writes(self, current_a: float) -> list[_Write]:
         """What commands a current, in order."""

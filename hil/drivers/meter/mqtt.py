@@ -12,15 +12,16 @@ from collections import Counter, deque
 from urllib.parse import urlsplit
 
 from hil.config.mqtt_meter import MqttMeterConfig, MqttMeterProfile
+from hil.config.topic_values import at_base
 from hil.drivers.broker import broker_of
 from hil.drivers.contact import Contact
 from hil.drivers.protocols import Identity
 from hil.errors import DeviceError
 from hil.links.mqtt_broker import Trouble
 from hil.links.mqtt_topics import Arrival, MqttTopics
+from hil.meter_topics import Key, TopicMap, compile_topics, read_payload
 from hil.quantities import LINES, Phase, Quantity, Reading
 from hil.record.journal import Journal, Severity
-from hil.topic_values import Key, TopicMap, compile_topics, read_payload, whole_topic
 from hil.topics import MISSING, decode, parse_path, part, word
 
 _MOST_REPORTS = 1_000
@@ -68,7 +69,7 @@ class MqttMeter:
         config, profile = self._config, self._profile
         topics = list(self._maps)
         if profile.presence is not None:
-            topics.append(whole_topic(profile.presence.topic, config.topic))
+            topics.append(at_base(profile.presence.topic, config.topic))
         self._topics = MqttTopics(
             self.name, self._broker, topics, self._on_arrival, self._on_trouble, self._journal
         )
@@ -112,6 +113,8 @@ class MqttMeter:
             self._tellers.clear()
             self._contact.lost(error)
             raise
+        if self._topics is not None and self._topics.fault is not None:
+            raise self._topics.fault
         while self._reports:
             report = self._reports.popleft()
             self._contact.good(report[0].t)

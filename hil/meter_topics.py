@@ -11,7 +11,8 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from hil.config.mqtt_meter import BASE, MqttMeterProfile, TopicMessage, TopicValue
+from hil.config.mqtt_meter import MqttMeterProfile, TopicMessage, TopicValue
+from hil.config.topic_values import BASE, at_base
 from hil.quantities import Phase, Quantity
 from hil.topics import MISSING, Path, decode, number, parse_path, part
 
@@ -54,11 +55,6 @@ class Told(NamedTuple):
     """Whether the device's own time stands in it."""
 
 
-def whole_topic(topic: str, base: str) -> str:
-    """A topic of a profile as it is on the broker."""
-    return topic.replace(BASE, base)
-
-
 def compile_topics(profile: MqttMeterProfile, base: str) -> dict[str, TopicMap]:
     """The map of every topic of a meter, by its name on the broker."""
     maps = (_compiled(m, rank, base) for rank, m in enumerate(profile.messages))
@@ -68,7 +64,7 @@ def compile_topics(profile: MqttMeterProfile, base: str) -> dict[str, TopicMap]:
 def _compiled(message: TopicMessage, rank: int, base: str) -> TopicMap:
     entries = tuple(_entry(value) for value in message.values)
     stamp = None if message.stamp is None else parse_path(message.stamp)
-    return TopicMap(whole_topic(message.topic, base), rank, entries, message.changes, stamp)
+    return TopicMap(at_base(message.topic, base), rank, entries, message.changes, stamp)
 
 
 def _entry(value: TopicValue) -> Entry:

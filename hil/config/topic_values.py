@@ -1,0 +1,43 @@
+"""Topics of MQTT, and values in the messages that are said on them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from hil.config.base import Model
+from hil.topics import parse_path
+
+BASE = "{topic}"
+"""In the topics of a profile, what the base topic of the bench file is put in place of."""
+
+LONGEST_TOPIC = 200
+
+Topic = Annotated[str, Field(pattern=r"^[^#+\x00]+$", max_length=LONGEST_TOPIC)]
+"""One topic, no pattern of topics."""
+
+
+def _path(text: str) -> str:
+    try:
+        parse_path(text)
+    except ValueError as error:
+        raise PydanticCustomError("path", "{problem}", {"problem": str(error)}) from None
+    return text
+
+
+PathText = Annotated[str, AfterValidator(_path)]
+
+
+class Said(Model):
+    """A value that the charger says."""
+
+    topic: Topic
+    path: PathText = ""
+    """Which part of the payload, as ``ENERGY.Power`` or ``[11]``; all of it, if not given."""
+
+
+def at_base(topic: str, base: str) -> str:
+    """A topic of a profile, with the base topic of the bench file."""
+    return topic.replace(BASE, base)
