@@ -39,7 +39,8 @@ async def _serve(
                 say(f"{name}: charge point {evse.charge_point} connects to {evse.listen}")
         links = {name: meter.link for name, meter in config.meters.items()}
         links |= {name: evse.link for name, evse in config.modbus_evses().items()}
-        links |= {name: evse.link for name, evse in config.mqtt_evses().items()}
+        behind = config.mqtt_evses().items()
+        links |= {name: f"{evse.link}, topic {evse.topic}" for name, evse in behind}
         links |= {name: pilot.link for name, pilot in config.pilots.items()}
         links |= {name: source.link for name, source in config.sources.items()}
         for name, link in links.items():

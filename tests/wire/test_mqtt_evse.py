@@ -30,6 +30,7 @@ from hil.quantities import EventKind, Phase, Quality, Quantity, Setpoint
 from hil.record.journal import Journal
 from hil.record.run_folder import read_run
 from hil.run import execute
+from hil.serve import bench_text
 from hil.virtual import mqtt_evse, topic_client
 from hil.virtual.lab import VirtualLab
 
@@ -123,6 +124,20 @@ async def command(stage: Stage, current_a: float, number: int = 1) -> Any:
     return await stage.evse.apply(Setpoint(current_a, "A"), number, stage.clock.now())
 
 
+CLAIM = 'claim/set {%s, "auto_release": false}'
+SENT = {
+    (): {
+        CLAIM % '"charge_current": 16',
+        CLAIM % '"charge_current": 10',
+        CLAIM % '"charge_current": 6',
+        CLAIM % '"state": "disabled"',
+        CLAIM % '"state": "active"',
+    },
+    GO_E: {"amp/set 16", "amp/set 10", "amp/set 6", "frc/set 1", "frc/set 2"},
+}
+"""What must go over the wire, by the makers' own pages."""
+
+
 @pytest.mark.parametrize("changes", [(), GO_E], ids=PROFILES)
 def test_a_profile_carries_setpoints_to_the_plant_and_what_is_measured_back(
     broker: Mosquitto, tmp_path: Path, changes: tuple[tuple[str, str], ...]
@@ -152,6 +167,8 @@ def test_a_profile_carries_setpoints_to_the_plant_and_what_is_measured_back(
     assert "for ever" in stage.record.finding("no_lease")
     assert stage.evse.lease is None
     assert not set(stage.codes()) & {"setpoint_lost", "charger_lost", "setpoint_not_taken"}
+    frames = [frame.payload for frame in stage.record.frames if frame.direction == "sent"]
+    assert {frame.removeprefix(f"{stage.base}/") for frame in frames} == SENT[changes]
     sent = stage.record.of(EventKind.SETPOINT_SENT)
     taken = stage.record.of(EventKind.SETPOINT_ACKNOWLEDGED)
     assert all(s.t < a.t for s, a in zip(sent, taken, strict=True))
@@ -183,10 +200,11 @@ def test_the_safe_setpoint_does_not_wait_for_the_fate_of_another(
         pending = asyncio.ensure_future(command(stage, 16.0))
         await until(lambda: stage.plant.limit_a == 16.0)
         stage.twin.silent = False
-        await stage.evse.make_safe(Setpoint(6.0, "A"))
+        async with asyncio.timeout(10.0):
+            await stage.evse.make_safe(Setpoint(6.0, "A"))
         return await pending, stage.plant.limit_a
 
-    patient = ("    rating:", "    answer_within: 20 s\n    rating:")
+    patient = ("    rating:", "    answer_within: 10 min\n    rating:")
     (answer, limit_a), _ = play(bench_of(tmp_path, broker.port, patient), scenario)
     assert limit_a == 6.0
     assert "something more urgent" in answer.answer
@@ -384,6 +402,15 @@ def test_a_run_goes_by_the_real_clock_and_says_that_the_charger_was_virtual(
 def test_the_warp_clock_is_refused_and_says_why() -> None:
     with pytest.raises(ConfigError, match="dut are reached through an MQTT broker"):
         prepare("virtual-mqtt-evse", "quick-look", clock=ClockKind.WARP, seed=1)
+
+
+@pytest.mark.parametrize("name", ["virtual-mqtt-evse", "virtual-modbus-evse"])
+def test_a_bench_that_is_served_names_the_links_of_its_chargers(name: str) -> None:
+    bench = load_bench(name)
+    link = bench.config.evses["dut"].link
+    text = bench_text(bench, bench.config)
+    assert f"link: {link}" in text
+    assert "served_twins" in text
 
 
 @pytest.mark.parametrize("kind", ["frames-slow", "clock-jump"])

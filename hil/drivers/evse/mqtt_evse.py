@@ -178,10 +178,10 @@ class MqttEvse:
         if said is MISSING:
             return
         self._stale = False
-        text = "null" if said is None else word(said)
+        text = "null" if said is None else printable(word(said))
         status = self._profile.state.table.get(text)
         if status is None:
-            words = f"{self._state} says '{printable(text)}', which its profile does not know; "
+            words = f"{self._state} says '{text}', which its profile does not know; "
             words += f"the status before ({self.status or 'none'}) is kept"
             self._findings.finding("unknown_state", words, key=text)
         elif status != self.status:
@@ -231,7 +231,8 @@ class MqttEvse:
         elif why is None and self._away:
             self._away = False
             self._journal.event(EventKind.DEVICE, self.name, state="back")
-            words = "the charger is heard again"
+            words = "the charger is heard again; what it said meanwhile is lost, so its status "
+            words += "may be old until it says it anew"
             self._journal.finding(self.name, "charger_back", words, "note")
         self._setpoints.look()
         self._look_at_state()
