@@ -130,7 +130,7 @@ def _play(
 
     inputs = prepare(bench, scenario, clock=clock, seed=seed, limits=limits, faults=faults or ())
     inputs = replace(inputs, capabilities=capabilities, operator=operator)
-    meters = inputs.bench.config.polled_meters()
+    meters = inputs.bench.config.connected_meters()
     measures = {name: meter.measures for name, meter in meters.items()}
     finished = execute(inputs, out, [Progress(inputs.plan, measures)])
     if finished.result is not None:

@@ -246,6 +246,8 @@ def _ways_in(config: BenchConfig) -> Iterator[Callable[[], Any]]:
         yield functools.partial(_check_tls, name, config)
     for name, behind in config.mqtt_evses().items():
         yield functools.partial(_check_broker, behind.link, behind, name)
+    for name, meter in config.mqtt_meters().items():
+        yield functools.partial(_check_broker, meter.link, meter, name)
 
 
 def _check_telemetry(telemetry: TelemetryConfig) -> None:

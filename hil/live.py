@@ -56,15 +56,14 @@ class LiveRun:
         self.clock = Clock(inputs.clock)
         self.journal = Journal(self.clock)
         measures = {name: meter.measures for name, meter in self.config.meters.items()}
-        oldest_s = {name: profile.oldest_s for name, profile in bench.meters.items()}
-        self.observed = Observed(measures, oldest_s, self.config.hand_read_meters())
+        self.observed = Observed(measures, bench.oldest_s(), self.config.hand_read_meters())
         self.devices = Devices({}, {}, {})
         scenario_text = inputs.scenario.source.text
         run = run_id(self.clock, bench, scenario_text, inputs.seed, inputs.faults_text)
         self.folder = RunFolder(self.path, self._manifest(run, _OPEN, {}), self._files())
         # What the safe state is confirmed by comes before what a full disk can break.
         self.supervisor = Supervisor(self.config, self.journal)
-        self.meter_watch = MeterWatch(self.config, bench.register_maps, self.journal)
+        self.meter_watch = MeterWatch(self.config, bench.mapped_meters, self.journal)
         observers: list[Observer] = [
             self.observed,
             self.supervisor,

@@ -198,7 +198,7 @@ async def _probe(
             with interruptible() as interrupted:
                 await interrupted(open_devices(devices, journal), beside)
                 looking = look_at_meters(
-                    config, bench.register_maps, devices, journal, thorough, probed.meters
+                    config, bench.mapped_meters, devices, journal, thorough, probed.meters
                 )
                 await interrupted(looking, beside)
                 if capabilities:

@@ -37,7 +37,7 @@ async def _serve(
         for name, evse in config.ocpp_evses().items():
             if name in lab.plants:
                 say(f"{name}: charge point {evse.charge_point} connects to {evse.listen}")
-        links = {name: meter.link for name, meter in config.polled_meters().items()}
+        links = {name: meter.link for name, meter in config.connected_meters().items()}
         links |= {name: evse.link for name, evse in config.modbus_evses().items()}
         links |= {name: evse.link for name, evse in config.rapi_evses().items()}
         behind = config.mqtt_evses().items()

@@ -16,7 +16,7 @@ from hil.bench.safety import (
     unstoppable,
 )
 from hil.clock import end_tasks
-from hil.config.bench import BenchConfig
+from hil.config.bench import BenchConfig, poll_s
 from hil.config.profiles import EvseProfile
 from hil.drivers.capabilities import gaps
 from hil.drivers.protocols import Capable, ReportsSchedule
@@ -26,7 +26,7 @@ from hil.play.clock_watch import watch_clock
 from hil.play.leases import keep_lease
 from hil.play.observed import Observed
 from hil.play.player import Player, Stage
-from hil.play.sampler import sample
+from hil.play.sampler import listen, sample
 from hil.play.schedules import ask_for_schedules
 from hil.play.timeline import Plan
 from hil.quantities import EventKind
@@ -145,10 +145,13 @@ class Session:
 
     def _start_samplers(self) -> list[asyncio.Task[None]]:
         """One task a meter or source; meters spread over the period, so as not to ask at once."""
-        meters = self.config.polled_meters()
+        meters = self.config.connected_meters()
         tasks = []
         for index, name in enumerate(meters):
-            meter, period_s = self.devices.meters[name], 1.0 / meters[name].poll
+            meter, period_s = self.devices.meters[name], poll_s(meters[name])
+            if period_s is None:
+                tasks.append(asyncio.ensure_future(listen(meter)))
+                continue
             offset_s = period_s * index / len(meters)
             tasks.append(asyncio.ensure_future(sample(meter, period_s, offset_s, self.journal)))
         for name, fed in self.config.scpi_sources().items():

@@ -245,7 +245,7 @@ class Supervisor:
 
     def _devices(self) -> dict[str, Sequence[str]]:
         """Who is expected to be heard of, by interlock."""
-        meters = list(self._config.polled_meters())
+        meters = list(self._config.connected_meters())
         expected = {
             "stale_meter": meters,
             "frozen_meter": meters,

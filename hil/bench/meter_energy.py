@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from hil.bench.meter_words import Doubt, power_of_ten, rescaled, show, where
-from hil.config.profiles import MeterProfile
+from hil.bench.meter_words import Doubt, power_of_ten, rescaled, show, what_to_check, where
+from hil.config.mqtt_meter import MappedProfile
 from hil.quantities import LINES, Phase, Quantity
 from hil.record.journal import Severity
 from hil.registers import Key
@@ -94,7 +94,7 @@ COUNTED = frozenset({Quantity.POWER, _IMPORT, _EXPORT})
 """What :meth:`Counters.take` takes."""
 
 
-def energy_doubts(profile: MeterProfile, gains: Mapping[Key, Gain]) -> Iterator[Doubt]:
+def energy_doubts(profile: MappedProfile, gains: Mapping[Key, Gain]) -> Iterator[Doubt]:
     """What is odd about the energy registers that have told."""
     for phase in (Phase.TOTAL, *LINES):
         into = gains.get((Quantity.ENERGY_IMPORT, phase))
@@ -102,7 +102,7 @@ def energy_doubts(profile: MeterProfile, gains: Mapping[Key, Gain]) -> Iterator[
         if _reversed(into, out):
             key = (Quantity.ENERGY_IMPORT, phase)
             text = f"{where(profile, key)} stands still while power is drawn, and the exported "
-            text += "energy grows: exchange the addresses of the two"
+            text += "energy grows: exchange the two in the profile"
             yield Doubt("meter_energy_reversed", *key, "error", text)
             continue
         for quantity, gain in ((Quantity.ENERGY_IMPORT, into), (Quantity.ENERGY_EXPORT, out)):
@@ -117,16 +117,16 @@ def _reversed(into: Gain | None, out: Gain | None) -> bool:
     return out.last_s - out.first_s >= _LEAST_SPAN_S and into.due_wh > 10.0 * out.due_wh
 
 
-def _doubt(profile: MeterProfile, key: Key, gain: Gain) -> Iterator[Doubt]:
+def _doubt(profile: MappedProfile, key: Key, gain: Gain) -> Iterator[Doubt]:
     severity: Severity = "warning" if key[1] in LINES else "error"
     if gain.fell:
-        text = f"{where(profile, key)} fell, which no counter does: check address, type and "
-        text += "word_order"
+        text = f"{where(profile, key)} fell, which no counter does: check "
+        text += what_to_check(profile)
         yield Doubt("meter_energy_wrong", *key, "error", text)
         return
     if not gain.changes:
         text = f"{where(profile, key)} stands at {show(gain.value_wh or 0.0, 'Wh')} while "
-        text += f"{gain.due_wh:.0f} Wh went by: check its address"
+        text += f"{gain.due_wh:.0f} Wh went by: check its line in the profile"
         yield Doubt("meter_energy_still", *key, "error", text)
         return
     due_wh = gain.last_due_wh - gain.first_due_wh
@@ -139,5 +139,5 @@ def _doubt(profile: MeterProfile, key: Key, gain: Gain) -> Iterator[Doubt]:
         yield rescaled(profile, key, got_wh, tens, f"the {due_wh:.3g} Wh of its power", band)
         return
     text = f"{where(profile, key)} gained {show(got_wh, 'Wh')} while its power makes it "
-    text += f"{due_wh:.4g} Wh: check address, type and word_order"
+    text += f"{due_wh:.4g} Wh: check {what_to_check(profile)}"
     yield Doubt("meter_energy_wrong", *key, severity, text, *band)

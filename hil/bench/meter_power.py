@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import permutations
 from typing import NamedTuple
 
-from hil.bench.meter_words import Doubt, power_of_ten, rescaled, show, where
-from hil.config.profiles import MeterProfile
+from hil.bench.meter_words import Doubt, power_of_ten, rescaled, show, what_to_check, where
+from hil.config.mqtt_meter import MappedProfile
 from hil.j1772 import MINIMUM_CURRENT_A
 from hil.quantities import LINES, Phase, Quantity
 from hil.registers import Key
@@ -47,7 +47,7 @@ def of_lines(shown: Mapping[Key, float], quantity: Quantity) -> dict[Phase, floa
 
 
 def power_doubts(
-    profile: MeterProfile,
+    profile: MappedProfile,
     shown: Mapping[Key, float],
     expected: Expected,
     doubted: Sequence[Quantity | None],
@@ -80,7 +80,7 @@ def _fits(power_w: float, apparent_va: float, least_va: float) -> bool:
 
 
 def _beyond_rating(
-    profile: MeterProfile, shown: Mapping[Key, float], expected: Expected
+    profile: MappedProfile, shown: Mapping[Key, float], expected: Expected
 ) -> Iterator[Doubt]:
     """A total that no charger of this rating takes."""
     key = (Quantity.POWER, Phase.TOTAL)
@@ -93,12 +93,12 @@ def _beyond_rating(
         yield rescaled(profile, key, value, tens, "a charger of this rating", band)
         return
     text = f"{where(profile, key)} reads {show(value, 'W')}, and the charger is rated "
-    text += f"{expected.power_w:.0f} W: check address, type and word_order"
+    text += f"{expected.power_w:.0f} W: check {what_to_check(profile)}"
     yield Doubt("meter_power_wrong", *key, "error", text, 0.0, most_w)
 
 
 def _off_factor(
-    profile: MeterProfile,
+    profile: MappedProfile,
     watts: Mapping[Phase, float],
     apparent: Mapping[Phase, float],
     factors: Mapping[Phase, float],
@@ -112,7 +112,7 @@ def _off_factor(
         if abs(share - abs(factor)) > _FACTOR_SLACK:
             key = (Quantity.POWER_FACTOR, line)
             text = f"{where(profile, key)} reads {factor:.3f}, while power, voltage and current "
-            text += f"make it {share:.3f}: check its address and scale, or leave it out"
+            text += f"make it {share:.3f}: check its line in the profile, or leave it out"
             yield Doubt("meter_power_factor_wrong", *key, "warning", text, share - 0.1, share + 0.1)
 
 
@@ -130,13 +130,13 @@ def _exchanged(
 
 def _swapped(order: Sequence[tuple[Phase, Phase]]) -> Doubt:
     pairs = ", ".join(f"the power of {of} goes with the current of {to}" for of, to in order)
-    text = f"phases are exchanged: {pairs}. Exchange the addresses in the profile, or the current "
+    text = f"phases are exchanged: {pairs}. Exchange the lines in the profile, or the current "
     text += "transformers on the meter"
     return Doubt("meter_phases_swapped", Quantity.POWER, order[0][0], "error", text)
 
 
 def _power_doubt(
-    profile: MeterProfile,
+    profile: MappedProfile,
     line: Phase,
     power_w: float,
     current_a: float,
@@ -166,9 +166,9 @@ def _power_doubt(
     if powered and not usual:
         key = (Quantity.CURRENT, line)
         text = f"{where(profile, key)} reads {show(current_a, 'A')}, and power and voltage make it "
-        text += f"{abs(power_w) / expected.voltage_v:.3g} A: check address, type and word_order"
+        text += f"{abs(power_w) / expected.voltage_v:.3g} A: check {what_to_check(profile)}"
         low, high = abs(power_w) / expected.voltage_v * 0.9, abs(power_w) / expected.voltage_v * 1.7
         return Doubt("meter_current_wrong", *key, "error", text, low, high)
     text = f"{where(profile, key)} reads {show(power_w, 'W')}, and voltage and current make it "
-    text += f"{apparent_va:.0f} VA: check address, type and word_order"
+    text += f"{apparent_va:.0f} VA: check {what_to_check(profile)}"
     return Doubt("meter_power_wrong", *key, "error", text, *band)

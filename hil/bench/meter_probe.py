@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from hil.bench.bench import Devices
 from hil.bench.meter_watch import Look, MeterWatch
 from hil.bench.meter_words import Doubt, line_of, register_of, show
-from hil.config.bench import BenchConfig
+from hil.config.bench import BenchConfig, poll_s
+from hil.config.mqtt_meter import MappedProfile
 from hil.config.profiles import Alternative, MeterProfile, Register, RegisterType
 from hil.drivers.protocols import Meter, ReadsOtherwise
 from hil.errors import DeviceError
@@ -48,7 +49,7 @@ _SHIFTS = (-1, 1, -2, 2)
 class MeterReport:
     """What was found of one meter."""
 
-    profile: MeterProfile
+    profile: MappedProfile
     look: Look
     thorough: bool
     tried: list[str] = field(default_factory=list)
@@ -101,33 +102,37 @@ def _shown(usual: Mapping[Key, float]) -> Iterator[str]:
 
 async def look_at_meters(
     config: BenchConfig,
-    profiles: Mapping[str, MeterProfile],
+    profiles: Mapping[str, MappedProfile],
     devices: Devices,
     journal: Journal,
     thorough: bool,
     reports: dict[str, MeterReport],
 ) -> None:
-    """Poll the meters of an open bench that have a register map, side by side, and judge them.
+    """Poll the meters of an open bench that are read by a map, side by side, and judge them.
 
-    A report for each.
+    One that publishes is listened to. A report for each.
     """
     mapped = {name: meter for name, meter in devices.meters.items() if name in profiles}
-    polled = config.polled_meters()
     watch = MeterWatch(config, profiles, journal)
     journal.subscribe(watch)
     journal.event(EventKind.RUN, "bench", state="playing", ending="", detail="")
-    polls = (
-        _poll(meter, _FAST_S if thorough else 1.0 / polled[name].poll, watch, journal, thorough)
-        for name, meter in mapped.items()
-    )
-    await asyncio.gather(*polls)
+    looks = []
+    for name, meter in mapped.items():
+        period_s = poll_s(config.meters[name])
+        if period_s is None:
+            looks.append(_listen(meter, watch, journal, thorough))
+        else:
+            period_s = _FAST_S if thorough else period_s
+            looks.append(_poll(meter, period_s, watch, journal, thorough))
+    await asyncio.gather(*looks)
     watch.conclude()
     for name, meter in mapped.items():
         report = MeterReport(profiles[name], watch.look(name), thorough)
         reports[name] = report
-        if thorough and isinstance(meter, ReadsOtherwise):
-            await _compare_alternatives(meter, report)
-            await _try_other_lines(meter, report)
+        profile = profiles[name]
+        if thorough and isinstance(meter, ReadsOtherwise) and isinstance(profile, MeterProfile):
+            await _compare_alternatives(meter, profile, report)
+            await _try_other_lines(meter, profile, report)
 
 
 async def _poll(
@@ -150,13 +155,34 @@ async def _poll(
         await clock.sleep_until(asked_s + (_EASY_S if known else period_s))
 
 
+async def _listen(meter: Meter, watch: MeterWatch, journal: Journal, thorough: bool) -> None:
+    """Take what a meter publishes, until two reports lie far enough apart to be judged by."""
+    clock = journal.clock
+    start_s = clock.now()
+    first_s: float | None = None
+    while True:
+        try:
+            async with asyncio.timeout(max(start_s + _MOST_S - clock.now(), 0.0)):
+                await meter.read()
+        except DeviceError:
+            continue  # the driver has said so
+        except TimeoutError:
+            return
+        first_s = clock.now() if first_s is None else first_s
+        heard_s = clock.now() - first_s
+        if heard_s >= _QUICK_S and (not thorough or _told(watch.look(meter.name))):
+            return
+
+
 def _told(look: Look) -> bool:
     return look.intervals >= _INTERVALS and (look.energy_told or not look.loaded)
 
 
-async def _compare_alternatives(meter: ReadsOtherwise, report: MeterReport) -> None:
+async def _compare_alternatives(
+    meter: ReadsOtherwise, profile: MeterProfile, report: MeterReport
+) -> None:
     """Read what other sources say of a value, and say which of the readings fits."""
-    for other in report.profile.alternatives:
+    for other in profile.alternatives:
         key = (other.quantity, other.phase)
         band = _band_of(key, report.look.usual)
         mine = report.look.usual.get(key)
@@ -198,7 +224,9 @@ class _Trial(NamedTuple):
     words: str = ""
 
 
-async def _try_other_lines(meter: ReadsOtherwise, report: MeterReport) -> None:
+async def _try_other_lines(
+    meter: ReadsOtherwise, profile: MeterProfile, report: MeterReport
+) -> None:
     """For each doubt that says what would fit: the first other line that does."""
     for doubt in report.look.doubts:
         if doubt.quantity is None or math.isnan(doubt.low) or doubt.low <= 0.0 <= doubt.high:
@@ -206,7 +234,7 @@ async def _try_other_lines(meter: ReadsOtherwise, report: MeterReport) -> None:
         if doubt.code.endswith("_scale") or doubt.code.startswith("meter_energy"):
             continue  # the finding has the line already; a slope is not told by one reading
         odd = [other.phase for other in report.look.doubts if other.quantity is doubt.quantity]
-        for trial in _trials(report.profile, (doubt.quantity, doubt.phase), odd):
+        for trial in _trials(profile, (doubt.quantity, doubt.phase), odd):
             line = await _fitting(meter, trial, doubt)
             if line:
                 report.better.append(line)

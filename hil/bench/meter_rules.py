@@ -17,8 +17,8 @@ from hil.bench.meter_power import (
     of_lines,
     power_doubts,
 )
-from hil.bench.meter_words import Doubt, power_of_ten, rescaled, show, where
-from hil.config.profiles import MeterProfile
+from hil.bench.meter_words import Doubt, power_of_ten, rescaled, show, what_to_check, where
+from hil.config.mqtt_meter import MappedProfile
 from hil.j1772 import MINIMUM_CURRENT_A
 from hil.quantities import Phase, Quantity
 from hil.registers import Key
@@ -36,7 +36,7 @@ _REVERSED = 0.1
 
 
 def doubts(
-    profile: MeterProfile, shown: Mapping[Key, float], expected: Expected, steady: bool = True
+    profile: MappedProfile, shown: Mapping[Key, float], expected: Expected, steady: bool = True
 ) -> list[Doubt]:
     """Everything odd about what a meter showed: the usual value of each key, SI units.
 
@@ -58,7 +58,7 @@ def doubts(
 
 
 def _voltages(
-    profile: MeterProfile, shown: Mapping[Key, float], expected: Expected
+    profile: MappedProfile, shown: Mapping[Key, float], expected: Expected
 ) -> Iterator[Doubt]:
     low, high = (share * expected.voltage_v for share in _VOLTAGE_BAND)
     volts = {phase: shown.get((Quantity.VOLTAGE, phase)) for phase in Phase}
@@ -77,17 +77,17 @@ def _voltages(
             yield _missing(profile, key, value, low, high)
         else:
             text = f"{where(profile, key)} reads {show(value, 'V')}, and the supply has about "
-            text += f"{expected.voltage_v:g} V: check address, type and word_order"
+            text += f"{expected.voltage_v:g} V: check {what_to_check(profile)}"
             yield Doubt("meter_voltage_wrong", *key, "error", text, low, high)
 
 
-def _missing(profile: MeterProfile, key: Key, value: float, low: float, high: float) -> Doubt:
+def _missing(profile: MappedProfile, key: Key, value: float, low: float, high: float) -> Doubt:
     text = f"{where(profile, key)} reads {show(value, 'V')}: is this line connected? If it is, "
-    text += "check the register's address"
+    text += "check its line in the profile"
     return Doubt("meter_voltage_missing", *key, "warning", text, low, high)
 
 
-def _frequency(profile: MeterProfile, shown: Mapping[Key, float]) -> Iterator[Doubt]:
+def _frequency(profile: MappedProfile, shown: Mapping[Key, float]) -> Iterator[Doubt]:
     key = (Quantity.FREQUENCY, Phase.TOTAL)
     value = shown.get(key)
     if value is None or _FREQUENCY_HZ[0] <= value <= _FREQUENCY_HZ[1]:
@@ -96,11 +96,11 @@ def _frequency(profile: MeterProfile, shown: Mapping[Key, float]) -> Iterator[Do
     if tens:
         yield rescaled(profile, key, value, tens, "the grid", _FREQUENCY_HZ, "warning")
         return
-    text = f"{where(profile, key)} reads {show(value, 'Hz')}: check address, type and word_order"
+    text = f"{where(profile, key)} reads {show(value, 'Hz')}: check {what_to_check(profile)}"
     yield Doubt("meter_frequency_wrong", *key, "warning", text, *_FREQUENCY_HZ)
 
 
-def _factors(profile: MeterProfile, shown: Mapping[Key, float]) -> Iterator[Doubt]:
+def _factors(profile: MappedProfile, shown: Mapping[Key, float]) -> Iterator[Doubt]:
     for phase in Phase:
         key = (Quantity.POWER_FACTOR, phase)
         value = shown.get(key, 0.0)
@@ -111,7 +111,7 @@ def _factors(profile: MeterProfile, shown: Mapping[Key, float]) -> Iterator[Doub
 
 
 def _currents(
-    profile: MeterProfile, shown: Mapping[Key, float], expected: Expected
+    profile: MappedProfile, shown: Mapping[Key, float], expected: Expected
 ) -> Iterator[Doubt]:
     most_a = OVER_RATING * expected.current_a
     for phase, value in of_lines(shown, Quantity.CURRENT).items():
@@ -124,7 +124,7 @@ def _currents(
             yield rescaled(profile, key, value, tens, "a charger of this rating", band)
         elif not _confirmed(shown, phase):
             text = f"{where(profile, key)} reads {show(value, 'A')}, and the charger is rated "
-            text += f"{expected.current_a:g} A: check address, type and word_order"
+            text += f"{expected.current_a:g} A: check {what_to_check(profile)}"
             yield Doubt("meter_current_wrong", *key, "error", text, 0.0, most_a)
 
 
@@ -138,7 +138,7 @@ def _confirmed(shown: Mapping[Key, float], phase: Phase) -> bool:
     return FACTOR_BAND[0] * apparent_va <= abs(power_w) <= FACTOR_BAND[1] * apparent_va
 
 
-def _sum(profile: MeterProfile, shown: Mapping[Key, float]) -> Iterator[Doubt]:
+def _sum(profile: MappedProfile, shown: Mapping[Key, float]) -> Iterator[Doubt]:
     """The total against the sum of the lines, which fit their V x I."""
     watts = of_lines(shown, Quantity.POWER)
     key = (Quantity.POWER, Phase.TOTAL)
@@ -159,12 +159,12 @@ def _sum(profile: MeterProfile, shown: Mapping[Key, float]) -> Iterator[Doubt]:
         yield rescaled(profile, key, total_w, tens, "the sum of its lines", band)
         return
     text = f"{where(profile, key)} reads {show(total_w, 'W')}, and the lines add up to "
-    text += f"{show(sum_w, 'W')}: check its address, type and word_order"
+    text += f"{show(sum_w, 'W')}: check its {what_to_check(profile)}"
     yield Doubt("meter_sum_differs", *key, "error", text, *band)
 
 
 def _signs(
-    profile: MeterProfile, shown: Mapping[Key, float], expected: Expected
+    profile: MappedProfile, shown: Mapping[Key, float], expected: Expected
 ) -> Iterator[Doubt]:
     """Which powers run the other way: no load feeds back on one line alone."""
     least_w = FACTOR_BAND[0] * LEAST_LOAD_A * expected.voltage_v
@@ -186,7 +186,7 @@ def _signs(
 
 
 def _reversed_one(
-    profile: MeterProfile, key: Key, value: float, against: str, band: tuple[float, float]
+    profile: MappedProfile, key: Key, value: float, against: str, band: tuple[float, float]
 ) -> Doubt:
     text = f"{where(profile, key)} reads {show(value, 'W')}, the other way round than {against}: "
     text += "turn its current transformer, or change 'sign' in the profile"

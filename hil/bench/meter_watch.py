@@ -21,7 +21,7 @@ from hil.bench.meter_power import LEAST_LOAD_A, Expected
 from hil.bench.meter_rules import doubts
 from hil.bench.meter_words import Doubt
 from hil.config.bench import BenchConfig, Rating
-from hil.config.profiles import MeterProfile
+from hil.config.mqtt_meter import MappedProfile
 from hil.quantities import LINES, Event, EventKind, Frame, Phase, Quality, Quantity, Reading
 from hil.record.journal import Journal
 from hil.refresh import LEAST_INTERVALS, change_interval_s
@@ -144,13 +144,13 @@ class _Charger:
 
 
 class MeterWatch:
-    """Judges every meter that has a register map while a run begins. An observer of the journal.
+    """Judges every meter that is read by a map while a run begins. An observer of the journal.
 
     ``profiles`` are those maps by the meter's name.
     """
 
     def __init__(
-        self, config: BenchConfig, profiles: Mapping[str, MeterProfile], journal: Journal
+        self, config: BenchConfig, profiles: Mapping[str, MappedProfile], journal: Journal
     ) -> None:
         self._config, self._profiles, self._journal = config, profiles, journal
         self._sights = {name: _Sight() for name in profiles}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from hil.config.mqtt_meter import MappedProfile, MqttMeterProfile, TopicValue
 from hil.config.profiles import MeterProfile, Register
 from hil.quantities import UNITS, Phase, Quantity
 from hil.record.journal import Severity
@@ -40,11 +41,30 @@ def register_of(profile: MeterProfile, key: Key) -> Register | None:
     return next((r for r in profile.registers if (r.quantity, r.phase) == key), None)
 
 
-def where(profile: MeterProfile, key: Key) -> str:
+def _line(profile: MappedProfile, key: Key) -> tuple[Register | TopicValue | None, str]:
+    """The line of a map that a value comes from, and where that says it is."""
+    if isinstance(profile, MeterProfile):
+        register = register_of(profile, key)
+        return register, f"address {register.address}" if register else ""
+    for message in profile.messages:
+        for value in message.values:
+            if value.key == key:
+                return value, " ".join(filter(None, (message.topic, value.path)))
+    return None, ""
+
+
+def where(profile: MappedProfile, key: Key) -> str:
     """``power L1 (address 18)``; where no map is known, the value alone."""
-    register = register_of(profile, key)
-    place = f" (address {register.address})" if register else ""
+    _, at = _line(profile, key)
+    place = f" ({at})" if at else ""
     return f"{key[0].replace('_', ' ')} {key[1]}{place}"
+
+
+def what_to_check(profile: MappedProfile) -> str:
+    """What may be wrong in a profile's line for a value that cannot be."""
+    if isinstance(profile, MqttMeterProfile):
+        return "topic, path and scale"
+    return "address, type and word_order"
 
 
 def show(value: float, unit: str) -> str:
@@ -61,7 +81,7 @@ def power_of_ten(value: float, low: float, high: float) -> int:
 
 
 def rescaled(
-    profile: MeterProfile,
+    profile: MappedProfile,
     key: Key,
     value: float,
     tens: int,
@@ -72,12 +92,14 @@ def rescaled(
     """A value that another scale would put right."""
     quantity, _ = key
     times = f"{10.0 ** abs(tens):g} times too {'large' if tens > 0 else 'small'}"
-    register = register_of(profile, key)
+    line, _ = _line(profile, key)
     text = f"{where(profile, key)} reads {show(value, UNITS[quantity])}, {times} for {against}: "
-    if register is None:
+    if line is None and isinstance(profile, MqttMeterProfile):
+        text += "look at the scale of each line, whose sum it is"
+    elif line is None:
         text += "its own scale factor is wrong, which only the maker can put right"
     else:
-        scale = register.scale
+        scale = line.scale
         text += f"write 'scale: {scale / 10.0**tens:.12g}' instead of {scale:g}"
     return Doubt(f"meter_{_NAMES.get(quantity, quantity)}_scale", *key, severity, text, *band)
 

@@ -132,7 +132,7 @@ async def reach_safe_state(
 async def _read_by_hand(config: BenchConfig, devices: Devices, journal: Journal) -> dict[str, str]:
     """Have a person say what still flows, where no other meter does; by EVSE what is not known."""
     doubts: dict[str, str] = {}
-    polled = {meter.measures for meter in config.polled_meters().values()}
+    polled = {meter.measures for meter in config.connected_meters().values()}
     for name, meter in config.hand_read_meters().items():
         device = devices.meters[name]
         if meter.measures in polled or name not in devices.identities:

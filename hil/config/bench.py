@@ -14,6 +14,7 @@ from hil.config.broker import BrokerAccess, broker_problem
 from hil.config.by_hand import ManualMeterConfig, OperatorConfig
 from hil.config.instruments import ScpiMeterConfig
 from hil.config.interlocks import Interlocks
+from hil.config.mqtt_meter import MqttMeterConfig
 from hil.config.sources import AnySourceConfig, ManualSourceConfig, SourceConfig
 from hil.config.tls import ChargerTlsConfig, EvseTlsConfig, way_in_problem
 from hil.config.topic_values import Topic
@@ -206,13 +207,19 @@ class MeterConfig(Model):
     answer_within: PositiveSeconds = 0.5
 
 
-PolledMeterConfig = MeterConfig | ScpiMeterConfig
-"""A reference meter that is asked at a rate of its own."""
+ConnectedMeterConfig = MeterConfig | ScpiMeterConfig | MqttMeterConfig
+"""A reference meter that the bench itself reads."""
 
 AnyMeterConfig = Annotated[
-    MeterConfig | ScpiMeterConfig | ManualMeterConfig, Field(discriminator="driver")
+    MeterConfig | ScpiMeterConfig | MqttMeterConfig | ManualMeterConfig,
+    Field(discriminator="driver"),
 ]
 """A reference meter, by what it speaks, or that it speaks nothing."""
+
+
+def poll_s(meter: AnyMeterConfig) -> float | None:
+    """How often the bench asks a meter, seconds; ``None`` for one that it does not ask."""
+    return 1.0 / meter.poll if isinstance(meter, MeterConfig | ScpiMeterConfig) else None
 
 
 def _coded_by_a_resistor(current_a: float) -> float:
@@ -388,8 +395,8 @@ class BenchConfig(Model):
             name: evse for name, evse in self.evses.items() if isinstance(evse, ModbusEvseConfig)
         }
 
-    def polled_meters(self) -> dict[str, MeterConfig | ScpiMeterConfig]:
-        """The meters that are asked at a rate of their own."""
+    def connected_meters(self) -> dict[str, ConnectedMeterConfig]:
+        """The meters that the bench itself reads, all the time."""
         return {
             name: meter
             for name, meter in self.meters.items()
@@ -423,6 +430,12 @@ class BenchConfig(Model):
     def rapi_evses(self) -> dict[str, RapiEvseConfig]:
         """The EVSEs that the bench controls over RAPI."""
         return {name: evse for name, evse in self.evses.items() if isinstance(evse, RapiEvseConfig)}
+
+    def mqtt_meters(self) -> dict[str, MqttMeterConfig]:
+        """The meters that publish to a broker."""
+        return {
+            name: meter for name, meter in self.meters.items() if isinstance(meter, MqttMeterConfig)
+        }
 
     def mqtt_evses(self) -> dict[str, MqttEvseConfig]:
         """The EVSEs that the bench controls over MQTT."""

@@ -1,4 +1,4 @@
-"""What a bench file says about the addresses where chargers are met, and that cannot be."""
+"""What a bench file says about the addresses where devices are met, and that cannot be."""
 
 from __future__ import annotations
 
@@ -65,14 +65,16 @@ def _twins_without_trust(config: BenchConfig, source: Source) -> list[str]:
 
 
 def _twins_behind_brokers(config: BenchConfig, source: Source) -> list[str]:
-    """A virtual charger on MQTT shows the broker nothing, and goes to one of this computer."""
+    """A virtual device on MQTT shows the broker nothing, and goes to one of this computer."""
     problems = []
-    for name, evse in config.mqtt_evses().items():
+    evses = [("evses", name, one.link, one.username) for name, one in config.mqtt_evses().items()]
+    meters = [("meters", name, m.link, m.username) for name, m in config.mqtt_meters().items()]
+    for part, name, link, username in (*evses, *meters):
         if name not in config.virtual_names():
             continue
-        plain = evse.link.startswith("mqtt://") and on_loopback(evse.link)
-        if not plain or evse.username is not None:
+        plain = link.startswith("mqtt://") and on_loopback(link)
+        if not plain or username is not None:
             words = "its twin connects to a broker on loopback, without encryption and user name: "
             words += "write mqtt://127.0.0.1:1883, and no 'username'"
-            problems.append(source.problem(("evses", name, "link"), words))
+            problems.append(source.problem((part, name, "link"), words))
     return problems

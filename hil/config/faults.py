@@ -362,7 +362,7 @@ def _place_problem(fault: Fault, bench: BenchConfig) -> str:
     roles = ROLES[fault.fault]
     devices: Mapping[str, Iterable[str]] = {
         "evse": bench.evses,
-        "meter": bench.polled_meters(),
+        "meter": bench.connected_meters(),
         "pilot": bench.pilots,
         "source": bench.scpi_sources(),
         BENCH: (BENCH,),

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from hil.config.base import Model, Name, address
 from hil.config.by_hand import ManualMeterConfig
-from hil.config.profiles import MeterProfile
+from hil.config.mqtt_meter import MappedProfile
 from hil.config.units import (
     Hertz,
     PositiveAmperes,
@@ -253,7 +253,7 @@ class SourceProfile(Instrument):
 InstrumentProfile = Annotated[AnalyserProfile | SourceProfile, Field(discriminator="kind")]
 """A file of ``configs/instruments``."""
 
-AnyMeterProfile = MeterProfile | AnalyserProfile | ManualMeterConfig
+AnyMeterProfile = MappedProfile | AnalyserProfile | ManualMeterConfig
 """What is known of a reference meter; of one that a person reads, the bench file says it all."""
 
 

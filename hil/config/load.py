@@ -35,9 +35,10 @@ from hil.config.instruments import (
     InstrumentProfile,
     SourceProfile,
 )
-from hil.config.interlock_wiring import untripped
+from hil.config.interlock_wiring import too_slow, untripped
 from hil.config.library import Kind, find, names, nearest
 from hil.config.limits import LimitsConfig
+from hil.config.mqtt_meter import AnyMeterFile, MappedProfile, MqttMeterProfile
 from hil.config.operator_wiring import operator_problems
 from hil.config.personalities import (
     Personality,
@@ -54,6 +55,7 @@ from hil.config.services import ServicesConfig
 from hil.config.source import Location, Source, parse_yaml, read_yaml
 from hil.config.source_wiring import source_problems, source_references
 from hil.errors import ConfigError
+from hil.meter_topics import golden_problems as topic_problems
 from hil.registers import golden_problems
 
 ModelT = TypeVar("ModelT", bound=Model)
@@ -61,7 +63,7 @@ ModelT = TypeVar("ModelT", bound=Model)
 _MODELS: dict[Kind, Any] = {
     Kind.BENCH: BenchConfig,
     Kind.SCENARIO: ScenarioConfig,
-    Kind.METER: MeterProfile,
+    Kind.METER: AnyMeterFile,
     Kind.INSTRUMENT: InstrumentProfile,
     Kind.EVSE: AnyEvseProfile,
     Kind.LIMITS: LimitsConfig,
@@ -234,6 +236,20 @@ class Bench:
     """Text of every file that the bench is made of, by the name it has in the run folder."""
 
     @property
+    def mapped_meters(self) -> dict[str, MappedProfile]:
+        """Profiles of the meters that are read by a map, of registers or of topics."""
+        return {n: p for n, p in self.meters.items() if isinstance(p, MappedProfile)}
+
+    def oldest_s(self) -> dict[str, float]:
+        """By meter, how long ago the window of a value may have begun by the time it is told."""
+        oldest_s = {name: profile.oldest_s for name, profile in self.meters.items()}
+        for name, meter in self.config.mqtt_meters().items():
+            profile = self.meters[name]
+            assert isinstance(profile, MqttMeterProfile)
+            oldest_s[name] = meter.oldest_s(profile)
+        return oldest_s
+
+    @property
     def register_maps(self) -> dict[str, MeterProfile]:
         """Profiles of the meters that are read by a register map."""
         return {n: p for n, p in self.meters.items() if isinstance(p, MeterProfile)}
@@ -266,9 +282,9 @@ class _Collector:
             words = _another_kind(kind, name, loaded.model)
             self.problems.append(self.bench.problem(location, words))
             return None
-        if isinstance(loaded.model, MeterProfile):
+        if isinstance(loaded.model, MappedProfile):
             words = f"the profile '{name}' contradicts its golden pair: "
-            found = golden_problems(loaded.model)
+            found = _golden_problems(loaded.model)
             self.problems += [self.bench.problem(location, words + problem) for problem in found]
         self.files[f"{Path(kind.value).name}/{name}.yaml"] = loaded.source.text
         return loaded.model
@@ -291,6 +307,8 @@ class _Collector:
                 found[name] = meter
             elif meter.driver == "scpi":
                 found[name] = self.load(Kind.INSTRUMENT, meter.profile, place, AnalyserProfile)
+            elif meter.driver == "mqtt":
+                found[name] = self.load(Kind.METER, meter.profile, place, MqttMeterProfile)
             else:
                 found[name] = self.load(Kind.METER, meter.profile, place, MeterProfile)
         return {name: profile for name, profile in found.items() if profile is not None}
@@ -313,6 +331,12 @@ class _Collector:
         return found
 
 
+def _golden_problems(profile: MappedProfile) -> list[str]:
+    if isinstance(profile, MqttMeterProfile):
+        return topic_problems(profile)
+    return golden_problems(profile)
+
+
 _PROFILE_OF: Mapping[type[AnyEvseConfig], type[Model]] = {
     EvseConfig: EvseProfile,
     ModbusEvseConfig: ModbusEvseProfile,
@@ -323,6 +347,9 @@ _PROFILE_OF: Mapping[type[AnyEvseConfig], type[Model]] = {
 
 
 def _another_kind(kind: Kind, name: str, model: Any) -> str:
+    if isinstance(model, MappedProfile):
+        spoken = "MQTT" if isinstance(model, MqttMeterProfile) else "Modbus"
+        return f"'{name}' is the profile of a meter that speaks {spoken}; this driver does not"
     if kind is Kind.EVSE:
         return f"'{name}' is a profile for control over {model.control}; this driver speaks another"
     return f"'{name}' is a {kind.noun} of another kind ({model.kind})"
@@ -369,6 +396,7 @@ def load_bench(text: str) -> Bench:
     problems += bus_problems(config, bench.register_maps, loaded.source)
     if not problems:
         problems = untripped(config, bench.meters, bench.evses, loaded.source)
+        problems += too_slow(config, bench.meters, loaded.source)
     if problems:
         raise ConfigError(problems)
     return bench
@@ -442,7 +470,7 @@ def _address_problems(config: BenchConfig, source: Source) -> list[str]:
     virtual = config.virtual_names()
     links: list[tuple[Location, str, str]] = [
         *(_address_of(name, evse) for name, evse in config.evses.items()),
-        *((("meters", n, "link"), n, meter.link) for n, meter in config.polled_meters().items()),
+        *((("meters", n, "link"), n, meter.link) for n, meter in config.connected_meters().items()),
         *((("pilots", name, "link"), name, pilot.link) for name, pilot in config.pilots.items()),
         *((("sources", n, "link"), n, source.link) for n, source in config.scpi_sources().items()),
     ]

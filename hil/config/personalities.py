@@ -398,6 +398,16 @@ class VirtualMeter(Model):
     late_answers: Fraction = 0.0
     """On RS-485: share of its answers that come late, by ``late_by``."""
     late_by: Seconds = 0.6
+    publishes: Literal["everything", "changes"] = "everything"
+    """Over MQTT: all its values at each refresh, or those that have changed."""
+    threshold: PositiveFraction = 0.0
+    """Over MQTT: a smaller change than this share of a value is none."""
+    delivered_twice: bool = False
+    """Over MQTT: each message comes twice, as QoS 1 allows."""
+    retained_from_before: bool = False
+    """Over MQTT: the broker has kept values of another day."""
+    silent_from: PositiveSeconds | None = None
+    """Over MQTT: so long after its start it publishes nothing more."""
     swallows_after_absent: bool = False
     """On RS-485: misses the request that follows one to a unit that is not there."""
 

@@ -26,7 +26,7 @@ def tolerance_for(bench: Bench, evse: str) -> Tolerance:
     """How far what is measured may be from the limit, by the instruments of the bench."""
     classes = [
         bench.meters[name].accuracy
-        for name, meter in bench.config.polled_meters().items()
+        for name, meter in bench.config.connected_meters().items()
         if meter.measures == evse
     ]
     share = max((accuracy.current for accuracy in classes if accuracy), default=0.01)
@@ -39,7 +39,7 @@ class Wire:
     """Keeps what pilot and meter of one EVSE said since the last :meth:`forget`."""
 
     def __init__(self, config: BenchConfig, evse: str) -> None:
-        self._meters = {n for n, m in config.polled_meters().items() if m.measures == evse}
+        self._meters = {n for n, m in config.connected_meters().items() if m.measures == evse}
         self._pilots = {n for n, pilot in config.pilots.items() if pilot.plugged_into == evse}
         self._offered: list[Sample] = []
         self._drawn: list[Sample] = []

@@ -184,10 +184,13 @@ class ReportsSchedule(Protocol):
 
 @runtime_checkable
 class Meter(Device, Protocol):
-    """An instrument that is asked at a fixed rate, or when the plan says so."""
+    """An instrument that is asked at a fixed rate, that publishes, or that a person reads."""
 
     async def read(self) -> None:
-        """Ask once, and report the readings with the instants of request and reply."""
+        """Ask once, and report the readings with the instants of request and reply.
+
+        Of one that publishes: wait for what it says next, and report that with its arrival.
+        """
         ...
 
 

@@ -1,7 +1,11 @@
-"""Asks every meter and source at its own rate, on absolute deadlines, whatever else happens."""
+"""Asks every meter and source at its own rate, on absolute deadlines, whatever else happens.
+
+A meter that publishes is not asked: it is listened to.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 from hil.clock import Clock
@@ -42,3 +46,10 @@ async def sample(meter: Meter | Source, period_s: float, offset_s: float, journa
             )
         if failed:
             journal.finding(meter.name, "polls_failed", f"{failed} of {polls} polls got no answer")
+
+
+async def listen(meter: Meter) -> None:
+    """Take what a meter publishes until cancelled; that it fell silent its driver records."""
+    while True:
+        with contextlib.suppress(DeviceError):
+            await meter.read()

@@ -285,7 +285,7 @@ class _Expansion:
     def condition(self, until: Condition, target: str | None, at: Location) -> None:
         if not isinstance(until, PowerCondition):
             return
-        metered = {meter.measures for meter in self.bench.polled_meters().values()}
+        metered = {meter.measures for meter in self.bench.connected_meters().values()}
         for name in self.bench.targets(target):
             if name not in metered:
                 words = f"no meter of the bench measures '{name}', so its power cannot be told"

@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 from hil import __version__
 from hil.clock import Clock, ClockKind
-from hil.config.bench import AnyMeterConfig
+from hil.config.bench import AnyMeterConfig, poll_s
 from hil.config.by_hand import ManualMeterConfig
 from hil.config.load import Bench
+from hil.config.mqtt_meter import MqttMeterConfig
 from hil.config.sources import AnySourceConfig, ManualSourceConfig
 
 _LIBRARIES = (
@@ -142,7 +143,7 @@ def _devices(bench: Bench, identities: Mapping[str, Any]) -> dict[str, Any]:
             "driver": meter.driver,
             **_kind_of_meter(meter),
             "measures": meter.measures,
-            "refresh_s": profile.refresh,
+            "refresh_s": None if isinstance(meter, MqttMeterConfig) else profile.refresh,
             "averaging_s": profile.averaging,
             "accuracy": profile.accuracy_facts(),
             "calibration": (
@@ -185,7 +186,7 @@ def _devices(bench: Bench, identities: Mapping[str, Any]) -> dict[str, Any]:
 def _kind_of_meter(meter: AnyMeterConfig) -> dict[str, Any]:
     """How it is read: at a rate, or by a person and what of it."""
     if not isinstance(meter, ManualMeterConfig):
-        return {"profile": meter.profile, "poll_s": 1.0 / meter.poll}
+        return {"profile": meter.profile, "poll_s": poll_s(meter)}
     return {
         "instrument": meter.instrument,
         "settled_after_s": meter.settled_after,

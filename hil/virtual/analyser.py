@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from hil.config.instruments import AnalyserProfile, AnswerField, Setting
 from hil.config.personalities import VirtualMeter
 from hil.quantities import LINES, Phase, Quantity
-from hil.virtual.meter import Supply
+from hil.virtual.measuring import Supply
 from hil.virtual.scpi_server import ScpiServer
 
 _NOT_A_NUMBER = "9.91E+37"

@@ -22,6 +22,7 @@ from hil.config.evse_modbus import ModbusEvseProfile
 from hil.config.evse_mqtt import MqttEvseProfile
 from hil.config.instruments import AnalyserProfile
 from hil.config.load import Bench
+from hil.config.mqtt_meter import MqttMeterConfig, MqttMeterProfile
 from hil.config.personalities import VirtualEvse, VirtualOperator
 from hil.config.profiles import MeterProfile
 from hil.config.rtu_address import is_rtu, parse_rtu
@@ -33,6 +34,7 @@ from hil.virtual.charge_point_tls import client_context
 from hil.virtual.meter import MeterTwin
 from hil.virtual.modbus_evse import ModbusEvseTwin
 from hil.virtual.mqtt_evse import MqttEvseTwin
+from hil.virtual.mqtt_meter import MqttMeterTwin
 from hil.virtual.openevse_rapi import OpenEvseTwin
 from hil.virtual.operator import Face, Knobs, OperatorTwin
 from hil.virtual.pilot_emulator import PilotEmulatorTwin
@@ -67,8 +69,8 @@ class VirtualLab:
         self.charge_points: dict[str, ChargePointTwin | ChargePoint2Twin] = {}
         self.modbus_evses: dict[str, ModbusEvseTwin] = {}
         self.rapi_evses: dict[str, OpenEvseTwin] = {}
+        self.meters: dict[str, MeterTwin | AnalyserTwin | MqttMeterTwin] = {}
         self.mqtt_evses: dict[str, MqttEvseTwin] = {}
-        self.meters: dict[str, MeterTwin | AnalyserTwin] = {}
         self.pilots: dict[str, PilotEmulatorTwin] = {}
         self.sources: dict[str, SourceTwin] = {}
         self.operator: OperatorTwin | None = None
@@ -212,11 +214,14 @@ class VirtualLab:
         await twin.start(evse.link)
 
     async def _serve_meter(self, name: str) -> str:
-        meter = self._bench.config.polled_meters()[name]
+        meter = self._bench.config.connected_meters()[name]
         profile = self._bench.virtual_maps.get(name, self._bench.meters[name])
         personality, plant = self._bench.virtual_meters[name], self.plants[meter.measures]
         seed = self._seed_of(name)
         twin: MeterTwin | AnalyserTwin
+        if isinstance(profile, MqttMeterProfile):
+            assert isinstance(meter, MqttMeterConfig)
+            return await self._connect_meter(name, meter, profile)
         if isinstance(profile, AnalyserProfile):
             twin = AnalyserTwin(personality, profile, plant, seed)
         else:
@@ -227,6 +232,16 @@ class VirtualLab:
         if isinstance(meter, MeterConfig) and isinstance(twin, MeterTwin) and is_rtu(meter.link):
             return self._wire_to_bus(name, meter, twin)
         return await self._serve(name, meter.link, twin)
+
+    async def _connect_meter(
+        self, name: str, meter: MqttMeterConfig, profile: MqttMeterProfile
+    ) -> str:
+        """Let a twin publish to the broker of the bench file, which is there without it."""
+        personality, plant = self._bench.virtual_meters[name], self.plants[meter.measures]
+        twin = MqttMeterTwin(name, personality, profile, meter.topic, plant, self._seed_of(name))
+        await twin.start(meter.link)
+        self.meters[name] = twin
+        return meter.link
 
     def _wire_to_bus(self, name: str, meter: MeterConfig, twin: MeterTwin) -> str:
         """Put a twin on the bus of its address; the bus is served once all of them are on it."""

@@ -17,7 +17,7 @@ from hil.config.personalities import VirtualMeter, VirtualOperator
 from hil.quantities import LINES, Phase, Quantity
 from hil.virtual.analyser import Key, measured
 from hil.virtual.doorway import Doorway, Visitor
-from hil.virtual.meter import Supply
+from hil.virtual.measuring import Supply
 from hil.virtual.plant import Plant
 
 _QUESTION = re.compile(r"\[(\d+)\] ([^:]+): (.*)")

@@ -36,7 +36,12 @@ V, A, P, F = Quantity.VOLTAGE, Quantity.CURRENT, Quantity.POWER, Quantity.FREQUE
 PF, IN, OUT = Quantity.POWER_FACTOR, Quantity.ENERGY_IMPORT, Quantity.ENERGY_EXPORT
 ALL = (*LINES, Phase.TOTAL)
 BALANCED = (16.0, 16.1, 15.9)
-NAMES = sorted(path.stem for path in (shipped_root() / Kind.METER.value).glob("*.yaml"))
+NAMES = sorted(
+    path.stem
+    for path in (shipped_root() / Kind.METER.value).glob("*.yaml")
+    if "speaks: mqtt" not in path.read_text("utf-8")
+)
+"""Profiles of the meters that are asked."""
 
 
 class Charging:

@@ -14,7 +14,11 @@ from hil.drivers.protocols import Meter
 from hil.errors import DeviceError
 from hil.quantities import LINES, Phase, Quantity
 
-EVERY = sorted(path.stem for path in (shipped_root() / Kind.METER.value).glob("*.yaml"))
+EVERY = sorted(
+    path.stem
+    for path in (shipped_root() / Kind.METER.value).glob("*.yaml")
+    if "speaks: mqtt" not in path.read_text("utf-8")
+)
 NAMES = [name for name in EVERY if name != "sunspec"]
 
 

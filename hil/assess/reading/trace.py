@@ -67,7 +67,7 @@ class Trace(NamedTuple):
 
     device: str
     t: Array
-    """Midway between request and reply."""
+    """Midway between request and reply; of a meter that publishes, the arrival."""
     power_w: Array
     poll_s: float
     refresh_s: float

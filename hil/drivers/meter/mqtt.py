@@ -1,0 +1,293 @@
+"""A meter that publishes over MQTT, whatever its make: topics and paths are the profile's.
+
+Nobody asks it. A value belongs to the instant at which it arrived: when it was measured since the
+message before, nobody knows, and the evaluation allows for that interval as it does for the refresh
+of a meter that is asked (decision 11).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from urllib.parse import urlsplit
+
+from hil.config.mqtt_meter import MqttMeterConfig, MqttMeterProfile
+from hil.config.topic_values import at_base
+from hil.drivers.broker import broker_of
+from hil.drivers.contact import Contact
+from hil.drivers.protocols import Identity
+from hil.errors import DeviceError
+from hil.links.mqtt_broker import Trouble
+from hil.links.mqtt_topics import Arrival, MqttTopics
+from hil.meter_topics import Key, TopicMap, compile_topics, read_payload
+from hil.quantities import LINES, Phase, Quantity, Reading
+from hil.record.journal import Journal, Severity
+from hil.topics import MISSING, decode, parse_path, part, word
+
+_MOST_REPORTS = 1_000
+"""That wait for whoever reads; more than a run's loop is ever behind."""
+_FAST = frozenset({Quantity.POWER, Quantity.CURRENT, Quantity.VOLTAGE})
+_TOTAL_POWER = (Quantity.POWER, Phase.TOTAL)
+
+
+class MqttMeter:
+    """Reports what a meter publishes, never anything else."""
+
+    def __init__(
+        self, name: str, config: MqttMeterConfig, profile: MqttMeterProfile, journal: Journal
+    ) -> None:
+        self.name = name
+        self._config, self._profile, self._journal = config, profile, journal
+        self._broker = broker_of(config.link, config, name)
+        self._maps = compile_topics(profile, config.topic)
+        self._patience_s = config.patience_s(profile)
+        self._expected = {key for key in profile.tells if key[0] in _FAST} - {_TOTAL_POWER}
+        self._contact = Contact(name, "meter", journal)
+        self._topics: MqttTopics | None = None
+        self._reports: deque[list[Reading]] = deque(maxlen=_MOST_REPORTS)
+        self._news = asyncio.Event()
+        self._problem: DeviceError | None = None
+        self._asked = False
+        self._due_s = 0.0
+        """When it counts as silent."""
+        self._burst: dict[Key, float] = {}
+        self._burst_s = 0.0
+        self._burst_ends: asyncio.TimerHandle | None = None
+        self._tellers: dict[Key, int] = {}
+        """By value, the rank of the topic that is believed."""
+        self._newest: dict[str, bytes] = {}
+        self._said: set[tuple[str, str]] = set()
+        self._counts: Counter[str] = Counter()
+        self._absent = False
+
+    async def open(self) -> Identity:
+        """Connect to the broker, subscribe, and wait for a first message with a value in it.
+
+        What the broker had kept is none. Raises DeviceError if the broker cannot be used, or if
+        the meter publishes nothing for as long as it may be silent.
+        """
+        config, profile = self._config, self._profile
+        topics = list(self._maps)
+        if profile.presence is not None:
+            topics.append(at_base(profile.presence.topic, config.topic))
+        self._topics = MqttTopics(
+            self.name, self._broker, topics, self._on_arrival, self._on_trouble, self._journal
+        )
+        await self._topics.open()
+        self._due_s = self._journal.clock.now() + self._patience_s
+        try:
+            await self._wait()
+        except DeviceError as error:
+            self._topics.close()
+            raise self._nothing_said() if self._problem is None else error from error
+        except BaseException:
+            self._topics.close()
+            raise
+        if profile.of_charger:
+            text = "this meter is built into a charger: where that is the one under test, every "
+            text += "figure is its own word about itself, and no measurement"
+            self._journal.finding(self.name, "meter_of_charger", text)
+        parts = urlsplit(config.link)
+        return Identity(
+            f"{profile.maker} {' / '.join(profile.models)}",
+            {
+                "maker": profile.maker,
+                "models": ", ".join(profile.models),
+                "profile": profile.meter_profile,
+                "topic": config.topic,
+                "broker": f"{parts.hostname}:{self._broker.port}",
+            },
+        )
+
+    async def read(self) -> None:
+        """Wait for the next report, and pass on all that arrived since the last one.
+
+        Raises DeviceError when the meter or its broker is gone, or nothing has come for as long as
+        it may be silent; whoever follows it goes on. The first failure in a row is a finding, and
+        so is the first value after it.
+        """
+        self._asked = True
+        try:
+            await self._wait()
+        except DeviceError as error:
+            self._tellers.clear()
+            self._contact.lost(error)
+            raise
+        if self._topics is not None and self._topics.fault is not None:
+            raise self._topics.fault
+        while self._reports:
+            report = self._reports.popleft()
+            self._contact.good(report[0].t)
+            self._journal.readings(report)
+
+    async def close(self) -> None:
+        """Let go of the broker, and say what was counted."""
+        if self._burst_ends is not None:
+            self._burst_ends.cancel()
+        topics, self._topics = self._topics, None
+        if topics is not None:
+            topics.close()
+            self._say_counts(topics.dropped_count)
+
+    async def _wait(self) -> None:
+        """Until there is a report. Raises DeviceError."""
+        clock = self._journal.clock
+        while not self._reports:
+            if self._problem is not None:
+                problem, self._problem = self._problem, None
+                raise problem
+            self._news.clear()
+            try:
+                async with asyncio.timeout(max(self._due_s - clock.now(), 0.0)):
+                    await self._news.wait()
+            except TimeoutError:
+                self._due_s = clock.now() + self._patience_s
+                raise self._silent() from None
+
+    # --- what is wrong ------------------------------------------------------------------------
+
+    def _silent(self) -> DeviceError:
+        what = f"has published no value for {self._patience_s:g} s"
+        if self._absent:
+            what = "is offline, as the broker says"
+        return DeviceError(self.name, what, "Check the meter and its network.")
+
+    def _nothing_said(self) -> DeviceError:
+        """Nothing came since the bench subscribed."""
+        kept = self._counts["retained"]
+        what = f"published no value in {self._patience_s:g} s under '{self._config.topic}'"
+        if self._absent:
+            what += "; by its last will it is offline"
+        elif kept:
+            what += f", but for {kept} kept by the broker from before, whose age nobody knows"
+        remedy = "Check the topic, and that the meter is set to publish; if it publishes less often"
+        return DeviceError(self.name, what, f"{remedy}, say so with 'every' or 'silent_after'.")
+
+    def _on_trouble(self, trouble: Trouble | None) -> None:
+        if trouble is not None and self._topics is not None:
+            self._problem = self._topics.trouble(trouble)
+            self._news.set()
+
+    def _on_presence(self, arrival: Arrival) -> None:
+        presence = self._profile.presence
+        assert presence is not None
+        try:
+            found = part(decode(arrival.payload), parse_path(presence.path))
+        except ValueError:
+            found = MISSING
+        state = "" if found is MISSING else word(found)
+        self._absent = state == presence.offline
+        if self._absent and not arrival.retained:
+            remedy = "Check the meter and its network."
+            self._problem = DeviceError(self.name, "went offline, as the broker says", remedy)
+            self._news.set()
+
+    def _say_once(self, code: str, about: str, text: str, severity: Severity = "warning") -> None:
+        """The first of its kind is a finding; how many there were is told at the end."""
+        if (code, about) not in self._said:
+            self._said.add((code, about))
+            self._journal.finding(self.name, code, text, severity)
+
+    def _say_counts(self, dropped: int) -> None:
+        texts = {
+            "twice": ("delivered_twice", "messages came twice, and were counted once"),
+            "unreadable": ("unreadable_messages", "messages could not be read"),
+            "late": ("phases_apart", "reports lacked the power of a line, so they have no total"),
+        }
+        for counted, (code, text) in texts.items():
+            if self._counts[counted]:
+                note: Severity = "note" if counted == "twice" else "warning"
+                self._journal.finding(self.name, code, f"{self._counts[counted]} {text}", note)
+        if dropped:
+            text = f"{dropped} messages were too large, or came faster than they could be taken"
+            self._journal.finding(self.name, "messages_dropped", f"{text}; their values are gaps")
+
+    # --- what arrives -------------------------------------------------------------------------
+
+    def _on_arrival(self, arrival: Arrival) -> None:
+        topic = self._maps.get(arrival.topic)
+        if topic is None:
+            self._on_presence(arrival)
+            return
+        if arrival.retained:
+            self._counts["retained"] += 1
+            text = "values that the broker kept from before are no readings, since nobody knows "
+            text += "how old they are: the first one counts that comes by itself"
+            self._say_once("retained_refused", "", text, "note")
+            return
+        try:
+            told = read_payload(topic, arrival.payload)
+        except ValueError as error:
+            self._counts["unreadable"] += 1
+            text = f"a message of {topic.topic} cannot be read, and gives no reading: {error}"
+            self._say_once("unreadable_message", topic.topic, text)
+            return
+        if told.stamped and self._newest.get(topic.topic) == arrival.payload:
+            self._counts["twice"] += 1
+            return
+        self._newest[topic.topic] = arrival.payload
+        for quantity, phase in told.missing:
+            text = f"{quantity} {phase} is not in {topic.topic}: it has no reading. Is this the "
+            text += "profile of this meter?"
+            self._say_once("value_missing", f"{quantity} {phase}", text)
+        self._take(arrival.t, topic, told.values)
+
+    def _take(self, t: float, topic: TopicMap, values: dict[Key, float | None]) -> None:
+        """The values of a message: a report, or a part of one."""
+        valid = {
+            key: value
+            for key, value in values.items()
+            if self._believed(key, topic) and self._contact.valid(key, value) and value is not None
+        }
+        if not valid:
+            return
+        gathered = {key: value for key, value in valid.items() if key in self._expected}
+        if not self._profile.burst or not gathered:
+            self._report(t, valid)
+            return
+        if self._burst.keys() & gathered.keys():  # the next one has begun
+            self._end_burst()
+        if not self._burst:
+            loop = asyncio.get_running_loop()
+            self._burst_ends = loop.call_later(self._profile.burst, self._end_burst)
+        self._burst |= valid
+        self._burst_s = t
+        if self._burst.keys() >= self._expected:
+            self._end_burst()
+
+    def _believed(self, key: Key, topic: TopicMap) -> bool:
+        """Whether this topic is the one whose word counts for a value."""
+        rank = self._tellers.setdefault(key, topic.rank)
+        if topic.rank < rank:
+            self._tellers[key] = topic.rank
+        elif topic.rank > rank:
+            text = f"{key[0]} {key[1]} comes by several topics; that of {topic.topic} is left out"
+            self._say_once("told_twice", f"{key[0]} {key[1]}", text, "note")
+            return False
+        return True
+
+    def _end_burst(self) -> None:
+        if self._burst_ends is not None:
+            self._burst_ends.cancel()
+            self._burst_ends = None
+        values, self._burst = self._burst, {}
+        if values:
+            self._report(self._burst_s, values)
+
+    def _report(self, t: float, values: dict[Key, float]) -> None:
+        """Readings that belong together; one total of the lines where the meter has none."""
+        if self._profile.adds_up:
+            lines = [(Quantity.POWER, line) for line in LINES[: self._profile.phases]]
+            powers = [values[key] for key in lines if key in values]
+            if len(powers) == len(lines):
+                values = {**values, _TOTAL_POWER: sum(powers)}
+            elif powers and self._asked:
+                self._counts["late"] += 1
+        if not self._asked:
+            self._reports.clear()  # nobody has begun to listen: the newest shows that it lives
+        self._reports.append(
+            [Reading(t, None, t, self.name, *key, value) for key, value in values.items()]
+        )
+        self._absent, self._problem = False, None
+        self._due_s = self._journal.clock.now() + self._patience_s
+        self._news.set()
