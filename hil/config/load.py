@@ -26,7 +26,7 @@ from hil.config.instruments import (
     InstrumentProfile,
     SourceProfile,
 )
-from hil.config.interlock_wiring import too_slow, untripped
+from hil.config.interlock_wiring import untripped
 from hil.config.library import Kind, find, names, nearest
 from hil.config.limits import LimitsConfig
 from hil.config.mqtt_meter import (
@@ -37,6 +37,7 @@ from hil.config.mqtt_meter import (
 from hil.config.personalities import Personality, VirtualEvse, VirtualMeter, VirtualVehicle
 from hil.config.profiles import EvseProfile, MeterProfile
 from hil.config.protocol_fit import protocol_problems
+from hil.config.published import published_problems
 from hil.config.rtu_address import bus_problems
 from hil.config.scenario import ScenarioConfig
 from hil.config.services import ServicesConfig
@@ -371,7 +372,7 @@ def load_bench(text: str) -> Bench:
     problems += bus_problems(config, bench.register_maps, loaded.source)
     if not problems:
         problems = untripped(config, bench.meters, bench.evses, loaded.source)
-        problems += too_slow(config, bench.meters, loaded.source)
+        problems += published_problems(config, bench.meters, loaded.source)
     if problems:
         raise ConfigError(problems)
     return bench
