@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from hil.config.mqtt_meter import MqttMeterProfile, TopicMessage, TopicValue
 from hil.config.topic_values import BASE, at_base
 from hil.quantities import Phase, Quantity
-from hil.topics import MISSING, Path, decode, number, parse_path, part
+from hil.topics import MISSING, Path, decode, number, parse_path, part, put
 
 Key = tuple[Quantity, Phase]
 """What a value is a value of."""
@@ -130,20 +130,7 @@ def write_payload(
     for key, path, factor, magnitude in topic.entries:
         if key in measured and (only is None or key in only):
             value = round(measured[key] / factor, _DIGITS)
-            document = _put(document, path, abs(value) if magnitude else value)
+            document = put(document, path, abs(value) if magnitude else value)
     if topic.stamp is not None:
-        document = _put(document, topic.stamp, round(stamp, _DIGITS))
+        document = put(document, topic.stamp, round(stamp, _DIGITS))
     return json.dumps(document)
-
-
-def _put(document: Any, path: Path, value: float) -> Any:
-    """A document with a value at a path; what is missing on the way is made."""
-    if not path:
-        return value
-    step, rest = path[0], path[1:]
-    if isinstance(step, int):
-        items = list(document or [])
-        items += [0] * (step + 1 - len(items))
-        items[step] = _put(items[step] or None, rest, value)
-        return items
-    return {**(document or {}), step: _put((document or {}).get(step), rest, value)}

@@ -67,6 +67,21 @@ def part(document: Any, path: Path) -> Any:
     return document
 
 
+def put(document: Any, path: Path, value: Any) -> Any:
+    """A document with a value at a path; what lies between and was not there is null."""
+    if not path:
+        return value
+    step, rest = path[0], path[1:]
+    if isinstance(step, int):
+        items = list(document) if isinstance(document, list) else []
+        items += [None] * (step + 1 - len(items))
+        items[step] = put(items[step], rest, value)
+        return items
+    members = dict(document) if isinstance(document, dict) else {}
+    members[step] = put(members.get(step), rest, value)
+    return members
+
+
 def number(value: Any) -> float | None:
     """A number, or ``None`` where the device says that it has none (null, empty, false, NaN).
 

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from hil.config.base import Model, Name
 from hil.config.profiles import ConnectorStatus
-from hil.config.topic_values import PathText, Said, Topic
+from hil.config.topic_values import Presence, Said, Topic
 from hil.config.units import PositiveAmperes, PositiveSeconds
 from hil.quantities import Phase, Quantity
 
@@ -70,16 +70,6 @@ class SwitchCommand(Model):
     says: str
     """What it says there when it took the command."""
     result: Result | None = None
-
-
-class Presence(Model):
-    """How it says that it is there, and the broker that it is gone (its last will)."""
-
-    topic: Topic | None = None
-    """Left out where it does not follow from the base topic: then the bench file names it."""
-    path: PathText = ""
-    online: str
-    offline: str
 
 
 class TopicState(Said):

@@ -1,4 +1,4 @@
-"""Interlocks that nothing on a bench could trip, or that its own meters would: both are refused."""
+"""Interlocks that nothing on a bench could trip: worse than none, so they are refused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from hil.config.bench import BenchConfig
 from hil.config.evse_profiles import AnyEvseProfile
 from hil.config.instruments import AnyMeterProfile
-from hil.config.mqtt_meter import MqttMeterProfile
 from hil.config.profiles import EvseProfile
 from hil.config.source import Source
 from hil.quantities import LINES, Phase, Quantity
@@ -28,37 +27,6 @@ def untripped(
         for name, why in _reasons(config, meters, evses)
         if getattr(config.interlocks, name) is not None
     ]
-
-
-def too_slow(
-    config: BenchConfig, meters: Mapping[str, AnyMeterProfile], source: Source
-) -> list[str]:
-    """A line for each patience of the bench file that a meter's own cadence would exhaust.
-
-    A value that arrives may have been measured a whole cadence before, so that what came of a
-    command is only shown for sure by the second message after it.
-    """
-    locks, within_s = config.interlocks, config.safe_state.within
-    problems = []
-    for name, meter in config.mqtt_meters().items():
-        profile = meters[name]
-        assert isinstance(profile, MqttMeterProfile)
-        cadence_s = meter.cadence_s(profile)
-        if cadence_s is None:
-            continue
-        says = f"'{name}' publishes every {cadence_s:g} s"
-        for lock in ("stale_meter", "frozen_meter"):
-            limit_s = getattr(locks, lock)
-            if limit_s is not None and limit_s <= cadence_s:
-                words = f"{says}, so {limit_s:g} s would trip by itself; allow more, or set the "
-                words += "meter to publish more often and say so with 'every'"
-                problems.append(source.problem(("interlocks", lock), words))
-        if within_s < 2.0 * cadence_s:
-            words = f"{says}, so that it cannot show within {within_s:g} s that the state is safe; "
-            words += f"allow {2.0 * cadence_s:g} s, or set it to publish more often and say so "
-            words += "with 'every'"
-            problems.append(source.problem(("safe_state", "within"), words))
-    return problems
 
 
 def _reasons(

@@ -35,7 +35,7 @@ from hil.config.instruments import (
     InstrumentProfile,
     SourceProfile,
 )
-from hil.config.interlock_wiring import too_slow, untripped
+from hil.config.interlock_wiring import untripped
 from hil.config.library import Kind, find, names, nearest
 from hil.config.limits import LimitsConfig
 from hil.config.mqtt_meter import AnyMeterFile, MappedProfile, MqttMeterProfile
@@ -49,6 +49,7 @@ from hil.config.personalities import (
 )
 from hil.config.profiles import EvseProfile, MeterProfile
 from hil.config.protocol_fit import protocol_problems
+from hil.config.published import published_problems
 from hil.config.rtu_address import bus_problems
 from hil.config.scenario import ScenarioConfig
 from hil.config.services import ServicesConfig
@@ -396,7 +397,7 @@ def load_bench(text: str) -> Bench:
     problems += bus_problems(config, bench.register_maps, loaded.source)
     if not problems:
         problems = untripped(config, bench.meters, bench.evses, loaded.source)
-        problems += too_slow(config, bench.meters, loaded.source)
+        problems += published_problems(config, bench.meters, loaded.source)
     if problems:
         raise ConfigError(problems)
     return bench

@@ -10,8 +10,8 @@ from pydantic_core import PydanticCustomError
 from hil.config.base import Model, Name, address
 from hil.config.broker import BrokerAccess, broker_problem
 from hil.config.profiles import MeterAccuracy, MeterProfile
-from hil.config.topic_values import PathText, Topic
-from hil.config.units import PositiveSeconds, RefreshTime, Seconds
+from hil.config.topic_values import PathText, Presence, Topic
+from hil.config.units import Hertz, PositiveSeconds, RefreshTime, Seconds
 from hil.quantities import LINES, Phase, Quantity
 
 _UNKNOWN_CADENCE_S = 10.0
@@ -53,13 +53,11 @@ class TopicMessage(Model):
     values: Annotated[list[TopicValue], Field(min_length=1)]
 
 
-class Presence(Model):
-    """How it says that it is there, and the broker that it is gone (its last will)."""
+class Request(Model):
+    """What has it publish all its values at once."""
 
     topic: Topic
-    path: PathText = ""
-    online: str
-    offline: str
+    payload: Annotated[str, Field(max_length=200)] = ""
 
 
 class TopicGolden(Model):
@@ -102,6 +100,9 @@ class MqttMeterProfile(Model):
     """Left out where nobody knows its class; then the result says so."""
     presence: Presence | None = None
     """Left out for one without a last will, or whose nobody knows."""
+    request: Request | None = None
+    """Left out for one that cannot be asked. Else it is asked at the opening and when it is about
+    to count as silent; how often besides, the bench file says with ``poll``."""
     messages: Annotated[list[TopicMessage], Field(min_length=1)]
     """Where two tell the same value, the first of them that comes is believed."""
     golden: Annotated[list[TopicGolden], Field(min_length=1)]
@@ -179,8 +180,12 @@ class MqttMeterConfig(BrokerAccess):
     """The broker: ``mqtt://host:1883`` or ``mqtts://host:8883``."""
     topic: Topic
     """What stands before the meter's own topics, such as ``shellies/shellyem3-AABBCC``."""
+    presence: Topic | None = None
+    """The topic that says whether it is there, where its profile does not name it."""
     every: PositiveSeconds | None = None
     """How often it is set to publish, where that is not as it comes."""
+    poll: Hertz | None = None
+    """How often it is asked to publish, besides what it says by itself."""
     silent_after: PositiveSeconds | None = None
     """Without a value for so long it counts as lost; three times its cadence, if not given."""
     measures: Name
@@ -197,7 +202,9 @@ class MqttMeterConfig(BrokerAccess):
 
     def cadence_s(self, profile: MqttMeterProfile) -> float | None:
         """How often it publishes, as far as bench and profile know."""
-        return self.every or profile.cadence
+        own_s = self.every or profile.cadence
+        asked_s = None if self.poll is None else 1.0 / self.poll
+        return min((one for one in (own_s, asked_s) if one is not None), default=None)
 
     def oldest_s(self, profile: MqttMeterProfile) -> float:
         """How long ago the window of a value may have begun by the time that it arrives."""

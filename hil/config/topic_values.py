@@ -38,6 +38,16 @@ class Said(Model):
     """Which part of the payload, as ``ENERGY.Power`` or ``[11]``; all of it, if not given."""
 
 
+class Presence(Model):
+    """How it says that it is there, and the broker that it is gone (its last will)."""
+
+    topic: Topic | None = None
+    """Left out where it does not follow from the base topic: then the bench file names it."""
+    path: PathText = ""
+    online: str
+    offline: str
+
+
 def at_base(topic: str, base: str) -> str:
     """A topic of a profile, with the base topic of the bench file."""
     return topic.replace(BASE, base)

@@ -238,7 +238,8 @@ class VirtualLab:
     ) -> str:
         """Let a twin publish to the broker of the bench file, which is there without it."""
         personality, plant = self._bench.virtual_meters[name], self.plants[meter.measures]
-        twin = MqttMeterTwin(name, personality, profile, meter.topic, plant, self._seed_of(name))
+        seed, presence = self._seed_of(name), meter.presence
+        twin = MqttMeterTwin(name, personality, profile, meter.topic, plant, seed, presence)
         await twin.start(meter.link)
         self.meters[name] = twin
         return meter.link

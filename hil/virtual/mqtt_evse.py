@@ -14,7 +14,7 @@ from hil.config.bench import MqttEvseConfig
 from hil.config.evse_mqtt import VALUE, MqttEvseProfile, Result, SwitchCommand
 from hil.config.personalities import VirtualEvse
 from hil.config.topic_values import Said, at_base
-from hil.topics import Path, parse_path
+from hil.topics import Path, parse_path, put
 from hil.virtual.own_meter import measured, nearest_status
 from hil.virtual.plant import Plant
 from hil.virtual.topic_client import TopicClient
@@ -264,22 +264,8 @@ def _document(parts: list[tuple[Path, Any]]) -> Any:
     """The payload in which each value stands at its path; what lies between is null."""
     document: Any = None
     for path, value in parts:
-        document = _with(document, path, value)
+        document = put(document, path, value)
     return document
-
-
-def _with(document: Any, path: Path, value: Any) -> Any:
-    if not path:
-        return value
-    step, rest = path[0], path[1:]
-    if isinstance(step, int):
-        items = list(document) if isinstance(document, list) else []
-        items += [None] * (step + 1 - len(items))
-        items[step] = _with(items[step], rest, value)
-        return items
-    members = dict(document) if isinstance(document, dict) else {}
-    members[step] = _with(members.get(step), rest, value)
-    return members
 
 
 def _text(document: Any) -> str:

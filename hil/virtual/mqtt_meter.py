@@ -17,7 +17,7 @@ from hil.config.personalities import VirtualMeter
 from hil.config.topic_values import at_base
 from hil.meter_topics import Key, TopicMap, compile_topics, write_payload
 from hil.quantities import LINES, Phase, Quantity
-from hil.topics import parse_path
+from hil.topics import parse_path, put
 from hil.virtual.measuring import Measuring, Supply
 from hil.virtual.topic_client import TopicClient
 
@@ -44,6 +44,7 @@ class MqttMeterTwin:
         base: str,
         supply: Supply,
         seed: int,
+        presence: str | None = None,
     ) -> None:
         self.silent = False
         """Publishes nothing, and stays connected."""
@@ -54,11 +55,10 @@ class MqttMeterTwin:
         self.other_device = False
         """Another device has its topics, with other payloads."""
         self._personality, self._profile, self._base = personality, profile, base
-        self._maps = [
-            each
-            for each in compile_topics(profile, base).values()
-            if each.changes == self._tells_changes_apart()
-        ]
+        maps = list(compile_topics(profile, base).values())
+        self._whole = [each for each in maps if not each.changes]
+        apart = [each for each in maps if each.changes]
+        self._maps = apart if apart and personality.publishes == "changes" else self._whole
         self._measuring = Measuring(personality, profile.phases, supply)
         self._phase_s = random.Random(seed).random() * personality.refresh
         self._values: dict[Key, float] = {}
@@ -67,7 +67,12 @@ class MqttMeterTwin:
         self._started_s = 0.0
         self._ticks = 0
         self._timer: TimerHandle | None = None
-        self.client = TopicClient(name, (), _ignore, self._on_connected, self._last_will())
+        topic = presence or (profile.presence.topic if profile.presence else None)
+        self._presence = None if topic is None else at_base(topic, base)
+        listens = [at_base(profile.request.topic, base)] if profile.request else []
+        self.client = TopicClient(
+            name, listens, self._on_request, self._on_connected, self._last_will()
+        )
 
     async def start(self, link: str) -> None:
         """Connect to the broker and begin to publish. Raises ConfigError if there is none."""
@@ -83,27 +88,27 @@ class MqttMeterTwin:
             self._timer.cancel()
         await self.client.stop()
 
-    def _tells_changes_apart(self) -> bool:
-        """Whether it publishes by the topics of changes alone."""
-        has = any(message.changes for message in self._profile.messages)
-        return has and self._personality.publishes == "changes"
+    def _on_request(self, _: str, payload: bytes) -> None:
+        """Publish all there is at once."""
+        request = self._profile.request
+        wanted = request is not None and payload == request.payload.encode()
+        if wanted and self._values and not self._mute():
+            for each in self._whole or self._maps:
+                self._publish(each, None, self._profile.retained)
 
     def _last_will(self) -> tuple[str, str] | None:
-        presence = self._profile.presence
-        if presence is None:
+        told = self._profile.presence
+        if told is None or self._presence is None:
             return None
-        return at_base(presence.topic, self._base), self._presence(presence.offline)
+        return self._presence, self._word(told.path, told.offline)
 
-    def _presence(self, state: str) -> str:
-        presence = self._profile.presence
-        path = parse_path(presence.path) if presence is not None else ()
-        return json.dumps({str(path[-1]): state}) if path else state
+    def _word(self, path: str, state: str) -> str:
+        return json.dumps(put(None, parse_path(path), state)) if path else state
 
     def _on_connected(self) -> None:
-        presence = self._profile.presence
-        if presence is not None:
-            topic = at_base(presence.topic, self._base)
-            self.client.publish(topic, self._presence(presence.online), retain=True)
+        told = self._profile.presence
+        if told is not None and self._presence is not None:
+            self.client.publish(self._presence, self._word(told.path, told.online), retain=True)
         if self._personality.retained_from_before:
             for each in self._maps:
                 self._publish(each, None, retain=True)
@@ -120,8 +125,7 @@ class MqttMeterTwin:
         if not (self.frozen and self._values):
             start_s = max(due_s - self._personality.averaging, self._started_s)
             self._values = self._measuring.measured(start_s, due_s, self._started_s)
-        falls_silent = self._personality.silent_from
-        if self.silent or (falls_silent and due_s - self._started_s >= falls_silent):
+        if self._mute():
             return
         changed = self._changed()
         if self._personality.publishes == "changes" and not changed:
@@ -131,6 +135,10 @@ class MqttMeterTwin:
             if self._personality.publishes == "everything" or keys & changed:
                 self._publish(each, changed if each.changes else None, self._profile.retained)
         self._told |= {key: self._values[key] for key in changed}
+
+    def _mute(self) -> bool:
+        falls_silent, loop = self._personality.silent_from, asyncio.get_running_loop()
+        return self.silent or bool(falls_silent and loop.time() - self._started_s >= falls_silent)
 
     def _changed(self) -> set[Key]:
         """What has moved by more than its threshold since it was last published."""
@@ -151,7 +159,3 @@ class MqttMeterTwin:
             payload = '{"temperature": 21.5}'
         for _ in range(2 if self._personality.delivered_twice else 1):
             self.client.publish(topic.topic, payload, retain)
-
-
-def _ignore(topic: str, payload: bytes) -> None:
-    """It takes no commands."""

@@ -443,36 +443,82 @@ def test_a_broker_that_dies_is_a_loss_and_its_return_the_end(mosquitto, base, mo
     assert said.findings() == ["meter_lost", "meter_back"]
 
 
-def test_a_twin_that_tells_changes_says_nothing_of_what_stands_still(broker, base):
-    """And what the broker kept of another day is refused, though the twin is sound."""
+class Steady(Ramp):
+    """A supply of which one line moves once, after so many refreshes."""
+
+    def __init__(self, moves_at):
+        super().__init__()
+        self._moves_at = moves_at
+
+    def power_w(self, t):
+        moved_w = 300.0 if len(self.windows) > self._moves_at else 0.0
+        return (1000.0, 2000.0 + moved_w, -500.0)
+
+
+async def hear_changes(broker, base, profile, supply, reports, **settings):
+    """What the driver hears of a twin that tells changes alone, after it has told everything."""
+    said, journal = MeterRecorder(), Journal(Clock(ClockKind.REAL))
+    journal.subscribe(said)
     changes = personality(
         refresh="20 ms", publishes="changes", threshold="5 %", retained_from_before=True
     )
+    twin = MqttMeterTwin("reference", changes, profile, base, supply, 1)
+    meter = MqttMeter("reference", config(broker, base, **settings), profile, journal)
+    await twin.start(f"mqtt://127.0.0.1:{broker.port}")
+    await asyncio.sleep(0.15)
+    try:
+        await meter.open()
+        async with asyncio.timeout(WITHIN_S):
+            while len(said.series(POWER)) < reports:
+                await meter.read()
+        return said
+    finally:
+        await meter.close()
+        await twin.stop()
 
-    class Steady(Ramp):
-        def power_w(self, t):
-            return (1000.0, 2000.0 + (300.0 if len(self.windows) > 30 else 0.0), -500.0)
 
-    async def main():
-        said, journal = MeterRecorder(), Journal(Clock(ClockKind.REAL))
-        journal.subscribe(said)
-        profile = profile_of(PRO)
-        twin = MqttMeterTwin("reference", changes, profile, base, Steady(), 1)
-        meter = MqttMeter("reference", config(broker, base), profile, journal)
-        await twin.start(f"mqtt://127.0.0.1:{broker.port}")
-        await asyncio.sleep(0.15)  # it has told everything once
-        try:
-            await meter.open()
-            await meter.read()
-            return said
-        finally:
-            await meter.close()
-            await twin.stop()
-
-    said = real(main)
+def test_a_twin_that_tells_changes_says_nothing_of_what_stands_still(broker, base):
+    """And what the broker kept of another day is refused, though the twin is sound."""
+    silent = profile_of(PRO).model_copy(update={"request": None})
+    said = real(lambda: hear_changes(broker, base, silent, Steady(30), 1))
     (batch,) = said.batches
     assert shown(batch) == {(P, L2): 2300.0, POWER: 2800.0, (A, L2): pytest.approx(11.111)}
     assert said.findings() == ["retained_refused"]
+
+
+def test_a_meter_that_has_no_change_to_tell_is_asked(broker, base):
+    """At the opening, and as often as the bench file says."""
+    said = real(
+        lambda: hear_changes(broker, base, profile_of(PRO), Steady(10_000), 6, poll="20 Hz")
+    )
+    powers = said.series(POWER)
+    assert [reading.value for reading in powers] == [2500.0] * 6
+    assert powers[-1].t - powers[1].t >= 0.15, "no more often than that"
+    assert said.findings() == ["retained_refused"]
+
+
+def test_a_meter_about_to_count_as_silent_is_asked_first(broker, base):
+    async def main():
+        async with stand(broker, base, TASMOTA, silent_after="300 ms") as b:
+            asked = asyncio.Event()
+            async with aiomqtt.Client("127.0.0.1", broker.port) as device:
+                await device.subscribe(f"cmnd/{base}/TelePeriod", 1)
+                await b.opened(SENSOR, IDLE)
+
+                async def answer():
+                    async for message in device.messages:
+                        assert message.payload == b""
+                        asked.set()
+                        await b.say(SENSOR, sensor(7, 5))
+
+                answering = asyncio.ensure_future(answer())
+                await b.until(lambda: b.said.batches)
+                await end_tasks([answering])
+            return b.said, asked.is_set()
+
+    said, asked = real(main)
+    assert asked
+    assert said.findings() == [], "it was never lost"
 
 
 # --- what a bench file says -----------------------------------------------------------------------
@@ -502,6 +548,7 @@ def test_without_a_broker_a_virtual_bench_says_what_to_start(tmp_path):
         ("mqtt://127.0.0.1:1883", "tcp://127.0.0.1:1883", "mqtt://… or mqtts://…"),
         ("every: 500 ms", "ca_file: ca.pem", "certificates need an encrypted address"),
         ("every: 500 ms", "password_env: SECRET", "a password needs a 'username'"),
+        ("shelly-3em-mqtt\n", "go-e-mqtt\n    poll: 1 Hz\n", "knows how to ask a 'go-e-mqtt'"),
         ("127.0.0.1:1883", "10.0.0.1:1883", "its twin connects to a broker on loopback"),
     ],
 )

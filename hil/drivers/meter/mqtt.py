@@ -8,16 +8,18 @@ of a meter that is asked (decision 11).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter, deque
 from urllib.parse import urlsplit
 
+from hil.clock import end_tasks
 from hil.config.mqtt_meter import MqttMeterConfig, MqttMeterProfile
 from hil.config.topic_values import at_base
 from hil.drivers.broker import broker_of
 from hil.drivers.contact import Contact
 from hil.drivers.protocols import Identity
 from hil.errors import DeviceError
-from hil.links.mqtt_broker import Trouble
+from hil.links.mqtt_broker import Message, Trouble
 from hil.links.mqtt_topics import Arrival, MqttTopics
 from hil.meter_topics import Key, TopicMap, compile_topics, read_payload
 from hil.quantities import LINES, Phase, Quantity, Reading
@@ -26,8 +28,14 @@ from hil.topics import MISSING, decode, parse_path, part, word
 
 _MOST_REPORTS = 1_000
 """That wait for whoever reads; more than a run's loop is ever behind."""
+_ASKED_WITHIN_S = 1.0
+"""For the broker to take a request."""
 _FAST = frozenset({Quantity.POWER, Quantity.CURRENT, Quantity.VOLTAGE})
 _TOTAL_POWER = (Quantity.POWER, Phase.TOTAL)
+
+
+class _SilentError(DeviceError):
+    """Nothing came for as long as nothing may."""
 
 
 class MqttMeter:
@@ -47,7 +55,7 @@ class MqttMeter:
         self._reports: deque[list[Reading]] = deque(maxlen=_MOST_REPORTS)
         self._news = asyncio.Event()
         self._problem: DeviceError | None = None
-        self._asked = False
+        self._listened_to = False
         self._due_s = 0.0
         """When it counts as silent."""
         self._burst: dict[Key, float] = {}
@@ -59,6 +67,10 @@ class MqttMeter:
         self._said: set[tuple[str, str]] = set()
         self._counts: Counter[str] = Counter()
         self._absent = False
+        told = profile.presence
+        topic = config.presence or (told.topic if told else None)
+        self._presence = at_base(topic, config.topic) if told and topic else None
+        self._asking: asyncio.Task[None] | None = None
 
     async def open(self) -> Identity:
         """Connect to the broker, subscribe, and wait for a first message with a value in it.
@@ -67,19 +79,18 @@ class MqttMeter:
         the meter publishes nothing for as long as it may be silent.
         """
         config, profile = self._config, self._profile
-        topics = list(self._maps)
-        if profile.presence is not None:
-            topics.append(at_base(profile.presence.topic, config.topic))
+        topics = [*self._maps, *([self._presence] if self._presence else [])]
         self._topics = MqttTopics(
             self.name, self._broker, topics, self._on_arrival, self._on_trouble, self._journal
         )
         await self._topics.open()
-        self._due_s = self._journal.clock.now() + self._patience_s
+        self._heard()
         try:
+            await self._ask()
             await self._wait()
-        except DeviceError as error:
+        except _SilentError as error:
             self._topics.close()
-            raise self._nothing_said() if self._problem is None else error from error
+            raise self._nothing_said() from error
         except BaseException:
             self._topics.close()
             raise
@@ -106,7 +117,10 @@ class MqttMeter:
         it may be silent; whoever follows it goes on. The first failure in a row is a finding, and
         so is the first value after it.
         """
-        self._asked = True
+        self._listened_to = True
+        if self._config.poll is not None and self._asking is None:
+            asking = self._keep_asking(1.0 / self._config.poll)
+            self._asking = asyncio.ensure_future(asking)
         try:
             await self._wait()
         except DeviceError as error:
@@ -124,6 +138,9 @@ class MqttMeter:
         """Let go of the broker, and say what was counted."""
         if self._burst_ends is not None:
             self._burst_ends.cancel()
+        asking, self._asking = self._asking, None
+        if asking is not None:
+            await end_tasks([asking])
         topics, self._topics = self._topics, None
         if topics is not None:
             topics.close()
@@ -131,26 +148,53 @@ class MqttMeter:
 
     async def _wait(self) -> None:
         """Until there is a report. Raises DeviceError."""
-        clock = self._journal.clock
         while not self._reports:
             if self._problem is not None:
                 problem, self._problem = self._problem, None
                 raise problem
-            self._news.clear()
-            try:
-                async with asyncio.timeout(max(self._due_s - clock.now(), 0.0)):
-                    await self._news.wait()
-            except TimeoutError:
-                self._due_s = clock.now() + self._patience_s
-                raise self._silent() from None
+            if await self._news_before(self._due_s - 0.5 * self._patience_s):
+                continue
+            await self._ask()  # one that tells changes alone may have none to tell
+            if not await self._news_before(self._due_s):
+                self._heard()
+                raise self._silent()
+
+    async def _news_before(self, t: float) -> bool:
+        self._news.clear()
+        try:
+            async with asyncio.timeout(max(t - self._journal.clock.now(), 0.0)):
+                await self._news.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _heard(self) -> None:
+        self._due_s = self._journal.clock.now() + self._patience_s
+
+    async def _ask(self) -> None:
+        """Have it publish everything, if it can be asked; that it was not, its silence tells."""
+        request, topics = self._profile.request, self._topics
+        if request is None or topics is None:
+            return
+        message = Message(at_base(request.topic, self._config.topic), request.payload.encode())
+        with contextlib.suppress(DeviceError):
+            await topics.publish(message, _ASKED_WITHIN_S)
+
+    async def _keep_asking(self, period_s: float) -> None:
+        clock = self._journal.clock
+        due_s = clock.now()
+        while True:
+            await self._ask()
+            due_s = max(due_s + period_s, clock.now())
+            await clock.sleep_until(due_s)
 
     # --- what is wrong ------------------------------------------------------------------------
 
-    def _silent(self) -> DeviceError:
+    def _silent(self) -> _SilentError:
         what = f"has published no value for {self._patience_s:g} s"
         if self._absent:
             what = "is offline, as the broker says"
-        return DeviceError(self.name, what, "Check the meter and its network.")
+        return _SilentError(self.name, what, "Check the meter and its network.")
 
     def _nothing_said(self) -> DeviceError:
         """Nothing came since the bench subscribed."""
@@ -281,13 +325,13 @@ class MqttMeter:
             powers = [values[key] for key in lines if key in values]
             if len(powers) == len(lines):
                 values = {**values, _TOTAL_POWER: sum(powers)}
-            elif powers and self._asked:
+            elif powers and self._listened_to:
                 self._counts["late"] += 1
-        if not self._asked:
+        if not self._listened_to:
             self._reports.clear()  # nobody has begun to listen: the newest shows that it lives
         self._reports.append(
             [Reading(t, None, t, self.name, *key, value) for key, value in values.items()]
         )
         self._absent, self._problem = False, None
-        self._due_s = self._journal.clock.now() + self._patience_s
+        self._heard()
         self._news.set()
