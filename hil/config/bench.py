@@ -202,7 +202,8 @@ class PilotConfig(Model):
 
     driver: Literal["pilot-emulator"]
     link: Annotated[str, address("serial", "socket", "rfc2217")]
-    """``serial:///dev/ttyUSB0?baudrate=115200``, ``serial://COM3`` or ``socket://host:port``."""
+    """``serial:///dev/ttyUSB0?baudrate=115200``, ``serial://COM3``, ``serial:///usb/SERIAL`` (the
+    adapter with that USB serial number) or ``socket://host:port``."""
     plugged_into: Name
     """The EVSE whose pilot it is wired to."""
     proximity: Annotated[PositiveAmperes, AfterValidator(_coded_by_a_resistor)] = 32.0
