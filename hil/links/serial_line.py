@@ -59,7 +59,9 @@ def parse_address(text: str, where: str) -> Address:
         parts = urlsplit(text)
         options = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
         networked = parts.scheme in ("socket", "rfc2217")
-        missing = not parts.hostname or parts.port is None if networked else not _port_name(parts)
+        port = _port_name(parts)
+        missing = not parts.hostname or parts.port is None if networked else not port
+        missing = missing or usb_serial_of(port) == ""
     except ValueError as error:
         raise ConfigError(f"{where}: '{text}' is not an address: {error}") from error
     if parts.scheme not in ("serial", "socket", "rfc2217") or missing:
