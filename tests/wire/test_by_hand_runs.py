@@ -104,6 +104,8 @@ def test_every_reading_stands_in_record_and_result_with_its_name_and_instants(st
     powers = record.series("reference", Quantity.POWER)
     assert powers.t_request.tolist() == [o["asked_s"] for o in read if o["quantity"] == "power"]
     page = (finished.path / "report.html").read_text(encoding="utf-8")
+    # Accuracy, its current, phases in use, and the lines of power and current with hysteresis.
+    assert page.count('<span class="tag">read by hand</span>') == 10
     assert page.count("<td>Virtual Operator</td>") == len(read)
     assert record.manifest["devices"]["reference"]["identity"]["details"] == {
         "read_by": "Virtual Operator"
