@@ -10,7 +10,7 @@ from typing import Any
 from hil.bench.registry import driver
 from hil.config.bench import BenchConfig
 from hil.config.load import Bench
-from hil.drivers.protocols import Device, Evse, Identity, Meter, Negotiates, Pilot, Source
+from hil.drivers.protocols import Device, Evse, Identity, Meter, Negotiates, Person, Pilot, Source
 from hil.errors import DeviceError, HilError
 from hil.quantities import EventKind
 from hil.record.journal import Journal
@@ -34,6 +34,8 @@ class Devices:
     meters: Mapping[str, Meter]
     pilots: Mapping[str, Pilot]
     sources: Mapping[str, Source] = field(default_factory=dict)
+    person: Person | None = None
+    """Who reads and sets by hand, where the run needs somebody."""
     identities: dict[str, Identity] = field(default_factory=dict)
     capabilities: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What was found out about an EVSE by trying, where that was asked for."""
@@ -52,7 +54,7 @@ class Devices:
 
 
 def build_devices(
-    bench: Bench, config: BenchConfig, journal: Journal, operator: object | None = None
+    bench: Bench, config: BenchConfig, journal: Journal, operator: Person | None = None
 ) -> Devices:
     """Build the drivers that a bench file names. Raises ConfigError for an unknown one.
 
@@ -83,6 +85,7 @@ def build_devices(
             )
             for name, source in config.sources.items()
         },
+        person=operator,
     )
 
 

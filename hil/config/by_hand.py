@@ -14,6 +14,7 @@ from hil.config.units import (
     CURRENT,
     FREQUENCY,
     POWER,
+    TEMPERATURE,
     VOLTAGE,
     PositiveFraction,
     PositiveSeconds,
@@ -27,6 +28,7 @@ UNITS_BY_HAND: Mapping[Quantity, Mapping[str, float]] = {
     Quantity.CURRENT: CURRENT,
     Quantity.VOLTAGE: VOLTAGE,
     Quantity.FREQUENCY: FREQUENCY,
+    Quantity.TEMPERATURE: TEMPERATURE,
 }
 """What can be read by hand, and the units in which it may be typed."""
 
@@ -62,7 +64,7 @@ Written = Annotated[
 """A number with its unit: its value in SI, and the unit as written."""
 
 
-class ReadByHand(Model):
+class FaceValue(Model):
     """One value of an instrument's face."""
 
     quantity: Annotated[Quantity, Field(strict=False)]
@@ -155,7 +157,7 @@ class ManualMeterConfig(Model):
     """What it is, with its serial number, as it stands in the record."""
     measures: Name
     """The EVSE whose supply it is wired into."""
-    reads: Annotated[list[ReadByHand], Field(min_length=1, max_length=20)]
+    reads: Annotated[list[FaceValue], Field(min_length=1, max_length=20)]
     """What is read, in this order."""
     settled_after: PositiveSeconds
     """So long after a setpoint its reading counts. A setpoint that is held at least that long is

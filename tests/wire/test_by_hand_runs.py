@@ -221,6 +221,21 @@ def test_a_current_that_is_skipped_at_the_end_confirms_nothing(play, monkeypatch
     assert "not every current was read" in finished.safe_state
 
 
+def test_something_is_done_by_hand_and_what_it_shows_is_checked_and_kept(play):
+    shows = "{quantity: temperature, from: 18 Cel, to: 22 Cel, resolution: 0.1 Cel}"
+    chamber = f"  - ask: {{do: set the chamber C-9 to 20 Cel, shows: {shows}}}\n"
+    record, finished = play("  - ask: {do: close the door}\n" + chamber)
+    assert finished.status is ExitStatus.PASS, finished.detail
+    read = finished.result["readings_by_hand"][0]
+    assert (read["device"], read["instrument"]) == ("operator", "set the chamber C-9 to 20 Cel")
+    assert (read["quantity"], read["value"], read["typed"]) == ("temperature", 20.0, "20.0")
+    assert read["operator"] == "Virtual Operator"
+    done = [e.data for e in record.events if e.kind is EventKind.OPERATOR]
+    assert ("close the door; then press Enter", "answered") in [
+        (one["text"], one["state"]) for one in done
+    ]
+
+
 def test_probe_says_who_reads_and_what():
     lines = "\n".join(probe("virtual-manual").lines())
     assert "reference: Virtual Analyser VA-3, serial 1234, read by hand" in lines
@@ -233,6 +248,7 @@ def test_probe_says_who_reads_and_what():
 @pytest.mark.parametrize(
     ("steps", "base", "words"),
     [
+        ("  - ask: {do: close the door}\n", "virtual-ideal", "this bench is virtual throughout"),
         ("  - read\n", "virtual-ideal", "needs a meter with 'driver: manual'"),
         ("  - read: {meters: [other]}\n", "virtual-manual", "there is reference"),
         (
