@@ -32,7 +32,8 @@ UNITS_BY_HAND: Mapping[Quantity, Mapping[str, float]] = {
 }
 """What can be read by hand, and the units in which it may be typed."""
 
-_EVERY_UNIT = {unit for units in UNITS_BY_HAND.values() for unit in units}
+_EVERY_UNIT = {unit: si for units in UNITS_BY_HAND.values() for unit, si in units.items()}
+"""No unit is one of two quantities."""
 
 
 class OperatorConfig(Model):
@@ -48,12 +49,7 @@ class OperatorConfig(Model):
 
 
 def _as_written(text: Any) -> tuple[float, str]:
-    if isinstance(text, tuple):
-        return text
-    for units in UNITS_BY_HAND.values():
-        if isinstance(text, str) and text.strip().split(" ")[-1] in units:
-            return parse(text, units)
-    return parse(text, dict.fromkeys(sorted(_EVERY_UNIT), 1.0))
+    return text if isinstance(text, tuple) else parse(text, _EVERY_UNIT)
 
 
 Written = Annotated[

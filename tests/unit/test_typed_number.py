@@ -90,6 +90,11 @@ def test_every_digit_of_the_face_has_to_be_typed_in_whichever_unit():
     assert written(10_930.0, face(), "comma") == "10,93 kW"
 
 
+def test_a_face_is_written_with_or_without_a_space_before_its_unit():
+    tight = face(to="25kW", resolution="10W")
+    assert (tight.most, tight.unit, tight.resolution_si) == (25_000.0, "kW", 10.0)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
