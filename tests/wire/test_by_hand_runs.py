@@ -15,12 +15,13 @@ import pytest
 from bench_files import changed_bench
 
 from hil.assess.evaluate import evaluate
-from hil.clock import ClockKind
+from hil.clock import ClockKind, run_on
 from hil.config.library import Kind, find
 from hil.config.limits import LimitsConfig
 from hil.config.load import load_bench
-from hil.errors import ConfigError, ExitStatus
+from hil.errors import ConfigError, DeviceError, ExitStatus
 from hil.inputs import prepare
+from hil.links import console
 from hil.play.plan_text import plan_lines
 from hil.quantities import EventKind, Quantity
 from hil.record.run_folder import read_run
@@ -312,6 +313,31 @@ def test_without_a_terminal_nothing_is_begun_and_the_plan_can_be_read_all_the_sa
         with pytest.raises(ConfigError, match="stdin or stderr is no terminal"):
             probe(bench)
     assert not (tmp_path / "runs").exists()
+
+
+def test_where_no_loop_can_watch_a_terminal_a_thread_reads_it(monkeypatch):
+    ours, theirs = os.pipe()
+    with os.fdopen(ours, encoding="utf-8") as stdin:
+        monkeypatch.setattr(console, "_WATCHABLE", False)
+        monkeypatch.setattr(console, "terminal_there", lambda: True)
+        monkeypatch.setattr(sys, "stdin", stdin)
+
+        async def main():
+            heard = []
+            for typed in (b"10.93\r\n230", b".1\r\n"):
+                terminal = console.Terminal()
+                await terminal.open()
+                os.write(theirs, typed)
+                heard.append(await terminal.line())
+                terminal.close()
+            terminal = console.Terminal()
+            await terminal.open()
+            os.close(theirs)
+            with pytest.raises(DeviceError, match="Ctrl-Z on Windows"):
+                await terminal.line()
+            return heard
+
+        assert run_on(ClockKind.REAL, main) == ["10.93", ".1"]
 
 
 # --- a real terminal ----------------------------------------------------------------------------
