@@ -170,6 +170,7 @@ class LiveRun:
                         truth,
                         self.injector,
                         inputs.operator,
+                        inputs.plan.asks,
                     ) as (self.config, self.devices),
                 ):
                     session = Session(

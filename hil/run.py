@@ -63,7 +63,7 @@ def execute(inputs: Inputs, out: Path, watchers: Sequence[Observer] = ()) -> Fin
     ``watchers`` are told everything that happens, such as a progress display. Raises
     BenchInUseError, and leaves no folder behind, if another run has the bench.
     """
-    check_operator(inputs.bench.config)
+    check_operator(inputs.bench.config, inputs.plan.asks)
     path = new_run_folder(out, inputs)
     purpose = f"hil run {inputs.scenario.model.scenario}"
     with held(inputs.bench.config, purpose, path) as hold:
@@ -100,7 +100,7 @@ def conform(inputs: Inputs, pack: Pack, out: Path, watchers: Sequence[Observer] 
 
     Raises BenchInUseError, and leaves no folder behind, if another run has the bench.
     """
-    check_operator(inputs.bench.config)
+    check_operator(inputs.bench.config, inputs.plan.asks)
     path = new_run_folder(out, inputs)
     with held(inputs.bench.config, f"hil {pack.name}", path) as hold:
         live = partial(LiveRun, inputs, path, watchers, hold, performance=pack)

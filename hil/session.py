@@ -163,7 +163,9 @@ class Session:
         devices = self.devices
         pilots = devices.pilots_of(self.config)
         by_hand = {name: devices.meters[name] for name in self.config.hand_read_meters()}
-        stage = Stage(devices.evses, pilots, self.observed, devices.sources, by_hand)
+        stage = Stage(
+            devices.evses, pilots, self.observed, devices.sources, by_hand, devices.person
+        )
         return Player(self.plan, stage, self.journal)
 
     def _start_watches(self, player: Player) -> list[asyncio.Task[None]]:

@@ -17,6 +17,7 @@ from hil.drivers.protocols import (
     LimitElsewhere,
     Meter,
     Negotiates,
+    Person,
     Pilot,
     Source,
 )
@@ -43,6 +44,8 @@ class Devices:
     meters: Mapping[str, Meter]
     pilots: Mapping[str, Pilot]
     sources: Mapping[str, Source] = field(default_factory=dict)
+    person: Person | None = None
+    """Who reads and sets by hand, where the run needs somebody."""
     identities: dict[str, Identity] = field(default_factory=dict)
     capabilities: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What was found out about an EVSE by trying, where that was asked for."""
@@ -63,7 +66,7 @@ class Devices:
 
 
 def build_devices(
-    bench: Bench, config: BenchConfig, journal: Journal, operator: object | None = None
+    bench: Bench, config: BenchConfig, journal: Journal, operator: Person | None = None
 ) -> Devices:
     """Build the drivers that a bench file names. Raises ConfigError for an unknown one.
 
@@ -94,6 +97,7 @@ def build_devices(
             )
             for name, source in config.sources.items()
         },
+        person=operator,
     )
 
 

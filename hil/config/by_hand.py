@@ -14,6 +14,7 @@ from hil.config.units import (
     CURRENT,
     FREQUENCY,
     POWER,
+    TEMPERATURE,
     VOLTAGE,
     PositiveFraction,
     PositiveSeconds,
@@ -27,10 +28,12 @@ UNITS_BY_HAND: Mapping[Quantity, Mapping[str, float]] = {
     Quantity.CURRENT: CURRENT,
     Quantity.VOLTAGE: VOLTAGE,
     Quantity.FREQUENCY: FREQUENCY,
+    Quantity.TEMPERATURE: TEMPERATURE,
 }
 """What can be read by hand, and the units in which it may be typed."""
 
-_EVERY_UNIT = {unit for units in UNITS_BY_HAND.values() for unit in units}
+_EVERY_UNIT = {unit: si for units in UNITS_BY_HAND.values() for unit, si in units.items()}
+"""No unit is one of two quantities."""
 
 
 class OperatorConfig(Model):
@@ -46,12 +49,7 @@ class OperatorConfig(Model):
 
 
 def _as_written(text: Any) -> tuple[float, str]:
-    if isinstance(text, tuple):
-        return text
-    for units in UNITS_BY_HAND.values():
-        if isinstance(text, str) and text.strip().split(" ")[-1] in units:
-            return parse(text, units)
-    return parse(text, dict.fromkeys(sorted(_EVERY_UNIT), 1.0))
+    return text if isinstance(text, tuple) else parse(text, _EVERY_UNIT)
 
 
 Written = Annotated[
@@ -62,7 +60,7 @@ Written = Annotated[
 """A number with its unit: its value in SI, and the unit as written."""
 
 
-class ReadByHand(Model):
+class FaceValue(Model):
     """One value of an instrument's face."""
 
     quantity: Annotated[Quantity, Field(strict=False)]
@@ -155,7 +153,7 @@ class ManualMeterConfig(Model):
     """What it is, with its serial number, as it stands in the record."""
     measures: Name
     """The EVSE whose supply it is wired into."""
-    reads: Annotated[list[ReadByHand], Field(min_length=1, max_length=20)]
+    reads: Annotated[list[FaceValue], Field(min_length=1, max_length=20)]
     """What is read, in this order."""
     settled_after: PositiveSeconds
     """So long after a setpoint its reading counts. A setpoint that is held at least that long is

@@ -24,9 +24,7 @@ def operator_problems(config: BenchConfig, source: Source) -> list[str]:
     if virtual is not None:
         place = ("virtual", "operator")
         real = [name for name in by_hand if name not in twins]
-        if not by_hand:
-            problems.append(source.problem(place, "nothing on this bench is read or set by hand"))
-        elif real:
+        if real:
             words = f"a virtual operator cannot read or set '{real[0]}', which is no twin"
             problems.append(source.problem(place, words))
         if console is None or not on_loopback(console):

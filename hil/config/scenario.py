@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from hil.config.base import Model, Name
+from hil.config.base import Model, Name, OneLine
 from hil.config.bench import CableRating
+from hil.config.by_hand import FaceValue
 from hil.config.faults import Fault
 from hil.config.units import (
     ChargingSetpoint,
@@ -206,6 +207,21 @@ class ReadStep(Model):
     read: Read
 
 
+class Ask(Model):
+    """Have the person at the bench do something, and say that it is done."""
+
+    do: OneLine
+    """What, in a few words, with the instrument it is done on."""
+    shows: FaceValue | None = None
+    """What is typed then, and between which values it has to be."""
+
+
+class AskStep(Model):
+    """Ask for something to be done by hand."""
+
+    ask: Ask
+
+
 class SourceStep(Model):
     """Set the supply."""
 
@@ -314,6 +330,7 @@ _STEP_KINDS = (
     "dip",
     "outage",
     "read",
+    "ask",
     "repeat",
     "hold",
 )
@@ -356,6 +373,7 @@ Step = Annotated[
     | Annotated[DipStep, Tag("<dip>")]
     | Annotated[OutageStep, Tag("<outage>")]
     | Annotated[ReadStep, Tag("<read>")]
+    | Annotated[AskStep, Tag("<ask>")]
     | Annotated[RepeatStep, Tag("<repeat>")]
     | Annotated[HoldStep, Tag("<hold>")],
     Discriminator(

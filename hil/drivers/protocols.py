@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from hil.config.by_hand import FaceValue
 from hil.config.profiles import Register
 from hil.config.sources import Level
 from hil.drivers.capabilities import Capabilities
@@ -200,6 +201,14 @@ class ReadByHand(Meter, Protocol):
 
     async def read_flow(self) -> bool:
         """Have power and currents read once, to see what flows; whether all of it was read."""
+        ...
+
+
+class Person(Protocol):
+    """Who can be asked to do something at the bench."""
+
+    async def do(self, words: str, shows: FaceValue | None) -> None:
+        """Have it done, and what an instrument shows then typed. Raises DeviceError if not."""
         ...
 
 

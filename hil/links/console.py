@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 from collections import deque
-from typing import Protocol
+from typing import ClassVar, Protocol
 from urllib.parse import urlsplit
 
 from hil.errors import DeviceError
@@ -28,6 +28,12 @@ _CONNECT_WITHIN_S = 5.0
 _LONGEST_LINE_BYTES = 1024
 _MOST_LINES = 100
 """Nobody types more ahead; what does is no person."""
+
+
+_ENDED = "closed the terminal's input (Ctrl-D, Ctrl-Z on Windows, or the terminal is gone)"
+
+_WATCHABLE = sys.platform != "win32"
+"""Whether an event loop can watch a terminal."""
 
 
 class Console(Protocol):
@@ -91,6 +97,13 @@ class _Lines:
             self._waiting.append(text.rstrip("\r"))
         self._news.set()
 
+    def take(self, data: bytes) -> None:
+        """What a terminal has; nothing, once its input is closed."""
+        if data:
+            self.feed(data)
+        else:
+            self.end(_ENDED)
+
     def end(self, why: str) -> None:
         self.gone = why
         self._news.set()
@@ -132,8 +145,8 @@ class Terminal:
         lines = _Lines(sys.stdin.encoding or "utf-8")
         self._lines, number = lines, sys.stdin.fileno()
         loop = asyncio.get_running_loop()
-        if sys.platform == "win32":
-            threading.Thread(target=_pump, args=(loop, number, lines), daemon=True).start()
+        if not _WATCHABLE:
+            _Pump.feed(number, loop, lines)
             return
         loop.add_reader(number, _take, number, lines)
         self._watched = number
@@ -171,26 +184,46 @@ def _take(number: int, lines: _Lines) -> None:
         data = os.read(number, _LONGEST_LINE_BYTES)
     except OSError:
         data = b""
-    if data:
-        lines.feed(data)
-        return
-    asyncio.get_running_loop().remove_reader(number)
-    lines.end("closed the terminal's input (Ctrl-D, or the terminal is gone)")
+    if not data:
+        asyncio.get_running_loop().remove_reader(number)
+    lines.take(data)
 
 
-def _pump(loop: asyncio.AbstractEventLoop, number: int, lines: _Lines) -> None:
-    """Read a terminal that the loop cannot watch, in a thread of its own."""
-    while True:
-        try:
-            data = os.read(number, _LONGEST_LINE_BYTES)
-        except OSError:
-            data = b""
-        with contextlib.suppress(RuntimeError):  # the run is over
-            if data:
-                loop.call_soon_threadsafe(lines.feed, data)
-                continue
-            loop.call_soon_threadsafe(lines.end, "closed the terminal's input")
-        return
+class _Pump(threading.Thread):
+    """Reads a terminal that the loop cannot watch; one a process, as nothing ends a read of it."""
+
+    _running: ClassVar[_Pump | None] = None
+
+    def __init__(self, number: int) -> None:
+        super().__init__(daemon=True)
+        self._number = number
+        self._to: tuple[asyncio.AbstractEventLoop, _Lines] | None = None
+
+    @classmethod
+    def feed(cls, number: int, loop: asyncio.AbstractEventLoop, lines: _Lines) -> None:
+        """From now on what is typed goes there."""
+        pump = cls._running
+        if pump is None or not pump.is_alive():
+            pump = cls._running = cls(number)
+            pump._to = loop, lines
+            pump.start()
+        pump._to = loop, lines
+
+    def run(self) -> None:
+        """Until the terminal is gone."""
+        while True:
+            try:
+                data = os.read(self._number, _LONGEST_LINE_BYTES)
+            except OSError:
+                data = b""
+            if self._to is not None:
+                loop, lines = self._to
+                with contextlib.suppress(RuntimeError):  # that run is over
+                    loop.call_soon_threadsafe(
+                        *((lines.feed, data) if data else (lines.end, _ENDED))
+                    )
+            if not data:
+                return
 
 
 class TcpConsole:

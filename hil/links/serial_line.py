@@ -22,7 +22,7 @@ import serial
 
 from hil.clock import ClockKind
 from hil.errors import ConfigError, DeviceError, HilError
-from hil.links.usb import ports_there, real_name
+from hil.links.usb import USB, ports_there, real_name
 from hil.record.journal import Journal
 
 LONGEST_LINE = 64
@@ -61,7 +61,7 @@ def parse_address(text: str, where: str) -> Address:
         networked = parts.scheme in ("socket", "rfc2217")
         port = _port_name(parts)
         missing = not parts.hostname or parts.port is None if networked else not port
-        missing = missing or usb_serial_of(port) == ""
+        missing = missing or port == USB
     except ValueError as error:
         raise ConfigError(f"{where}: '{text}' is not an address: {error}") from error
     if parts.scheme not in ("serial", "socket", "rfc2217") or missing:

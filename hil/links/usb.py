@@ -9,7 +9,8 @@ from serial.tools import list_ports
 
 from hil.errors import DeviceError
 
-_USB = "/usb/"
+USB = "/usb/"
+"""Stands before a serial number."""
 
 
 def real_name(device: str, port: str) -> str:
@@ -17,9 +18,9 @@ def real_name(device: str, port: str) -> str:
 
     Raises DeviceError if no adapter, or more than one port, has the serial number.
     """
-    if not port.startswith(_USB):
+    if not port.startswith(USB):
         return port
-    wanted = port[len(_USB) :]
+    wanted = port[len(USB) :]
     found = [one.device for one in list_ports.comports() if one.serial_number == wanted]
     if len(found) == 1:
         return str(found[0])

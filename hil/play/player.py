@@ -10,7 +10,7 @@ from typing import Literal
 
 from hil.config.scenario import Condition, PowerCondition
 from hil.config.sources import Level
-from hil.drivers.protocols import Evse, Meter, Pilot, Source
+from hil.drivers.protocols import Evse, Meter, Person, Pilot, Source
 from hil.errors import DeviceError
 from hil.j1772 import PilotState
 from hil.play.observed import Observed
@@ -38,6 +38,7 @@ class Stage:
     sources: Mapping[str, Source] = field(default_factory=dict)
     by_hand: Mapping[str, Meter] = field(default_factory=dict)
     """Meters that are read when the plan says so."""
+    person: Person | None = None
 
 
 class Player:
@@ -146,6 +147,9 @@ class Player:
             sources = [self._stage.sources[name] for name in command.targets]
             await self._supply(sources, command.supply, due_s)
             return
+        if command.asks:
+            assert self._stage.person is not None
+            await self._stage.person.do(command.words, command.shows)
         for name in command.targets:
             await self._stage.by_hand[name].read()
 

@@ -13,8 +13,9 @@ from random import Random
 from typing import Literal
 
 from hil.config.bench import BenchConfig
-from hil.config.by_hand import ReadByHand
+from hil.config.by_hand import FaceValue
 from hil.config.scenario import (
+    AskStep,
     Cable,
     CableStep,
     Condition,
@@ -64,6 +65,7 @@ Action = Literal[
     "dip",
     "outage",
     "read",
+    "ask",
 ]
 
 _MOST_COMMANDS = 200_000
@@ -93,6 +95,13 @@ class Command:
     """What is shown as broken at the plug."""
     cable_a: float | None = None
     """Rating of the cable that is fitted."""
+    shows: FaceValue | None = None
+    """What is typed once it is done."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether it is none but the person's doing."""
+        return self.action == "ask"
 
     @property
     def waits(self) -> bool:
@@ -120,6 +129,9 @@ class Command:
         if self.until is not None:
             verb = "plug in" if self.action == "plug_in" else "wait for"
             return f"{verb} {who} until {condition_text(self.until)}, at most {self.within_s:g} s"
+        if self.action == "ask":
+            typed = f" (then {self.shows.name} in {self.shows.unit})" if self.shows else ""
+            return f"ask: {self.words}{typed}; at most {self.within_s:g} s"
         if self.action == "read":
             return f"read {who} by hand: {self.words}; at most {self.within_s:g} s"
         return f"{self.action.replace('_', ' ')} {who}"
@@ -136,6 +148,11 @@ class Plan:
     """Most that all conditions may take besides."""
     traces: Mapping[str, str]
     """Text of every CSV file that it was made from, by the name it has in the run folder."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether it has a person do something on a bench that may need none otherwise."""
+        return any(command.asks for command in self.commands)
 
 
 def condition_text(condition: Condition) -> str:
@@ -204,6 +221,8 @@ class _Expansion:
                 self.ramp(step.ramp, (*at, "ramp"))
             case TraceStep():
                 self.trace(step.trace, (*at, "trace"))
+            case AskStep():
+                self.ask(step)
             case ReadStep():
                 self.read(step, at)
             case SourceStep() | DipStep() | OutageStep():
@@ -328,6 +347,19 @@ class _Expansion:
         for name in wanted:
             self.add_reading(name)
 
+    def ask(self, step: AskStep) -> None:
+        part, within_s = step.ask, self.bench.operator.answer_within
+        command = Command(
+            len(self.commands) + 1,
+            "ask",
+            (),
+            within_s=within_s,
+            words=part.do,
+            by_hand=True,
+            shows=part.shows,
+        )
+        self.commands.append(command)
+
     def add_reading(self, name: str) -> None:
         meter = self.bench.hand_read_meters()[name]
         what = ", ".join(_alike(meter.reads))
@@ -427,7 +459,7 @@ class _Expansion:
             self.setpoints([setpoint], hold_s, hold_s, trace.target, at)
 
 
-def _alike(reads: Sequence[ReadByHand]) -> Iterator[str]:
+def _alike(reads: Sequence[FaceValue]) -> Iterator[str]:
     """What is read, in words; phases of one quantity together."""
     for (quantity, unit), some in itertools.groupby(reads, lambda one: (one.quantity, one.unit)):
         phases = [one.phase.value for one in some if one.phase is not Phase.TOTAL]

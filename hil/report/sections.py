@@ -227,15 +227,7 @@ def device_facts(device: Mapping[str, Any]) -> list[Fact]:
         Fact(str(key).replace("_", " "), rounding.exact(value))
         for key, value in (identity.get("details") or {}).items()
     ]
-    for key in (
-        "driver",
-        "profile",
-        "instrument",
-        "personality",
-        "vehicle",
-        "measures",
-        "plugged_into",
-    ):
+    for key in _SHOWN:
         if device.get(key) is not None:
             facts.append(Fact(key.replace("_", " "), str(device[key])))
     if device.get("listens"):

@@ -24,6 +24,7 @@ _QUESTION = re.compile(r"\[(\d+)\] ([^:]+): (.*)")
 _READ = re.compile(r"read (power|current|voltage|frequency)(?: of (L[123]))? in (\S+?),? ")
 _LEVEL = re.compile(r"[Ss]et ([0-9.]+) V(?: and ([0-9.]+) Hz)?")
 _SWITCH = re.compile(r"switch its output (on|off)")
+_BOUNDS = re.compile(r"; then type .*\((-?[0-9.]+) \S+ to (-?[0-9.]+) \S+\)$")
 _LONGEST_LINE_BYTES = 4096
 
 
@@ -136,7 +137,7 @@ class OperatorTwin:
             return None
         number, device, words = question.groups()
         if device == "operator":
-            return self._personality.called
+            return self._personality.called if "your name" in words else self._done(words)
         person = self._personality
         first = number not in self._erred
         self._erred.add(number)
@@ -150,6 +151,15 @@ class OperatorTwin:
         if first and self._random.random() < person.misreads:
             return text.replace(".", "") + ".0"
         return text.replace(".", self._mark)
+
+    def _done(self, words: str) -> str:
+        """Done as asked: Enter, or the middle of what it has to show then."""
+        bounds = _BOUNDS.search(words.replace(",", "."))
+        if bounds is None:
+            return ""
+        _, _, decimals = bounds[1].partition(".")
+        middle = 0.5 * (float(bounds[1]) + float(bounds[2]))
+        return f"{middle:.{len(decimals)}f}".replace(".", self._mark)
 
     def _number(self, device: str, words: str) -> str | None:
         now_s = asyncio.get_running_loop().time()

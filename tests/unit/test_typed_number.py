@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hil.config.by_hand import UNITS_BY_HAND, ReadByHand
+from hil.config.by_hand import UNITS_BY_HAND, FaceValue
 from hil.drivers.by_hand.typed import Refusal, number, reading, written
 from hil.quantities import Quantity
 
@@ -19,7 +19,7 @@ MARKS = {"point": ".", "comma": ","}
 
 def face(**changes):
     told = {"quantity": "power", "from": "-5 kW", "to": "25 kW", "resolution": "10 W", **changes}
-    return ReadByHand.model_validate(told)
+    return FaceValue.model_validate(told)
 
 
 @given(
@@ -90,11 +90,16 @@ def test_every_digit_of_the_face_has_to_be_typed_in_whichever_unit():
     assert written(10_930.0, face(), "comma") == "10,93 kW"
 
 
+def test_a_face_is_written_with_or_without_a_space_before_its_unit():
+    tight = face(to="25kW", resolution="10W")
+    assert (tight.most, tight.unit, tight.resolution_si) == (25_000.0, "kW", 10.0)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"to": "25 A"}, "'to' is in A; power is in W, kW, MW"),
-        ({"quantity": "temperature"}, "temperature is not read by hand"),
+        ({"quantity": "duty"}, "duty is not read by hand"),
         ({"from": "30 kW"}, "'from' must be less than 'to'"),
         ({"resolution": "0 W"}, "'resolution' must be more than 0"),
         ({"resolution": "10"}, "10 has no unit"),

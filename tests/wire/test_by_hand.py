@@ -8,6 +8,7 @@ import pytest
 from meter_stand_in import warp
 from person_stand_in import by_hand
 
+from hil.config.by_hand import FaceValue
 from hil.config.sources import Level
 from hil.drivers.protocols import Meter, ReadByHand, Source
 from hil.errors import DeviceError
@@ -166,6 +167,27 @@ def test_a_cancelled_question_is_withdrawn_and_its_answer_counts_for_nothing():
     b = warp(main)
     assert [r.value for r in b.said.readings] == [0.0]
     assert "withdrawn" in states(b)
+
+
+def test_something_is_done_once_enter_alone_is_pressed_or_what_it_shows_is_within_its_bounds():
+    load = FaceValue.model_validate(
+        {"quantity": "power", "from": "1.9 kW", "to": "2.1 kW", "resolution": "10 W"}
+    )
+
+    async def main():
+        script = [(1, "yes"), (1, ""), (1, "2.50"), (1, "2.50 !"), (1, "2.02"), (1, "-")]
+        async with by_hand(script) as b:
+            operator = b.meter._operator
+            await operator.do("close the door", None)
+            await operator.do("set the load L-5 to 2 kW", load)
+            with pytest.raises(DeviceError, match="nobody said that it was done: open the door"):
+                await operator.do("open the door", None)
+            return b
+
+    b = warp(main)
+    (told,) = [e.data for e in b.said.of(EventKind.READ_BY_HAND)]
+    assert (told["value"], told["typed"], told["operator"]) == (2020.0, "2.02", "Eva")
+    assert states(b).count("refused") == 3
 
 
 # --- a source ---------------------------------------------------------------------------------

@@ -15,12 +15,13 @@ import pytest
 from bench_files import changed_bench
 
 from hil.assess.evaluate import evaluate
-from hil.clock import ClockKind
+from hil.clock import ClockKind, run_on
 from hil.config.library import Kind, find
 from hil.config.limits import LimitsConfig
 from hil.config.load import load_bench
-from hil.errors import ConfigError, ExitStatus
+from hil.errors import ConfigError, DeviceError, ExitStatus
 from hil.inputs import prepare
+from hil.links import console
 from hil.play.plan_text import plan_lines
 from hil.quantities import EventKind, Quantity
 from hil.record.run_folder import read_run
@@ -104,6 +105,8 @@ def test_every_reading_stands_in_record_and_result_with_its_name_and_instants(st
     powers = record.series("reference", Quantity.POWER)
     assert powers.t_request.tolist() == [o["asked_s"] for o in read if o["quantity"] == "power"]
     page = (finished.path / "report.html").read_text(encoding="utf-8")
+    # Accuracy, its current, phases in use, and the lines of power and current with hysteresis.
+    assert page.count('<span class="tag">read by hand</span>') == 10
     assert page.count("<td>Virtual Operator</td>") == len(read)
     assert record.manifest["devices"]["reference"]["identity"]["details"] == {
         "read_by": "Virtual Operator"
@@ -219,6 +222,21 @@ def test_a_current_that_is_skipped_at_the_end_confirms_nothing(play, monkeypatch
     assert "not every current was read" in finished.safe_state
 
 
+def test_something_is_done_by_hand_and_what_it_shows_is_checked_and_kept(play):
+    shows = "{quantity: temperature, from: 18 Cel, to: 22 Cel, resolution: 0.1 Cel}"
+    chamber = f"  - ask: {{do: set the chamber C-9 to 20 Cel, shows: {shows}}}\n"
+    record, finished = play("  - ask: {do: close the door}\n" + chamber)
+    assert finished.status is ExitStatus.PASS, finished.detail
+    read = finished.result["readings_by_hand"][0]
+    assert (read["device"], read["instrument"]) == ("operator", "set the chamber C-9 to 20 Cel")
+    assert (read["quantity"], read["value"], read["typed"]) == ("temperature", 20.0, "20.0")
+    assert read["operator"] == "Virtual Operator"
+    done = [e.data for e in record.events if e.kind is EventKind.OPERATOR]
+    assert ("close the door; then press Enter", "answered") in [
+        (one["text"], one["state"]) for one in done
+    ]
+
+
 def test_probe_says_who_reads_and_what():
     lines = "\n".join(probe("virtual-manual").lines())
     assert "reference: Virtual Analyser VA-3, serial 1234, read by hand" in lines
@@ -231,6 +249,7 @@ def test_probe_says_who_reads_and_what():
 @pytest.mark.parametrize(
     ("steps", "base", "words"),
     [
+        ("  - ask: {do: close the door}\n", "virtual-ideal", "this bench is virtual throughout"),
         ("  - read\n", "virtual-ideal", "needs a meter with 'driver: manual'"),
         ("  - read: {meters: [other]}\n", "virtual-manual", "there is reference"),
         (
@@ -294,6 +313,31 @@ def test_without_a_terminal_nothing_is_begun_and_the_plan_can_be_read_all_the_sa
         with pytest.raises(ConfigError, match="stdin or stderr is no terminal"):
             probe(bench)
     assert not (tmp_path / "runs").exists()
+
+
+def test_where_no_loop_can_watch_a_terminal_a_thread_reads_it(monkeypatch):
+    ours, theirs = os.pipe()
+    with os.fdopen(ours, encoding="utf-8") as stdin:
+        monkeypatch.setattr(console, "_WATCHABLE", False)
+        monkeypatch.setattr(console, "terminal_there", lambda: True)
+        monkeypatch.setattr(sys, "stdin", stdin)
+
+        async def main():
+            heard = []
+            for typed in (b"10.93\r\n230", b".1\r\n"):
+                terminal = console.Terminal()
+                await terminal.open()
+                os.write(theirs, typed)
+                heard.append(await terminal.line())
+                terminal.close()
+            terminal = console.Terminal()
+            await terminal.open()
+            os.close(theirs)
+            with pytest.raises(DeviceError, match="Ctrl-Z on Windows"):
+                await terminal.line()
+            return heard
+
+        assert run_on(ClockKind.REAL, main) == ["10.93", ".1"]
 
 
 # --- a real terminal ----------------------------------------------------------------------------

@@ -93,7 +93,7 @@ def readings_by_hand(record: Record) -> list[dict[str, Any]]:
     return [
         {
             "device": event.device,
-            "instrument": (devices.get(event.device) or {}).get("instrument"),
+            "instrument": (devices.get(event.device) or event.data).get("instrument"),
             "asked_s": event.data.get("t_asked"),
             "answered_s": event.data.get("t_answered"),
             **{key: event.data.get(key) for key in keys},

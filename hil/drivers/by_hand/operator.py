@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from hil.config.by_hand import OperatorConfig, ReadByHand
+from hil.config.by_hand import FaceValue, OperatorConfig
 from hil.drivers.by_hand.typed import LONGEST, Refusal, Typed, reading, written
 from hil.errors import DeviceError
 from hil.links.console import OPERATOR, PROTOCOL, Console, console_at
-from hil.quantities import EventKind
+from hil.quantities import EventKind, Quality
 from hil.record.journal import Journal
 
 SKIP = "-"
@@ -77,7 +77,7 @@ class Operator:
             self.name = answer.value
 
     async def read(
-        self, device: str, instrument: str, asked: ReadByHand, turn: str = ""
+        self, device: str, instrument: str, asked: FaceValue, turn: str = ""
     ) -> Answer[Sure] | None:
         """What an instrument shows; ``None`` if it was skipped or not answered, with a finding."""
         least, most = (written(v, asked, self.decimal) for v in (asked.least, asked.most))
@@ -92,11 +92,46 @@ class Operator:
         async with self._turn:
             return await self._ask(device, words, understand)
 
+    async def do(self, words: str, shows: FaceValue | None) -> None:
+        """Have something done, and what an instrument shows then typed.
+
+        Raises DeviceError if nobody says that it is done.
+        """
+        await self.ready()
+        answer: Answer[Any] | None
+        async with self._turn:
+            if shows is None:
+                answer = await self._ask(OPERATOR, f"{words}; then press Enter", _done)
+            else:
+                least, most = (written(v, shows, self.decimal) for v in (shows.least, shows.most))
+                told = f"{words}; then type the {shows.name} in {shows.unit} ({least} to {most})"
+                answer = await self._ask(OPERATOR, told, lambda text: self._within(text, shows))
+        if answer is None:
+            raise DeviceError(
+                OPERATOR,
+                f"nobody said that it was done: {words}",
+                "Have somebody at the console, and start the run again.",
+            )
+        if shows is not None:
+            self._journal.event(
+                EventKind.READ_BY_HAND,
+                OPERATOR,
+                instrument=words,
+                quantity=shows.quantity.value,
+                phase=shows.phase.value,
+                value=answer.value.value,
+                typed=answer.typed,
+                operator=self.name,
+                t_asked=answer.t_asked,
+                t_answered=answer.t_answered,
+                quality=Quality.GOOD.value,
+            )
+
     def close(self) -> None:
         """Let go of the console."""
         self._console.close()
 
-    def _read(self, text: str, asked: ReadByHand) -> Sure:
+    def _read(self, text: str, asked: FaceValue) -> Sure:
         sure = text.endswith(SURE)
         typed = reading(text.removesuffix(SURE), asked, self.decimal)
         out = not asked.least <= typed.value <= asked.most
@@ -107,6 +142,17 @@ class Operator:
                 f"look again; if it does show that, type it with a {SURE} behind it"
             )
         return Sure(typed, out)
+
+    def _within(self, text: str, shows: FaceValue) -> Typed:
+        """What has to be within its bounds before the plan goes on."""
+        typed = reading(text, shows, self.decimal)
+        if not shows.least <= typed.value <= shows.most:
+            least, most = (written(v, shows, self.decimal) for v in (shows.least, shows.most))
+            raise Refusal(
+                f"{written(typed.value, shows, self.decimal)} is not between {least} and {most}: "
+                f"set it once more, or type {SKIP} if it cannot be done, which ends the run"
+            )
+        return typed
 
     # --- one question ---------------------------------------------------------------------------
 
@@ -181,6 +227,12 @@ class Operator:
             typed=typed,
             operator=self.name,
         )
+
+
+def _done(text: str) -> None:
+    """Enter, and nothing else. Raises Refusal."""
+    if text:
+        raise Refusal(f"press Enter alone once it is done, or type {SKIP} if it cannot be done")
 
 
 def _name(text: str) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from hil.config.by_hand import ReadByHand
+from hil.config.by_hand import FaceValue
 
 Decimal = Literal["point", "comma"]
 
@@ -56,7 +56,7 @@ def number(text: str, units: Mapping[str, float], unit: str, decimal: Decimal) -
     return Typed(value, unit, len(fraction or ""))
 
 
-def reading(text: str, asked: ReadByHand, decimal: Decimal) -> Typed:
+def reading(text: str, asked: FaceValue, decimal: Decimal) -> Typed:
     """A number with every digit that the face shows. Raises Refusal."""
     typed = number(text, asked.units, asked.unit, decimal)
     wanted = asked.decimals(typed.unit)
@@ -71,7 +71,7 @@ def reading(text: str, asked: ReadByHand, decimal: Decimal) -> Typed:
     return typed
 
 
-def written(value: float, asked: ReadByHand, decimal: Decimal) -> str:
+def written(value: float, asked: FaceValue, decimal: Decimal) -> str:
     """A value with its unit, as the operator would write it."""
     text = f"{value / asked.units[asked.unit]:.{asked.decimals(asked.unit)}f}"
     return f"{text.replace('.', _MARKS[decimal])} {asked.unit}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hil.config.by_hand import ManualMeterConfig, ReadByHand
+from hil.config.by_hand import FaceValue, ManualMeterConfig
 from hil.drivers.by_hand.operator import Answer, Operator, Sure
 from hil.drivers.protocols import Identity
 from hil.quantities import EventKind, Quality, Quantity, Reading
@@ -48,7 +48,7 @@ class ManualMeter:
         """Let go of the console."""
         self._operator.close()
 
-    async def _read(self, reads: Sequence[ReadByHand], times: int, why: str = "") -> bool:
+    async def _read(self, reads: Sequence[FaceValue], times: int, why: str = "") -> bool:
         """Ask for each of them; whether every one was answered."""
         left, all_read = len(reads) * times, True
         for turn in range(times):
@@ -66,7 +66,7 @@ class ManualMeter:
                     return False
         return all_read
 
-    def _report(self, asked: ReadByHand, answer: Answer[Sure]) -> None:
+    def _report(self, asked: FaceValue, answer: Answer[Sure]) -> None:
         typed, out_of_range = answer.value
         quality = Quality.GOOD
         if out_of_range:

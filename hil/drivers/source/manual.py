@@ -12,6 +12,7 @@ from hil.config.units import VOLTAGE
 from hil.drivers.by_hand.operator import Answer, Operator
 from hil.drivers.by_hand.typed import Refusal, Typed, number
 from hil.drivers.protocols import Identity
+from hil.drivers.source.said import say
 from hil.errors import DeviceError
 from hil.quantities import EventKind, Phase, Quantity, Reading
 from hil.record.journal import Journal
@@ -44,7 +45,7 @@ class ManualSource:
         await self._operator.ready()
         # From here on nobody knows; whoever is asked may do it and not answer.
         self.may_be_on = self._on = True
-        self._say("commanded", True)
+        say(self._journal, self.name, "commanded", self.level, True)
         current_a = self._config.limits.current
         words = f"with its output off, {self._setting(self.level)} and its limit of current to "
         words += f"{current_a:g} A; switch its output on, {_THEN}"
@@ -53,7 +54,7 @@ class ManualSource:
         except BaseException:
             self._on = False
             raise
-        self._say("confirmed", True)
+        say(self._journal, self.name, "confirmed", self.level, True)
         details = {"set_by": self._operator.name, "current_limit_a": f"{current_a:g}"}
         return Identity(f"{self._config.instrument}, set by hand", details)
 
@@ -68,17 +69,17 @@ class ManualSource:
             text = f"cannot be set to {level.frequency_hz:g} Hz: its frequency is fixed"
             raise DeviceError(self.name, text, "Change the scenario.")
         self.level = level
-        self._say("commanded", self._on)
+        say(self._journal, self.name, "commanded", self.level, self._on)
         await self._do(f"{self._setting(level)}, {_THEN}", self._at_level)
-        self._say("confirmed", self._on)
+        say(self._journal, self.name, "confirmed", self.level, self._on)
 
     async def switch(self, on: bool) -> None:
         """Have it switched. Raises DeviceError if nobody does it."""
         self.may_be_on = self.may_be_on or on
         self._on = on
-        self._say("commanded", on)
+        say(self._journal, self.name, "commanded", self.level, on)
         await self._do(self._switching(on), self._at_level if on else self._off)
-        self._say("confirmed", on)
+        say(self._journal, self.name, "confirmed", self.level, on)
 
     async def read(self) -> None:
         """Nothing: it is read where it was set."""
@@ -88,10 +89,10 @@ class ManualSource:
         if not self._operator.name:
             return "nobody was there who could have switched it on"
         self._on = False
-        self._say("commanded", False)
+        say(self._journal, self.name, "commanded", self.level, False)
         answer = await self._do(self._switching(False), self._off)
         self.may_be_on = False
-        self._say("confirmed", False)
+        say(self._journal, self.name, "confirmed", self.level, False)
         return f"off, says {self._operator.name}; it shows {answer.value.value:.1f} V"
 
     async def close(self) -> None:
@@ -157,13 +158,3 @@ class ManualSource:
                 "off at its mains switch, and type what it shows"
             )
         return typed
-
-    def _say(self, state: str, output: bool) -> None:
-        self._journal.event(
-            EventKind.SOURCE,
-            self.name,
-            state=state,
-            voltage_v=self.level.voltage_v,
-            frequency_hz=self.level.frequency_hz,
-            output=output,
-        )
