@@ -185,6 +185,19 @@ def test_place_of_a_missing_key_is_its_parent() -> None:
     assert source.problem(("a", "c"), "is missing") == "f.yaml:2:3: a.c: is missing"
 
 
+def test_a_text_that_was_read_before_is_data_and_places_of_its_own() -> None:
+    """What is kept of it serves a file of another name, whatever the first reader did to its own."""
+    text = "a: {b: 1}\na: 2\n"
+    first, second = parse_yaml(text, "first.yaml"), parse_yaml(text, "second.yaml")
+    first.data["a"]["b"] = 3
+    assert second.data == {"a": {"b": 1}}
+    assert [problem.split(":")[0] for problem in second.problems] == ["second.yaml"]
+    assert second.problem(("a", "b"), "") == "second.yaml:1:8: a.b: "
+    for name in ("first.yaml", "second.yaml"):
+        with pytest.raises(ConfigError, match=f"{name}:1:.*not valid YAML"):
+            parse_yaml("a: [", name)
+
+
 CALIBRATION = """\
 calibration: em-1
 device: {maker: A, model: B, serial: "7"}
