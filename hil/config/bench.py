@@ -385,6 +385,11 @@ class BenchConfig(Model):
             if pilot.plugged_into == evse and not pilot.listens
         ]
 
+    def plugged_by_hand(self, evse: str) -> bool:
+        """Whether a person is asked to plug the car of an EVSE in and out."""
+        somebody = bool(self.by_hand()) or "operator" in self.model_fields_set
+        return somebody and not self.cars_of(evse)
+
     def ocpp_evses(self) -> dict[str, EvseConfig]:
         """The EVSEs that connect to the bench over OCPP."""
         return {name: evse for name, evse in self.evses.items() if isinstance(evse, EvseConfig)}

@@ -134,6 +134,7 @@ class Player:
                 await self._plug_in(command)
             case "unplug":
                 await self._each_pilot(command.targets, PilotState.A)
+                await self._ask_to_plug(command.targets, "unplug the car from")
             case "plug_fault" | "cable":
                 await self._plug(command, due_s)
             case "start_charging" | "stop_charging":
@@ -254,6 +255,7 @@ class Player:
 
     async def _plug_in(self, command: Command) -> None:
         await self._each_pilot(command.targets, PilotState.B)
+        await self._ask_to_plug(command.targets, "plug the car into")
         await asyncio.sleep(_PLUG_TO_READY_S)
         await asyncio.gather(*(self._start(target) for target in command.targets))
         await self._each_pilot(command.targets, PilotState.C)
@@ -267,7 +269,8 @@ class Player:
             pilots = self._stage.pilots.get(target, ())
             for pilot in pilots:
                 await pilot.set_state(state)
-            if not pilots and state in (PilotState.A, PilotState.C):
+            somebody = self._stage.person is not None
+            if not pilots and not somebody and state in (PilotState.A, PilotState.C):
                 verb = "unplug" if state is PilotState.A else "plug in"
                 self._journal.finding(
                     target,
@@ -275,6 +278,12 @@ class Player:
                     f"no pilot emulator is plugged into {target}: {verb} the car by hand now",
                     "note",
                 )
+
+    async def _ask_to_plug(self, targets: Sequence[str], what: str) -> None:
+        """Where a person has the plug in hand: ask, and go on once it is done."""
+        for target in targets:
+            if self._stage.person is not None and not self._stage.pilots.get(target):
+                await self._stage.person.do(f"{what} {target}", None)
 
     async def _plug(self, command: Command, due_s: float) -> None:
         pilots = {target: self._stage.pilots[target] for target in command.targets}

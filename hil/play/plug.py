@@ -33,7 +33,7 @@ class FaultShown(NamedTuple):
 
 def plug_problems(bench: BenchConfig, names: Sequence[str], fault: bool) -> Iterator[str]:
     """Why the plugs of EVSEs cannot be changed, or nobody would see what comes of it."""
-    plugged = {pilot.plugged_into for pilot in bench.pilots.values()}
+    plugged = {name for name in bench.evses if bench.cars_of(name)}
     metered = {meter.measures for meter in bench.meters.values()}
     for name in names:
         if name not in plugged:

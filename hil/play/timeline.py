@@ -40,6 +40,7 @@ from hil.config.scenario import (
     StopChargingStep,
     Trace,
     TraceStep,
+    Unplug,
     UnplugStep,
     WaitStep,
 )
@@ -100,8 +101,8 @@ class Command:
 
     @property
     def asks(self) -> bool:
-        """Whether it is none but the person's doing."""
-        return self.action == "ask"
+        """Whether a person is asked who reads no instrument of the bench."""
+        return self.action == "ask" or (self.by_hand and self.action in ("plug_in", "unplug"))
 
     @property
     def waits(self) -> bool:
@@ -128,13 +129,14 @@ class Command:
             return f"hold {self.hold_s:.4g} s"
         if self.until is not None:
             verb = "plug in" if self.action == "plug_in" else "wait for"
+            who += " by hand" if self.by_hand else ""
             return f"{verb} {who} until {condition_text(self.until)}, at most {self.within_s:g} s"
         if self.action == "ask":
             typed = f" (then {self.shows.name} in {self.shows.unit})" if self.shows else ""
             return f"ask: {self.words}{typed}; at most {self.within_s:g} s"
         if self.action == "read":
             return f"read {who} by hand: {self.words}; at most {self.within_s:g} s"
-        return f"{self.action.replace('_', ' ')} {who}"
+        return f"{self.action.replace('_', ' ')} {who}{' by hand' if self.by_hand else ''}"
 
 
 @dataclass(frozen=True)
@@ -246,10 +248,10 @@ class _Expansion:
                 plug = step.plug_in
                 self.condition(plug.until, plug.target, (*at, "plug_in"))
                 targets = self.targets(plug.target, (*at, "plug_in"))
-                self.add("plug_in", targets, until=plug.until, within_s=plug.within)
+                by_hand, within_s = self.plugged_by_hand(targets), plug.within
+                self.add("plug_in", targets, until=plug.until, within_s=within_s, by_hand=by_hand)
             case UnplugStep():
-                targets = self.targets(step.unplug.target, (*at, "unplug"))
-                self.add("unplug", targets, hold_s=step.unplug.hold)
+                self.unplug(step.unplug, (*at, "unplug"))
             case PlugFaultStep():
                 self.plug(step.plug_fault, (*at, "plug_fault"))
             case CableStep():
@@ -274,9 +276,25 @@ class _Expansion:
         setpoint: Setpoint | None = None,
         until: Condition | None = None,
         within_s: float = 0.0,
+        by_hand: bool = False,
     ) -> None:
         number = len(self.commands) + 1
-        self.commands.append(Command(number, action, targets, hold_s, setpoint, until, within_s))
+        command = Command(number, action, targets, hold_s, setpoint, until, within_s)
+        self.commands.append(replace(command, by_hand=by_hand) if by_hand else command)
+
+    def plugged_by_hand(self, targets: Sequence[str]) -> bool:
+        """Whether a person has the plug of one of them in hand."""
+        return any(self.bench.plugged_by_hand(target) for target in targets)
+
+    def unplug(self, part: Unplug, at: Location) -> None:
+        targets = self.targets(part.target, at)
+        if not self.plugged_by_hand(targets):
+            self.add("unplug", targets, hold_s=part.hold)
+            return
+        within_s = len(targets) * self.bench.operator.answer_within
+        self.add("unplug", targets, within_s=within_s, by_hand=True)
+        if part.hold:
+            self.add("hold", (), hold_s=part.hold)
 
     def plug(self, part: FaultAtPlug | Cable, at: Location) -> None:
         targets = self.targets(part.target, at)

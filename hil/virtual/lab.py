@@ -28,6 +28,7 @@ from hil.config.profiles import MeterProfile
 from hil.config.rtu_address import is_rtu, parse_rtu
 from hil.config.secrets import secret_from
 from hil.errors import ConfigError
+from hil.j1772 import PilotState
 from hil.virtual.ac_source import SourceTwin
 from hil.virtual.analyser import AnalyserTwin
 from hil.virtual.charge_point_tls import client_context
@@ -36,7 +37,7 @@ from hil.virtual.modbus_evse import ModbusEvseTwin
 from hil.virtual.mqtt_evse import MqttEvseTwin
 from hil.virtual.mqtt_meter import MqttMeterTwin
 from hil.virtual.openevse_rapi import OpenEvseTwin
-from hil.virtual.operator import Face, Knobs, OperatorTwin
+from hil.virtual.operator import Face, Knobs, OperatorTwin, Plug
 from hil.virtual.pilot_emulator import PilotEmulatorTwin
 from hil.virtual.plant import Plant
 from hil.virtual.rs485 import BusTwin
@@ -108,10 +109,10 @@ class VirtualLab:
         pilots = {name: await self._serve_pilot(name) for name in config.virtual.pilots}
         served = [name for name in config.virtual.sources if name not in by_hand]
         sources = {name: await self._serve_source(name) for name in served}
-        operator = config.operator
+        operator = {}
         if self._bench.virtual_operator is not None:
             console = await self._serve_operator(config, self._bench.virtual_operator)
-            operator = operator.model_copy(update={"console": console})
+            operator = {"operator": config.operator.model_copy(update={"console": console})}
         listen = {
             name: _with_free_port(name, evse.listen)
             for name, evse in config.ocpp_evses().items()
@@ -133,7 +134,7 @@ class VirtualLab:
                 "meters": _patched(config.meters, "link", meters),
                 "pilots": _patched(config.pilots, "link", pilots),
                 "sources": _patched(config.sources, "link", sources),
-                "operator": operator,
+                **operator,
             }
         )
 
@@ -292,10 +293,22 @@ class VirtualLab:
             name: Knobs([self.plants[evse] for evse in source.feeds], nominal_v)
             for name, source in config.hand_set_sources().items()
         }
+        plugs = {
+            name: Plug(plant, self._beside(name, plant))
+            for name, plant in self.plants.items()
+            if not config.cars_of(name)
+        }
         mark = "," if config.operator.decimal == "comma" else "."
         seed = self._seed_of("operator")
-        self.operator = OperatorTwin(personality, faces, knobs, mark, seed)
+        self.operator = OperatorTwin(personality, faces, knobs, plugs, mark, seed)
         return await self._serve("operator", config.operator.console, self.operator)
+
+    def _beside(self, evse: str, plant: Plant) -> Callable[[PilotState], None]:
+        """What a car by itself shows: beside an emulator that listens, or alone."""
+        for name, pilot in self._bench.config.pilots.items():
+            if pilot.plugged_into == evse and name in self.pilots:
+                return self.pilots[name].put_car_beside
+        return plant.show
 
     async def _serve(self, name: str, address: str, twin: _Served) -> str:
         host, port = _loopback(name, address)

@@ -10,10 +10,11 @@ import asyncio
 import math
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from hil.config.by_hand import ManualMeterConfig
 from hil.config.personalities import VirtualMeter, VirtualOperator
+from hil.j1772 import PilotState
 from hil.quantities import LINES, Phase, Quantity
 from hil.virtual.analyser import Key, measured
 from hil.virtual.doorway import Doorway, Visitor
@@ -25,6 +26,13 @@ _READ = re.compile(r"read (power|current|voltage|frequency)(?: of (L[123]))? in 
 _LEVEL = re.compile(r"[Ss]et ([0-9.]+) V(?: and ([0-9.]+) Hz)?")
 _SWITCH = re.compile(r"switch its output (on|off)")
 _BOUNDS = re.compile(r"; then type .*\((-?[0-9.]+) \S+ to (-?[0-9.]+) \S+\)$")
+_PLUG = re.compile(r"\b(un)?plug the car (?:into|from) ([A-Za-z0-9._-]+?);")
+_PLUG_TO_READY_S = 1.0
+"""A car shows state B for about this long before it asks for power with state C."""
+
+CABLE_A = 32.0
+"""Rating of the cable that is plugged in by hand."""
+
 _LONGEST_LINE_BYTES = 4096
 
 
@@ -93,6 +101,27 @@ class Knobs:
         return self._plants[0].measure(max(now_s - 0.02, 0.0), now_s).voltage_v[0]
 
 
+class Plug:
+    """The plug of a car in a person's hand; ``show`` has the car show a state."""
+
+    def __init__(self, plant: Plant, show: Callable[[PilotState], None]) -> None:
+        self._plant, self._show = plant, show
+        self._ready: asyncio.TimerHandle | None = None
+
+    def put(self, into: bool) -> None:
+        """Into the charger, or out of it."""
+        if self._ready is not None:
+            self._ready.cancel()
+        if not into:
+            self._show(PilotState.A)
+            self._plant.fit(None)
+            return
+        self._plant.fit(CABLE_A)
+        self._show(PilotState.B)
+        loop = asyncio.get_running_loop()
+        self._ready = loop.call_later(_PLUG_TO_READY_S, self._show, PilotState.C)
+
+
 class OperatorTwin:
     """A person of one personality. Give each its own ``seed``."""
 
@@ -101,12 +130,13 @@ class OperatorTwin:
         personality: VirtualOperator,
         faces: Mapping[str, Face],
         knobs: Mapping[str, Knobs],
+        plugs: Mapping[str, Plug],
         decimal_mark: str,
         seed: int,
     ) -> None:
         self.asleep = False
         """Answers nothing."""
-        self.faces, self.knobs = faces, knobs
+        self.faces, self.knobs, self.plugs = faces, knobs, plugs
         self._personality, self._mark = personality, decimal_mark
         self._random = random.Random(seed)
         self._erred: set[str] = set()
@@ -130,6 +160,9 @@ class OperatorTwin:
         """What is typed after a line was shown; ``None`` for nothing."""
         if self.asleep:
             return None
+        plug = _PLUG.search(line)
+        if plug is not None:
+            return self._plug(plug[2], plug[1] is None)
         if "press Enter" in line:
             return ""
         question = _QUESTION.match(line)
@@ -151,6 +184,12 @@ class OperatorTwin:
         if first and self._random.random() < person.misreads:
             return text.replace(".", "") + ".0"
         return text.replace(".", self._mark)
+
+    def _plug(self, evse: str, into: bool) -> str:
+        if evse not in self.plugs:
+            return "-"
+        self.plugs[evse].put(into)
+        return ""
 
     def _done(self, words: str) -> str:
         """Done as asked: Enter, or the middle of what it has to show then."""

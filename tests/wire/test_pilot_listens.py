@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 from pilot_stand_in import Bench, PilotRecorder
 
 from hil.clock import ClockKind, run_on
 from hil.errors import DeviceError
+from hil.inputs import prepare
 from hil.j1772 import PilotState
+from hil.play.plan_text import plan_lines
 from hil.quantities import EventKind, Quantity
+from hil.record.run_folder import read_run
+from hil.run import execute
+
+BY_HAND = """\
+scenario: by-hand
+steps:
+  - {setpoint: 6 A, hold: 1 s}
+  - plug_in: {until: charging, within: 60 s}
+  - {setpoint: 16 A, hold: 20 s}
+  - unplug: {hold: 3 s}
+"""
 
 
 def listen(
@@ -81,3 +95,24 @@ def test_firmware_that_cannot_listen_is_refused_with_the_remedy() -> None:
 
     with pytest.raises(DeviceError, match="does not listen beside a car"):
         listen(scenario, refuse)
+
+
+def test_a_car_that_a_person_plugs_in_and_out_is_waited_for_and_seen(tmp_path: Path) -> None:
+    scenario = tmp_path / "by-hand.yaml"
+    scenario.write_text(BY_HAND)
+    inputs = prepare("virtual-listening", str(scenario), clock=None, seed=1)
+    assert any("plug in dut by hand until charging" in line for line in plan_lines(inputs.plan))
+    finished = execute(inputs, tmp_path / "runs")
+    record = read_run(finished.path)
+    assert int(finished.status) == 0, finished.detail
+    of = {kind: [e for e in record.events if e.kind is kind] for kind in EventKind}
+    assert [event.data["state"] for event in of[EventKind.PILOT_STATE]] == ["A", "B", "C", "A"]
+    assert {event.data["cause"] for event in of[EventKind.PILOT_STATE]} == {"car"}
+    asked = [e.data["text"] for e in of[EventKind.OPERATOR] if e.data["state"] == "answered"]
+    assert asked[1:] == [
+        "plug the car into dut; then press Enter",
+        "unplug the car from dut; then press Enter",
+    ]
+    assert of[EventKind.FINDING] == []
+    ended_s, unplugged_s = record.events[-1].t, of[EventKind.PILOT_STATE][-1].t
+    assert ended_s > unplugged_s + 3.0, "the hold begins once the car is out"
