@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import aiomqtt
 import pytest
 from bench_files import changed_bench
-from conftest import Mosquitto, StartMosquitto, require_tool
+from conftest import Mosquitto, StartMosquitto
 from recorder import Recorder
 
 from hil.bench.bench import build_devices
@@ -74,14 +74,6 @@ async def until(holds: Callable[[], object]) -> None:
     async with asyncio.timeout(10.0):
         while not holds():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.01)
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
-    program = require_tool("mosquitto", "mosquitto")
-    broker = Mosquitto(program, tmp_path_factory.mktemp("mosquitto"), "", True)
-    yield broker
-    broker.kill()
 
 
 def bench_of(folder: Path, port: int, *changes: tuple[str, str]) -> str:
