@@ -76,6 +76,11 @@ async def until(holds: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
+@pytest.fixture(autouse=True)
+def _talkative_twins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mqtt_evse, "_SAYS_EVERY_S", 0.1)
+
+
 def bench_of(folder: Path, port: int, *changes: tuple[str, str]) -> str:
     """The shipped bench at this broker, with a base topic that nobody has used before."""
     base = f"box-{next(_numbers)}"
@@ -216,10 +221,9 @@ def test_what_a_charger_answers_on_its_result_topic_is_why_a_setpoint_failed(
 
 
 def test_silence_is_no_answer_then_a_stale_state_and_a_lost_charger(
-    broker: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    broker: Mosquitto, tmp_path: Path
 ) -> None:
     """The connection stands, as with a gateway whose controller hangs."""
-    monkeypatch.setattr(mqtt_evse, "_SAYS_EVERY_S", 0.1)
 
     async def scenario(stage: Stage) -> Any:
         await until(lambda: stage.evse.status)
