@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from hil.drivers.evse.direct import say_sent
 from hil.drivers.protocols import Acknowledgement, HeldLease
 from hil.errors import DeviceError, RefusedError
 from hil.links.first_times import FirstTimes
@@ -131,18 +132,15 @@ class LeasedSetpoints:
         def sent(t: float) -> None:
             held = HeldLease(t, lease_s) if lease_s is not None else None
             self._now = self._now._replace(newest=number if held else None, held=held)
-            self._journal.event(
-                EventKind.SETPOINT_SENT,
+            say_sent(
+                self._journal,
                 self._device,
                 t,
-                setpoint=number,
-                value=setpoint.value,
-                unit=setpoint.unit,
-                deadline_s=deadline_s,
-                lateness_s=t - deadline_s,
-                commanded=current_a,
-                commanded_unit="A",
-                lease_s=lease_s,
+                setpoint,
+                number,
+                deadline_s,
+                current_a,
+                lease_s,
             )
 
         try:

@@ -8,10 +8,11 @@ from urllib.parse import urlsplit
 from hil.clock import end_tasks
 from hil.config.bench import ModbusEvseConfig, SafeState
 from hil.config.evse_modbus import ModbusEvseProfile
+from hil.drivers.evse.direct import until_stopped
 from hil.drivers.evse.leased_setpoints import LeasedSetpoints
 from hil.drivers.evse.modbus_places import Places
 from hil.drivers.evse.modbus_setpoints import ModbusSetpoints
-from hil.drivers.evse.polled_charger import Presence, until_stopped
+from hil.drivers.evse.polled_charger import Presence
 from hil.drivers.protocols import Acknowledgement, HeldLease, Identity
 from hil.errors import DeviceError, HilError
 from hil.links.first_times import FirstTimes

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from hil.config.bench import ModbusEvseConfig, SafeState
 from hil.config.evse_modbus import ModbusEvseProfile, Place
-from hil.drivers.evse.amperes import in_steps, say_no_lease
+from hil.drivers.evse.direct import in_steps, say_no_lease
 from hil.drivers.evse.leased_setpoints import OnSent
 from hil.drivers.evse.modbus_places import Places
 from hil.errors import RefusedError

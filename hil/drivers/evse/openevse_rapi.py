@@ -8,8 +8,9 @@ from hil.clock import end_tasks
 from hil.config.bench import RapiEvseConfig, SafeState
 from hil.config.evse_rapi import RapiEvseProfile
 from hil.drivers.evse import rapi_answers
+from hil.drivers.evse.direct import until_stopped
 from hil.drivers.evse.leased_setpoints import LeasedSetpoints
-from hil.drivers.evse.polled_charger import Presence, until_stopped
+from hil.drivers.evse.polled_charger import Presence
 from hil.drivers.evse.rapi_lines import Line
 from hil.drivers.evse.rapi_setpoints import RapiSetpoints
 from hil.drivers.evse.rapi_talk import Answer, RapiTalk

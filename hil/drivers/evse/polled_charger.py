@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-
 from hil.errors import DeviceError
 from hil.quantities import EventKind
 from hil.record.journal import Journal
-
-_STOPPED_WITHIN_S = 60.0
-"""From the command to a state in which nothing is charged."""
-
-_LOOK_EVERY_S = 0.2
 
 
 class Presence:
@@ -39,16 +31,3 @@ class Presence:
         words = "the charger answers again"
         self._journal.finding(self._device, "charger_back", words, "note")
         return True
-
-
-async def until_stopped(device: str, status: Callable[[], str], journal: Journal) -> None:
-    """Wait until a charger that was stopped says so. Raises DeviceError if it goes on."""
-    until_s = journal.clock.now() + _STOPPED_WITHIN_S
-    while status() == "Charging":
-        if journal.clock.now() >= until_s:
-            raise DeviceError(
-                device,
-                f"still charges {_STOPPED_WITHIN_S:g} s after it was stopped",
-                "Unplug the car or switch the charger off",
-            )
-        await asyncio.sleep(_LOOK_EVERY_S)

@@ -14,7 +14,7 @@ import math
 from hil.config.bench import RapiEvseConfig, SafeState
 from hil.config.evse_rapi import RapiEvseProfile
 from hil.drivers.evse import rapi_answers
-from hil.drivers.evse.amperes import in_steps, say_no_lease
+from hil.drivers.evse.direct import in_steps, say_no_lease
 from hil.drivers.evse.leased_setpoints import ClampedError, OnSent
 from hil.drivers.evse.rapi_talk import RapiTalk
 from hil.errors import RefusedError
