@@ -299,7 +299,8 @@ def _findings(counts: Counter[str]) -> Iterator[tuple[str, str]]:
         yield (
             "bus_noise",
             f"{counts['strange']} times what came was no answer to what had been asked, and was "
-            "dropped: noise on a line without bias resistors, or another master",
+            "dropped: noise on a line without bias resistors, another master, or answers later "
+            "than twice 'answer_within'",
         )
     if counts["echoes"]:
         yield (
