@@ -229,7 +229,7 @@ def test_nothing_confirms_the_safe_state_if_the_currents_are_not_read(play):
     currents = [(CURRENT.format(n), "") for n in (1, 2, 3)]
     _, finished = play(CONNECTED, *currents)
     assert finished.status is ExitStatus.UNSAFE
-    assert "no meter measures its current" in finished.safe_state
+    assert "nobody read its current" in finished.safe_state
     _, finished = play(CONNECTED, currents[1])
     assert finished.status is ExitStatus.UNSAFE
     assert "not read for the current of every phase" in finished.safe_state
