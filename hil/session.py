@@ -116,7 +116,7 @@ class Session:
 
     async def _leave_safe(self, live: bool) -> tuple[bool | None, str]:
         """Bring every opened device to the safe state; confirmed only once a run was live."""
-        if not self.devices.identities:
+        if not self.devices.identities and not sources_not_off(self.config, self.devices):
             return None, "no device was opened"
         if live:
             return await reach_safe_state(self.config, self.devices, self.observed, self.journal)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +44,8 @@ class Devices:
     meters: Mapping[str, Meter]
     pilots: Mapping[str, Pilot]
     sources: Mapping[str, Source] = field(default_factory=dict)
+    set_by_hand: Collection[str] = ()
+    """Sources that a person sets and switches."""
     person: Person | None = None
     """Who reads and sets by hand, where the run needs somebody."""
     identities: dict[str, Identity] = field(default_factory=dict)
@@ -97,6 +99,7 @@ def build_devices(
             )
             for name, source in config.sources.items()
         },
+        set_by_hand=list(config.hand_set_sources()),
         person=operator,
     )
 
@@ -104,13 +107,21 @@ def build_devices(
 async def open_devices(devices: Devices, journal: Journal) -> None:
     """Open all devices side by side. Raises BenchError that names every one that failed.
 
+    Sources that a person switches on come before all others, one after the other: a charger that
+    they feed cannot answer before that, and has its own time from then on.
+
     A device counts as opened the moment it is, so that one that was opened before the others
     failed, or before somebody stopped the run, is known to whoever has to leave it safe.
     """
-    everyone = devices.all()
-    outcomes = await asyncio.gather(
-        *(_open(device, devices, journal) for device in everyone), return_exceptions=True
-    )
+    by_hand = [device for device in devices.all() if device.name in devices.set_by_hand]
+    outcomes: list[object] = []
+    for device in by_hand:
+        outcomes += await asyncio.gather(_open(device, devices, journal), return_exceptions=True)
+    if not any(isinstance(outcome, BaseException) for outcome in outcomes):
+        others = [device for device in devices.all() if device not in by_hand]
+        outcomes += await asyncio.gather(
+            *(_open(device, devices, journal) for device in others), return_exceptions=True
+        )
     failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
     errors = [failure for failure in failures if isinstance(failure, DeviceError)]
     for error in errors:

@@ -264,7 +264,8 @@ def _not_safe(
 ) -> str | None:
     """Why an EVSE is not known to be safe; ``None`` if its meter says that it is."""
     if seen.current_a is None:
-        return "no meter measures its current"
+        by_hand = {meter.measures for meter in config.hand_read_meters().values()}
+        return "nobody read its current" if name in by_hand else "no meter measures its current"
     if seen.t <= commanded_s:
         return "its meter has gone silent"
     limit_a = NO_CURRENT_A

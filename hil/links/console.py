@@ -1,8 +1,8 @@
 """A terminal with a person at it: lines of text there and back.
 
-Either the terminal in which ``hil`` was started, or one elsewhere that waits at an address
-(``ncat -l 7000``). On Windows no event loop can watch a terminal, so there a thread reads it; the
-clock of a run with a real person is the real one, and does not mind.
+Either the terminal in which ``hil`` was started, or one elsewhere that waits at an address, such
+as ``ncat -l -k 7000``. On Windows no event loop can watch a terminal, so there a thread reads it;
+the clock of a run with a real person is the real one, and does not mind.
 """
 
 from __future__ import annotations
@@ -249,7 +249,7 @@ class TcpConsole:
             raise DeviceError(
                 OPERATOR,
                 f"cannot be reached at {self._host}:{self._port}: {words}",
-                f"Have the operator's terminal wait there, such as with 'ncat -l {self._port}'.",
+                f"Have the operator's terminal wait there, such as with 'ncat -l -k {self._port}'.",
             ) from error
         self._lines = _Lines("utf-8")
         self._pump = asyncio.ensure_future(self._receive(reader, self._lines))

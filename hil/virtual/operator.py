@@ -97,8 +97,8 @@ class Knobs:
         self.feed()
 
     def shows_v(self, now_s: float) -> float:
-        """What its voltmeter shows, over the mains cycle that has passed."""
-        return self._plants[0].measure(max(now_s - 0.02, 0.0), now_s).voltage_v[0]
+        """What its voltmeter shows once it was turned."""
+        return self._plants[0].measure(now_s, now_s).voltage_v[0]
 
 
 class Plug:

@@ -138,7 +138,7 @@ def test_without_a_console_the_meter_does_not_open_and_says_what_to_do():
     async def main():
         async with by_hand([]) as b:
             b.meter._operator._console._port = 1
-            with pytest.raises(DeviceError, match="ncat -l 1"):
+            with pytest.raises(DeviceError, match="ncat -l -k 1"):
                 await b.meter.open()
 
     warp(main)

@@ -40,7 +40,7 @@ class ManualSource:
     async def open(self) -> Identity:
         """Have it set to its first level and switched on.
 
-        Raises DeviceError if nobody does it; then somebody is asked to switch it off again.
+        Raises DeviceError if nobody says so; it may be on then, and has to be made safe.
         """
         await self._operator.ready()
         # From here on nobody knows; whoever is asked may do it and not answer.
