@@ -175,7 +175,7 @@ def test_place_of_a_missing_key_is_its_parent() -> None:
 
 
 def test_a_text_that_was_read_before_is_data_and_places_of_its_own() -> None:
-    """What is kept of it serves a file of another name, whatever the first reader did to its own."""
+    """What is kept of it serves a file of another name, whatever the first reader did to it."""
     text = "a: {b: 1}\na: 2\n"
     first, second = parse_yaml(text, "first.yaml"), parse_yaml(text, "second.yaml")
     first.data["a"]["b"] = 3
