@@ -117,10 +117,8 @@ class MqttMeter:
         it may be silent; whoever follows it goes on. The first failure in a row is a finding, and
         so is the first value after it.
         """
-        self._listened_to = True
-        if self._config.poll is not None and self._asking is None:
-            asking = self._keep_asking(1.0 / self._config.poll)
-            self._asking = asyncio.ensure_future(asking)
+        if not self._listened_to:
+            self._begin()
         try:
             await self._wait()
         except DeviceError as error:
@@ -133,6 +131,14 @@ class MqttMeter:
             report = self._reports.popleft()
             self._contact.good(report[0].t)
             self._journal.readings(report)
+
+    def _begin(self) -> None:
+        """Somebody listens from now on: only now it can be too silent for them."""
+        self._listened_to = True
+        self._heard()
+        if self._config.poll is not None:
+            asking = self._keep_asking(1.0 / self._config.poll)
+            self._asking = asyncio.ensure_future(asking)
 
     async def close(self) -> None:
         """Let go of the broker, and say what was counted."""
@@ -305,8 +311,9 @@ class MqttMeter:
         if topic.rank < rank:
             self._tellers[key] = topic.rank
         elif topic.rank > rank:
-            text = f"{key[0]} {key[1]} comes by several topics; that of {topic.topic} is left out"
-            self._say_once("told_twice", f"{key[0]} {key[1]}", text, "note")
+            text = f"what {topic.topic} tells comes by a topic that is preferred as well: where it "
+            text += "does, it is left out"
+            self._say_once("told_twice", topic.topic, text, "note")
             return False
         return True
 
