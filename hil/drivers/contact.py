@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hil.errors import DeviceError
+from hil.links.first_times import FirstTimes
 from hil.quantities import EventKind, Phase, Quantity
 from hil.record.journal import Journal
 
@@ -14,10 +15,15 @@ class Contact:
 
     def __init__(self, name: str, noun: str, journal: Journal) -> None:
         self._name, self._noun, self._journal = name, noun, journal
+        self._findings = FirstTimes(journal, name)
         self.gone = False
         """Whether it has not answered since it was last said to be lost."""
         self._last_good_s = journal.clock.now()
         self._invalid: frozenset[Key] = frozenset()
+
+    def sum_up(self) -> None:
+        """Say what came so often that it was only counted."""
+        self._findings.sum_up()
 
     def good(self, t: float) -> None:
         """It answered all that it was asked at the instant ``t``."""
@@ -26,7 +32,7 @@ class Contact:
             self._journal.event(EventKind.DEVICE, self._name, state="back")
             after_s = t - self._last_good_s
             text = f"answers again, {after_s:.2f} s after the last complete reading"
-            self._journal.finding(self._name, f"{self._noun}_back", text, "note")
+            self._findings.each(f"{self._noun}_back", text, "note")
         self._last_good_s = t
 
     def lost(self, error: DeviceError) -> None:
@@ -36,7 +42,7 @@ class Contact:
         self.gone = True
         self._journal.event(EventKind.DEVICE, self._name, state="lost")
         text = f"no reading: the {self._noun} {error.what}"
-        self._journal.finding(self._name, f"{self._noun}_lost", text)
+        self._findings.each(f"{self._noun}_lost", text)
 
     def valid(self, key: Key, value: float | None) -> bool:
         """Whether a value is one; a finding when it becomes none, and when it is one again."""
@@ -47,9 +53,9 @@ class Contact:
                 f"{quantity} {phase} is marked as invalid or overflowed by the {self._noun}; "
                 "it has no reading until it is valid again"
             )
-            self._journal.finding(self._name, "invalid_value", text)
+            self._findings.each("invalid_value", text)
         elif value is not None and key in self._invalid:
             self._invalid -= {key}
             text = f"{quantity} {phase} is valid again"
-            self._journal.finding(self._name, "value_valid_again", text, "note")
+            self._findings.each("value_valid_again", text, "note")
         return value is not None

@@ -91,6 +91,7 @@ def test_files_that_a_page_lets_one_save_are_sound(
         save_files(page, tmp_path)
     monkeypatch.chdir(tmp_path)
     assert load(Kind.METER, "my-meter").model.models == ["X1"]
+    assert load(Kind.METER, "my-plug").model.adds_up
     assert load(Kind.EVSE, "my-box").model.unit == "A"
     assert load(Kind.PERSONALITY, "late-box").model.duty_hold == 5.0
     assert load(Kind.PERSONALITY, "lazy-car").model.gain == 0.95

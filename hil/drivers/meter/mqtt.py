@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter, deque
+from collections import deque
 from urllib.parse import urlsplit
 
 from hil.clock import end_tasks
@@ -19,11 +19,12 @@ from hil.drivers.broker import broker_of
 from hil.drivers.contact import Contact
 from hil.drivers.protocols import Identity
 from hil.errors import DeviceError
+from hil.links.first_times import FirstTimes
 from hil.links.mqtt_broker import Message, Trouble
 from hil.links.mqtt_topics import Arrival, MqttTopics
 from hil.meter_topics import Key, TopicMap, compile_topics, read_payload
 from hil.quantities import LINES, Phase, Quantity, Reading
-from hil.record.journal import Journal, Severity
+from hil.record.journal import Journal
 from hil.topics import MISSING, decode, parse_path, part, word
 
 _MOST_REPORTS = 1_000
@@ -64,8 +65,9 @@ class MqttMeter:
         self._tellers: dict[Key, int] = {}
         """By value, the rank of the topic that is believed."""
         self._newest: dict[str, bytes] = {}
-        self._said: set[tuple[str, str]] = set()
-        self._counts: Counter[str] = Counter()
+        self._kept = 0
+        """Values that the broker had kept."""
+        self._findings = FirstTimes(journal, name)
         self._absent = False
         told = profile.presence
         topic = config.presence or (told.topic if told else None)
@@ -97,7 +99,7 @@ class MqttMeter:
         if profile.of_charger:
             text = "this meter is built into a charger: where that is the one under test, every "
             text += "figure is its own word about itself, and no measurement"
-            self._journal.finding(self.name, "meter_of_charger", text)
+            self._findings.finding("meter_of_charger", text)
         parts = urlsplit(config.link)
         return Identity(
             f"{profile.maker} {' / '.join(profile.models)}",
@@ -117,10 +119,8 @@ class MqttMeter:
         it may be silent; whoever follows it goes on. The first failure in a row is a finding, and
         so is the first value after it.
         """
-        self._listened_to = True
-        if self._config.poll is not None and self._asking is None:
-            asking = self._keep_asking(1.0 / self._config.poll)
-            self._asking = asyncio.ensure_future(asking)
+        if not self._listened_to:
+            self._begin()
         try:
             await self._wait()
         except DeviceError as error:
@@ -134,6 +134,14 @@ class MqttMeter:
             self._contact.good(report[0].t)
             self._journal.readings(report)
 
+    def _begin(self) -> None:
+        """Somebody listens from now on: only now it can be too silent for them."""
+        self._listened_to = True
+        self._heard()
+        if self._config.poll is not None:
+            asking = self._keep_asking(1.0 / self._config.poll)
+            self._asking = asyncio.ensure_future(asking)
+
     async def close(self) -> None:
         """Let go of the broker, and say what was counted."""
         if self._burst_ends is not None:
@@ -144,7 +152,12 @@ class MqttMeter:
         topics, self._topics = self._topics, None
         if topics is not None:
             topics.close()
-            self._say_counts(topics.dropped_count)
+            if topics.dropped_count:
+                text = f"{topics.dropped_count} messages were too large, or came faster than they "
+                text += "could be taken; their values are gaps"
+                self._findings.finding("messages_dropped", text)
+            self._findings.sum_up()
+            self._contact.sum_up()
 
     async def _wait(self) -> None:
         """Until there is a report. Raises DeviceError."""
@@ -198,7 +211,7 @@ class MqttMeter:
 
     def _nothing_said(self) -> DeviceError:
         """Nothing came since the bench subscribed."""
-        kept = self._counts["retained"]
+        kept = self._kept
         what = f"published no value in {self._patience_s:g} s under '{self._config.topic}'"
         if self._absent:
             what += "; by its last will it is offline"
@@ -226,26 +239,6 @@ class MqttMeter:
             self._problem = DeviceError(self.name, "went offline, as the broker says", remedy)
             self._news.set()
 
-    def _say_once(self, code: str, about: str, text: str, severity: Severity = "warning") -> None:
-        """The first of its kind is a finding; how many there were is told at the end."""
-        if (code, about) not in self._said:
-            self._said.add((code, about))
-            self._journal.finding(self.name, code, text, severity)
-
-    def _say_counts(self, dropped: int) -> None:
-        texts = {
-            "twice": ("delivered_twice", "messages came twice, and were counted once"),
-            "unreadable": ("unreadable_messages", "messages could not be read"),
-            "late": ("phases_apart", "reports lacked the power of a line, so they have no total"),
-        }
-        for counted, (code, text) in texts.items():
-            if self._counts[counted]:
-                note: Severity = "note" if counted == "twice" else "warning"
-                self._journal.finding(self.name, code, f"{self._counts[counted]} {text}", note)
-        if dropped:
-            text = f"{dropped} messages were too large, or came faster than they could be taken"
-            self._journal.finding(self.name, "messages_dropped", f"{text}; their values are gaps")
-
     # --- what arrives -------------------------------------------------------------------------
 
     def _on_arrival(self, arrival: Arrival) -> None:
@@ -254,26 +247,27 @@ class MqttMeter:
             self._on_presence(arrival)
             return
         if arrival.retained:
-            self._counts["retained"] += 1
+            self._kept += 1
             text = "values that the broker kept from before are no readings, since nobody knows "
             text += "how old they are: the first one counts that comes by itself"
-            self._say_once("retained_refused", "", text, "note")
+            self._findings.finding("retained_refused", text, "note")
             return
         try:
             told = read_payload(topic, arrival.payload)
         except ValueError as error:
-            self._counts["unreadable"] += 1
             text = f"a message of {topic.topic} cannot be read, and gives no reading: {error}"
-            self._say_once("unreadable_message", topic.topic, text)
+            self._findings.finding("unreadable_message", text, key=topic.topic)
             return
         if told.stamped and self._newest.get(topic.topic) == arrival.payload:
-            self._counts["twice"] += 1
+            text = f"a message of {topic.topic} came again with the same time of the meter in it: "
+            text += "it is counted once"
+            self._findings.finding("delivered_twice", text, "note", key=topic.topic)
             return
         self._newest[topic.topic] = arrival.payload
         for quantity, phase in told.missing:
             text = f"{quantity} {phase} is not in {topic.topic}: it has no reading. Is this the "
             text += "profile of this meter?"
-            self._say_once("value_missing", f"{quantity} {phase}", text)
+            self._findings.finding("value_missing", text, key=(quantity, phase))
         self._take(arrival.t, topic, told.values)
 
     def _take(self, t: float, topic: TopicMap, values: dict[Key, float | None]) -> None:
@@ -305,8 +299,9 @@ class MqttMeter:
         if topic.rank < rank:
             self._tellers[key] = topic.rank
         elif topic.rank > rank:
-            text = f"{key[0]} {key[1]} comes by several topics; that of {topic.topic} is left out"
-            self._say_once("told_twice", f"{key[0]} {key[1]}", text, "note")
+            text = f"what {topic.topic} tells comes by a topic that is preferred as well: where it "
+            text += "does, it is left out"
+            self._findings.finding("told_twice", text, "note", key=topic.topic)
             return False
         return True
 
@@ -326,7 +321,8 @@ class MqttMeter:
             if len(powers) == len(lines):
                 values = {**values, _TOTAL_POWER: sum(powers)}
             elif powers and self._listened_to:
-                self._counts["late"] += 1
+                text = "a report lacks the power of a line, so it has no total"
+                self._findings.finding("phases_apart", text)
         if not self._listened_to:
             self._reports.clear()  # nobody has begun to listen: the newest shows that it lives
         self._reports.append(

@@ -65,6 +65,7 @@ class ScpiMeter:
     async def close(self) -> None:
         """Let go of the connection."""
         self._talk.link.close()
+        self._contact.sum_up()
 
     async def _ask(self) -> list[Reading]:
         readings: list[Reading] = []
