@@ -235,6 +235,18 @@ def test_what_needs_no_lease_misses_no_heartbeat(tmp_path: Path) -> None:
     assert play(tmp_path, scenario, SHORT)[0] == 0
 
 
+def test_a_heartbeat_that_was_missed_without_consequence_is_said(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> tuple[float, bool]:
+        stage.twin._expire()
+        await asyncio.sleep(3.0)
+        return stage.plant.limit_a, (await stage.command(16.0)).accepted
+
+    seen, stage = play(tmp_path, scenario)
+    assert seen == (6.0, True)
+    assert "nothing has changed" in stage.record.finding("heartbeat_missed")
+    assert "lease_lapsed" not in stage.codes()
+
+
 def test_a_missed_heartbeat_is_a_lost_setpoint_and_never_a_jump_to_the_maximum(
     tmp_path: Path,
 ) -> None:
@@ -430,6 +442,7 @@ def test_a_pause_that_a_restart_ended_is_said(tmp_path: Path) -> None:
     [
         (lambda body: b"", "is silent; no answer to $GV within 15 s"),
         (lambda body: b"<1 OK pilot-emulator 1*AB12\r", "gives no answer of RAPI; it says '<1 OK"),
+        (lambda body: b"$OK \x1b[2J^00\r", r"gives no answer of RAPI; it says '$OK \x1b[2J^00'"),
         (lambda body: line("OK 4.0.0 2.0.0"), "answers without the sequence id"),
         (lambda body: line("NK", int(body[4:6], 16)), "which is no firmware version"),
         (lambda body: line("OK x y", int(body[4:6], 16)), "makes no sense: 'y' is not a number"),

@@ -21,6 +21,8 @@ from hil.links.serial_line import parse_address
 from hil.quantities import EventKind, Phase, Quality, Quantity, Reading, Setpoint
 from hil.record.journal import Journal
 
+_ASK_AGAIN_S = 0.2
+
 
 class OpenEvse:
     """Commands a charger over RAPI, and watches its state and what it says unasked."""
@@ -116,6 +118,7 @@ class OpenEvse:
             answer = await self._talk.ask_once("GV")
             if answer is not None:
                 return answer
+            await asyncio.sleep(_ASK_AGAIN_S)  # what is damaged comes at once, and without end
         stranger, where = self._talk.first_stranger, self._config.link
         if stranger is not None:
             raise DeviceError(
@@ -166,8 +169,10 @@ class OpenEvse:
             await self._look_at_counters()
         in_force_a = self._setpoints.in_force_a
         needs_none = in_force_a is not None and in_force_a <= self._commands.safe_a
-        if needs_none and not self._setpoints.busy:
-            await self._commands.pulse()
+        if needs_none and not self._setpoints.busy and not await self._commands.pulse():
+            words = "a heartbeat was missed while no more than the safe current was in force: "
+            words += "nothing has changed, and its supervision is set anew with the next setpoint"
+            self._findings.finding("heartbeat_missed", words)
 
     async def _look_at_state(self) -> None:
         given = self._commands.given

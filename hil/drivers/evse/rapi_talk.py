@@ -228,7 +228,7 @@ class RapiTalk:
 
     def _stranger(self, raw: bytes) -> None:
         if self.first_stranger is None:
-            self.first_stranger = raw.decode("ascii", "backslashreplace")
+            self.first_stranger = repr(raw)[2:-1]  # nothing that a terminal would obey
 
     def _lost(self, why: str) -> None:
         self.connected = False
