@@ -31,7 +31,8 @@ over-current (EVerest); the same allowance holds here where nothing can unplug t
 
 STEP_WITHIN_S = 3.5
 """What one device may take on one rung: a charger's answer is waited for 3 s, and a pilot emulator
-is asked twice, 0.5 s each, and then for its report."""
+is asked for state A, to mend what it shows as broken and for its report, each at most twice, 0.5 s
+each."""
 
 _LOOK_EVERY_S = 0.1
 _LOOK_AT_LEAST_S = 4.0
