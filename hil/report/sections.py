@@ -239,7 +239,8 @@ def device_facts(device: Mapping[str, Any]) -> list[Fact]:
         facts += _source_facts(device)
     for key in ("poll_s", "refresh_s", "averaging_s"):
         if key in device:
-            text = "unknown" if device[key] is None else f"{rounding.exact(device[key])} s"
+            unstated = "none, it publishes by itself" if key == "poll_s" else "unknown"
+            text = unstated if device[key] is None else f"{rounding.exact(device[key])} s"
             facts.append(Fact(f"{key.removesuffix('_s')} interval", text))
     return list(dict.fromkeys(facts))
 

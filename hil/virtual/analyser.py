@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from hil.config.instruments import AnalyserProfile, AnswerField, Setting
 from hil.config.personalities import VirtualMeter
 from hil.quantities import LINES, Phase, Quantity
-from hil.virtual.measuring import Supply
+from hil.virtual.measuring import Measuring, Supply
 from hil.virtual.scpi_server import ScpiServer
 
 _NOT_A_NUMBER = "9.91E+37"
@@ -44,7 +44,8 @@ class AnalyserTwin:
         """Keeps the values it has, however old."""
         self.wrong_numbers = False
         """Marks every value as none, as on an overflow of its range."""
-        self._personality, self._profile, self._supply = personality, profile, supply
+        self._personality, self._profile = personality, profile
+        self._measuring = Measuring(personality, len(LINES), supply)
         self._interval_s = personality.refresh
         self._set_interval = pattern_of(profile.update)
         self._phase_share = random.Random(seed).random()
@@ -105,26 +106,4 @@ class AnalyserTwin:
         # Before its first tick it shows what it found when it was started or set.
         end_s = max(min(first_s + tick * self._interval_s, now_s), self._started_s)
         start_s = max(end_s - self._personality.averaging, self._started_s)
-        self._values = measured(self._personality, self._supply, start_s, end_s)
-
-
-def measured(
-    personality: VirtualMeter, supply: Supply, start_s: float, end_s: float
-) -> dict[Key, float]:
-    """What an analyser makes of a window: its gain on the current, its offset on the power."""
-
-    def rounded(power_w: float) -> float:
-        step_w = personality.resolution
-        return round(power_w / step_w) * step_w if step_w else power_w
-
-    true = supply.measure(start_s, end_s)
-    powers = [personality.gain * power + personality.offset / 3 for power in true.power_w]
-    found = {
-        (Quantity.POWER, Phase.TOTAL): rounded(sum(powers)),
-        (Quantity.FREQUENCY, Phase.TOTAL): supply.frequency_hz,
-    }
-    for line, phase in enumerate(LINES):
-        found[Quantity.VOLTAGE, phase] = true.voltage_v[line]
-        found[Quantity.CURRENT, phase] = personality.gain * true.current_a[line]
-        found[Quantity.POWER, phase] = rounded(powers[line])
-    return found
+        self._values = self._measuring.measured(start_s, end_s, self._started_s)

@@ -49,7 +49,7 @@ class MeterTwin:
         """Replies are cut short, or lead with bytes that are not what they should be."""
         self.other_device = False
         """Another device has the address: it knows none of these registers."""
-        self._personality, self._profile, self._plant = personality, profile, plant
+        self._personality, self._profile = personality, profile
         self._unit = unit
         self._map = SunSpecImage(profile.sunspec) if profile.sunspec else compile_map(profile)
         self._inside = {

@@ -16,9 +16,8 @@ from hil.config.by_hand import ManualMeterConfig
 from hil.config.personalities import VirtualMeter, VirtualOperator
 from hil.j1772 import PilotState
 from hil.quantities import LINES, Phase, Quantity
-from hil.virtual.analyser import Key, measured
 from hil.virtual.doorway import Doorway, Visitor
-from hil.virtual.measuring import Supply
+from hil.virtual.measuring import Key, Measuring, Supply
 from hil.virtual.plant import Plant
 
 _QUESTION = re.compile(r"\[(\d+)\] ([^:]+): (.*)")
@@ -43,7 +42,8 @@ class Face:
         self, personality: VirtualMeter, config: ManualMeterConfig, supply: Supply, seed: int
     ) -> None:
         self.config = config
-        self._personality, self._supply = personality, supply
+        self._personality = personality
+        self._measuring = Measuring(personality, len(LINES), supply)
         self._phase_share = random.Random(seed).random()
         self._tick: int | None = None
         self._values: Mapping[Key, float] = {}
@@ -56,11 +56,8 @@ class Face:
             end_s = min(max((tick + self._phase_share) * refresh_s, 0.0), now_s)
             start_s = max(end_s - self._personality.averaging, 0.0)
             self._tick = tick
-            self._values = measured(self._personality, self._supply, start_s, end_s)
-        if (quantity, phase) in self._values:
-            return self._values[quantity, phase]
-        lines = [self._values[quantity, line] for line in LINES]
-        return sum(lines) / len(lines) if quantity is Quantity.VOLTAGE else sum(lines)
+            self._values = self._measuring.measured(start_s, end_s, 0.0)
+        return self._values[quantity, phase]
 
     def typed(self, quantity: Quantity, phase: Phase, unit: str, now_s: float) -> str:
         """The same with its digits, in a unit of the bench file."""

@@ -87,7 +87,7 @@ class Rising(Ramp):
 def test_powers_of_ten_may_change_between_two_readings():
     async def main():
         async with bench(SUNSPEC, refresh="100 ms") as b:
-            b.twin._plant = Rising()
+            b.twin._measuring._supply = Rising()
             await b.meter.open()
             for _ in range(2):
                 await b.meter.read()

@@ -177,8 +177,8 @@ def _refresh(
         known = "is not known" if stated_s is None else f"cannot be {stated_s:.3g} s"
         text = f"the refresh time of {meter} {known}; "
         if seen_s is None:
-            text += f"its values change too seldom to tell it, so the poll period, {poll_s:.3g} s, "
-            text += "was taken"
+            text += "its values change too seldom to tell it, so the interval between its samples, "
+            text += f"{poll_s:.3g} s, was taken"
         else:
             text += f"{seen_s:.3g} s was taken from the intervals between its value changes"
         severity = "note" if stated_s is None else "warning"
