@@ -2,9 +2,8 @@
 
 Beside a real car it listens: it switches nothing, and tells the state that the car shows.
 
-It speaks the protocol of ``firmware_stubs/pilot_emulator/PROTOCOL.md``. The emulator stamps each
-duty change with its own clock; :mod:`hil.drivers.pilot.device_clock` maps the stamps, so an edge's
-instant is known better than the arrival of the line that tells it.
+It speaks the protocol of ``firmware_stubs/pilot_emulator/PROTOCOL.md``; what it sees is recorded by
+:mod:`hil.drivers.pilot.watch`.
 """
 
 from __future__ import annotations
@@ -12,15 +11,15 @@ from __future__ import annotations
 import asyncio
 
 from hil.config.bench import PilotConfig
-from hil.drivers.pilot.codec import Line, levels, whole
+from hil.drivers.pilot.codec import Line, whole
 from hil.drivers.pilot.conversation import Answer, Conversation
-from hil.drivers.pilot.device_clock import DeviceClock
+from hil.drivers.pilot.watch import PilotWatch, senseless
 from hil.drivers.protocols import Identity
 from hil.errors import ConfigError, DeviceError, HilError
-from hil.j1772 import PROXIMITY_OHM, PilotState, PlugFault, offer, state_at
+from hil.j1772 import PROXIMITY_OHM, PilotState, PlugFault
 from hil.links.first_times import FirstTimes
 from hil.links.serial_line import parse_address
-from hil.quantities import EventKind, Phase, Quantity, Reading
+from hil.quantities import EventKind
 from hil.record.journal import Journal
 
 NAME = "pilot-emulator"
@@ -35,16 +34,9 @@ WATCHDOG_S = 2.0
 OPEN_WITHIN_S = 4.0
 """Opening the port resets an Arduino, whose boot loader then listens for about 2 s."""
 
-DUTY_CHANGE_PERCENT = 0.05
-"""Least change of the duty that the emulator must tell unasked (PROTOCOL.md section 8)."""
-
 _SETTLED_AFTER_S = 0.01
 """The emulator confirms a level over 2 ms before it reports it (PROTOCOL.md section 8)."""
 
-_OVER_CABLE_A = 0.6
-"""A duty cycle may be wrong by 1 % of the period, which makes 0.6 A (bench convention)."""
-
-_STAMP_END = 2**32 - 1
 _CHECK_SUPPLY = "Check its cable and supply; it falls back to state A by itself"
 
 
@@ -53,8 +45,6 @@ class PilotEmulator:
 
     def __init__(self, name: str, config: PilotConfig, journal: Journal) -> None:
         self.name = name
-        self.high_v: float | None = None
-        """High level of the pilot as last reported, volts."""
         self._config = config
         self._journal = journal
         self._wanted_proximity_a: float | None = config.proximity
@@ -68,19 +58,19 @@ class PilotEmulator:
             self._told,
             self._lost,
         )
-        self._clock = DeviceClock(1)
-        self._synchronised = False
+        self._watch = PilotWatch(name, journal, self._findings)
         self._state = PilotState.A
-        self._seen_of_car: PilotState | None = None
         self._fell_back = config.listens
         """Whether it is in its safe state by itself, or was never told otherwise."""
         self._fault: PlugFault | None = None
         self._before_short = PilotState.A
-        self._cable_counts = False
-        """Whether a scenario chose the cable: then the pilot is held to what it takes."""
-        self._duty_percent = 100.0
         self._answers = True
         self._heartbeats: asyncio.Task[None] | None = None
+
+    @property
+    def high_v(self) -> float | None:
+        """High level of the pilot as last reported, volts."""
+        return self._watch.high_v
 
     async def open(self) -> Identity:
         """Reach the emulator, learn what it is, fit the cable's resistor and show state A.
@@ -123,10 +113,11 @@ class PilotEmulator:
                 f"does not listen beside a car: {error.what}",
                 "Put the firmware of this version of hil on it, or leave out 'listens'",
             ) from error
-        self._instant_of(answer, 1)
-        self._fell_back, self._seen_of_car = False, None
+        self._watch.instant_of(answer, 1)
+        self._fell_back = False
+        self._watch.watch_car()
         await asyncio.sleep(_SETTLED_AFTER_S)
-        self._report(await self._conversation.ask("REPORT"))
+        self._watch.report(await self._conversation.ask("REPORT"))
 
     async def set_state(self, state: PilotState) -> None:
         """Show the EVSE a vehicle state, A to E. Raises DeviceError, ValueError for F.
@@ -143,7 +134,7 @@ class PilotEmulator:
         if self._fell_back and state is not PilotState.A:
             await self._fit(self._wanted_proximity_a)
         answer = await self._command("STATE", state.value)
-        t = self._instant_of(answer, 1)
+        t = self._watch.instant_of(answer, 1)
         self._state, self._fell_back = state, self._fell_back and state is PilotState.A
         self._journal.event(EventKind.PILOT_STATE, self.name, t=t, state=state.value, cause="bench")
         return t
@@ -155,12 +146,12 @@ class PilotEmulator:
         Raises DeviceError, and ConfigError for a cable that no resistor codes.
         """
         await self._fit(current_a)
-        self._wanted_proximity_a, self._cable_counts = current_a, True
+        self._wanted_proximity_a = self._watch.cable_a = current_a
 
     async def _fit(self, current_a: float | None) -> float:
         """Fit a resistor, or none; the instant."""
         word = self._proximity_word(current_a)
-        return self._instant_of(await self._command("PROX", word), 1)
+        return self._watch.instant_of(await self._command("PROX", word), 1)
 
     async def show_fault(self, fault: PlugFault) -> None:
         """Show a fault of the vehicle, or of its cable, until :meth:`mend`.
@@ -170,9 +161,9 @@ class PilotEmulator:
         self._fault = fault  # before the command: its answer may be lost, and it is to be mended
         match fault:
             case "pe-break":
-                t = self._instant_of(await self._command("PE", "1"), 1)
+                t = self._watch.instant_of(await self._command("PE", "1"), 1)
             case "diode-fault":
-                t = self._instant_of(await self._command("DIODE", "1"), 1)
+                t = self._watch.instant_of(await self._command("DIODE", "1"), 1)
             case "proximity-open":
                 t = await self._fit(None)
             case "pilot-short":
@@ -186,9 +177,9 @@ class PilotEmulator:
             case None:
                 return
             case "pe-break":
-                t = self._instant_of(await self._command("PE", "0"), 1)
+                t = self._watch.instant_of(await self._command("PE", "0"), 1)
             case "diode-fault":
-                t = self._instant_of(await self._command("DIODE", "0"), 1)
+                t = self._watch.instant_of(await self._command("DIODE", "0"), 1)
             case "proximity-open":
                 t = await self._fit(self._wanted_proximity_a)
             case "pilot-short":
@@ -216,7 +207,7 @@ class PilotEmulator:
             await self.mend()
             await asyncio.sleep(_SETTLED_AFTER_S)
             report = await self._conversation.ask("REPORT")
-            self._report(report)
+            self._watch.report(report)
             shown = report.words[1]
             if shown != PilotState.A.value:
                 what = f"the emulator still shows state {shown} after STATE A"
@@ -270,7 +261,7 @@ class PilotEmulator:
             name, version, firmware, serial_number, resolution, byte_time = answer.words[:6]
             resolution_us, byte_time_us = whole(resolution, 1, 1000), whole(byte_time, 0, 999)
         except ValueError as error:
-            raise self._senseless("IDENT", answer) from error
+            raise senseless(self.name, "IDENT", answer) from error
         if name != NAME or version != str(PROTOCOL_VERSION):
             raise DeviceError(
                 self.name,
@@ -278,7 +269,7 @@ class PilotEmulator:
                 f"this bench speaks {NAME} protocol {PROTOCOL_VERSION}",
                 "Put the firmware on it that belongs to this version of hil",
             )
-        self._clock = DeviceClock(resolution_us)
+        self._watch.begin(resolution_us)
         self._conversation.byte_time_s = byte_time_us * 1e-6
         details = {
             "name": name,
@@ -322,7 +313,7 @@ class PilotEmulator:
 
     async def _beat(self, first: bool = False) -> None:
         answer = await self._conversation.ask("BEAT", f"{WATCHDOG_S * 1000:.0f}")
-        self._report(answer, first)
+        self._watch.report(answer, first)
 
     def _say_presence(self, state: str) -> None:
         self._answers = state == "back"
@@ -345,55 +336,11 @@ class PilotEmulator:
         if self._answers:
             self._say_presence("lost")
 
-    def _report(self, answer: Answer, first: bool = False) -> None:
-        """Readings of a report; a duty that no event told of is a finding."""
-        try:
-            shown = levels(answer.words[2:6])
-            PilotState(answer.words[1])
-        except (ValueError, IndexError) as error:
-            raise self._senseless("the report", answer) from error
-        t = self._instant_of(answer, 0)
-        self.high_v = shown.high_v
-        if not first and abs(shown.duty_percent - self._duty_percent) > DUTY_CHANGE_PERCENT:
-            self._findings.finding(
-                "pilot_edge_missed", "the duty cycle changed and no event told when", "error"
-            )
-        if first or abs(shown.duty_percent - self._duty_percent) > DUTY_CHANGE_PERCENT:
-            self._duty_percent = shown.duty_percent
-        values = {
-            Quantity.DUTY: shown.duty_percent,
-            Quantity.PILOT_FREQUENCY: shown.frequency_hz,
-            Quantity.PILOT_HIGH: shown.high_v,
-            Quantity.PILOT_LOW: shown.low_v,
-        }
-        self._read(values, t, answer.t_request, answer.t_reply)
-        self._see_car(shown.high_v, t)
-
-    def _see_car(self, high_v: float, t: float) -> None:
-        """Record the state that a real car beside the emulator shows, if it is another."""
-        state = state_at(high_v)
-        if self._config.listens and not self._fell_back and state is not self._seen_of_car:
-            self._seen_of_car = state
-            self._journal.event(
-                EventKind.PILOT_STATE, self.name, t=t, state=state.value, cause="car"
-            )
-
-    def _instant_of(self, answer: Answer, position: int) -> float:
-        """Learn from the stamp of an answer, and its bench instant. Raises DeviceError."""
-        try:
-            stamp_us = whole(answer.words[position], 0, _STAMP_END)
-        except (ValueError, IndexError) as error:
-            raise self._senseless("the stamp", answer) from error
-        if not self._clock.exchange(stamp_us, answer.earliest_s, answer.latest_s):
-            self._findings.finding("pilot_clock_jumped", "the emulator's clock jumped")
-        self._synchronised = True
-        return max(answer.t_request, self._clock.instant(stamp_us, answer.latest_s).t)
-
     def _told(self, line: Line, arrived_s: float) -> None:
         """An event of the emulator; those before the first report are part of what it reports."""
         kinds = {
-            "DUTY": self._duty_changed,
-            "LEVEL": self._level_changed,
+            "DUTY": self._watch.duty_changed,
+            "LEVEL": self._watch.level_changed,
             "EXPIRED": self._expired,
             "BOOT": self._booted,
         }
@@ -403,7 +350,7 @@ class PilotEmulator:
                 "pilot_unknown_event", f"an event of an unknown kind came: {line.words[0]}", "note"
             )
             return
-        if not self._synchronised:
+        if not self._watch.synchronised:
             return
         try:
             act(line.words[1:], arrived_s)
@@ -412,49 +359,8 @@ class PilotEmulator:
                 "pilot_unknown_line", "a line that is none of the protocol's was dropped"
             )
 
-    def _duty_changed(self, words: tuple[str, ...], arrived_s: float) -> None:
-        stamp_us = whole(words[0], 0, _STAMP_END)
-        duty_percent = whole(words[1], 0, 10000) / 100
-        frequency_hz = whole(words[2], 0, 65535) / 10
-        edge = self._clock.instant(stamp_us, arrived_s)
-        previous_percent, self._duty_percent = self._duty_percent, duty_percent
-        self._hold_to_cable(offer(duty_percent).current_a)
-        self._journal.event(
-            EventKind.PILOT_EDGE,
-            self.name,
-            t=edge.t,
-            duty_percent=duty_percent,
-            current_a=offer(duty_percent).current_a,
-            previous_percent=previous_percent,
-            device_time_s=self._clock.seconds(stamp_us, arrived_s),
-            uncertainty_s=edge.uncertainty_s,
-        )
-        values = {Quantity.DUTY: duty_percent, Quantity.PILOT_FREQUENCY: frequency_hz}
-        self._read(values, edge.t, None, arrived_s)
-
-    def _hold_to_cable(self, offered_a: float | None) -> None:
-        cable_a = self._wanted_proximity_a
-        if offered_a is None or cable_a is None or not self._cable_counts:
-            return
-        if offered_a > cable_a + _OVER_CABLE_A:
-            self._findings.each(
-                "pilot_over_cable",
-                f"the pilot offers {offered_a:.1f} A on a cable of {cable_a:g} A: the charger does "
-                "not read the proximity resistor (one with a cable of its own has none to read)",
-                "error",
-            )
-
-    def _level_changed(self, words: tuple[str, ...], arrived_s: float) -> None:
-        stamp_us = whole(words[0], 0, _STAMP_END)
-        high_v, low_v = (whole(word, -15000, 15000) / 1000 for word in words[1:3])
-        self.high_v = high_v
-        values = {Quantity.PILOT_HIGH: high_v, Quantity.PILOT_LOW: low_v}
-        t = self._clock.instant(stamp_us, arrived_s).t
-        self._read(values, t, None, arrived_s)
-        self._see_car(high_v, t)
-
     def _expired(self, words: tuple[str, ...], arrived_s: float) -> None:
-        t = self._clock.instant(whole(words[0], 0, _STAMP_END), arrived_s).t
+        t = self._watch.stamped(words[0], arrived_s)
         self._fall_back(t, "watchdog")
         self._findings.each(
             "pilot_watchdog",
@@ -463,7 +369,7 @@ class PilotEmulator:
         )
 
     def _booted(self, words: tuple[str, ...], arrived_s: float) -> None:
-        self._clock.restart()
+        self._watch.restart()
         self._fall_back(arrived_s, "restart")
         self._findings.each(
             "pilot_restarted",
@@ -474,25 +380,9 @@ class PilotEmulator:
     def _fall_back(self, t: float, cause: str) -> None:
         self._state, self._fell_back = PilotState.A, True
         if self._config.listens:
-            return  # the car beside it has not gone
+            self._watch.beside_car = False
+            return  # the car has not gone
         self._mended(t)  # the safe state that it falls back to has no fault
         self._journal.event(
             EventKind.PILOT_STATE, self.name, t=t, state=PilotState.A.value, cause=cause
-        )
-
-    def _read(
-        self, values: dict[Quantity, float], t: float, t_request: float | None, t_reply: float
-    ) -> None:
-        self._journal.readings(
-            [
-                Reading(t, t_request, t_reply, self.name, quantity, Phase.TOTAL, value)
-                for quantity, value in values.items()
-            ]
-        )
-
-    def _senseless(self, what: str, answer: Answer) -> DeviceError:
-        return DeviceError(
-            self.name,
-            f"{what} of the pilot emulator makes no sense: '{' '.join(answer.words)}'",
-            "Put the firmware on it that belongs to this version of hil",
         )
