@@ -25,6 +25,8 @@ _READ = re.compile(r"read (power|current|voltage|frequency)(?: of (L[123]))? in 
 _LEVEL = re.compile(r"[Ss]et ([0-9.]+) V(?: and ([0-9.]+) Hz)?")
 _SWITCH = re.compile(r"switch its output (on|off)")
 _BOUNDS = re.compile(r"; then type .*\((-?[0-9.]+) \S+ to (-?[0-9.]+) \S+\)$")
+_LEAST_REACTION_S = 0.3
+"""Nobody reads, and types, faster."""
 _LONGEST_LINE_BYTES = 4096
 
 
@@ -124,7 +126,7 @@ class OperatorTwin:
     def takes_s(self) -> float:
         """From a question to the answer."""
         reaction = self._personality.reaction
-        return max(self._random.gauss(reaction.mean, reaction.deviation), 0.0)
+        return max(self._random.gauss(reaction.mean, reaction.deviation), _LEAST_REACTION_S)
 
     def act(self, line: str) -> str | None:
         """What is typed after a line was shown; ``None`` for nothing."""
