@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -104,10 +105,15 @@ def readings_by_hand(record: Record) -> list[dict[str, Any]]:
         {
             "device": event.device,
             "instrument": (devices.get(event.device) or event.data).get("instrument"),
-            "asked_s": event.data.get("t_asked"),
-            "answered_s": event.data.get("t_answered"),
-            **{key: event.data.get(key) for key in keys},
+            "asked_s": _finite(event.data.get("t_asked")),
+            "answered_s": _finite(event.data.get("t_answered")),
+            **{key: _finite(event.data.get(key)) for key in keys},
         }
         for event in record.events
         if event.kind is EventKind.READ_BY_HAND
     ]
+
+
+def _finite(value: Any) -> Any:
+    """What an edited record may have in the place of a number is none."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
