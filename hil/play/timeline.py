@@ -84,7 +84,7 @@ class Command:
     """What a person is asked for."""
     by_hand: bool = False
     """Whether a person does it, and the plan waits."""
-    shows: FaceValue | None = None
+    expect: FaceValue | None = None
     """What is typed once it is done."""
 
     @property
@@ -115,7 +115,7 @@ class Command:
             verb = "plug in" if self.action == "plug_in" else "wait for"
             return f"{verb} {who} until {condition_text(self.until)}, at most {self.within_s:g} s"
         if self.action == "ask":
-            typed = f" (then {self.shows.name} in {self.shows.unit})" if self.shows else ""
+            typed = f" (then {self.expect.name} in {self.expect.unit})" if self.expect else ""
             return f"ask: {self.words}{typed}; at most {self.within_s:g} s"
         if self.action == "read":
             return f"read {who} by hand: {self.words}; at most {self.within_s:g} s"
@@ -324,7 +324,7 @@ class _Expansion:
             within_s=within_s,
             words=part.do,
             by_hand=True,
-            shows=part.shows,
+            expect=part.expect,
         )
         self.commands.append(command)
 

@@ -244,7 +244,7 @@ def test_a_source_that_may_have_been_switched_on_is_asked_after_though_nothing_h
 
 def test_something_is_done_by_hand_and_what_it_shows_is_checked_and_kept(play):
     shows = "{quantity: temperature, from: 18 Cel, to: 22 Cel, resolution: 0.1 Cel}"
-    chamber = f"  - ask: {{do: set the chamber C-9 to 20 Cel, shows: {shows}}}\n"
+    chamber = f"  - ask: {{do: set the chamber C-9 to 20 Cel, expect: {shows}}}\n"
     record, finished = play("  - ask: {do: close the door}\n" + chamber)
     assert finished.status is ExitStatus.PASS, finished.detail
     read = finished.result["readings_by_hand"][0]
