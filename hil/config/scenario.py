@@ -212,7 +212,7 @@ class Ask(Model):
 
     do: OneLine
     """What, in a few words, with the instrument it is done on."""
-    shows: FaceValue | None = None
+    expect: FaceValue | None = None
     """What is typed then, and between which values it has to be."""
 
 

@@ -207,7 +207,7 @@ class ReadByHand(Meter, Protocol):
 class Person(Protocol):
     """Who can be asked to do something at the bench."""
 
-    async def do(self, words: str, shows: FaceValue | None) -> None:
+    async def do(self, words: str, expect: FaceValue | None) -> None:
         """Have it done, and what an instrument shows then typed. Raises DeviceError if not."""
         ...
 

@@ -150,7 +150,7 @@ class Player:
             return
         if command.asks:
             assert self._stage.person is not None
-            await self._stage.person.do(command.words, command.shows)
+            await self._stage.person.do(command.words, command.expect)
         for name in command.targets:
             await self._stage.by_hand[name].read()
 

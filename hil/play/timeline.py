@@ -96,7 +96,7 @@ class Command:
     """What is shown as broken at the plug."""
     cable_a: float | None = None
     """Rating of the cable that is fitted."""
-    shows: FaceValue | None = None
+    expect: FaceValue | None = None
     """What is typed once it is done."""
 
     @property
@@ -132,7 +132,7 @@ class Command:
             who += " by hand" if self.by_hand else ""
             return f"{verb} {who} until {condition_text(self.until)}, at most {self.within_s:g} s"
         if self.action == "ask":
-            typed = f" (then {self.shows.name} in {self.shows.unit})" if self.shows else ""
+            typed = f" (then {self.expect.name} in {self.expect.unit})" if self.expect else ""
             return f"ask: {self.words}{typed}; at most {self.within_s:g} s"
         if self.action == "read":
             return f"read {who} by hand: {self.words}; at most {self.within_s:g} s"
@@ -374,7 +374,7 @@ class _Expansion:
             within_s=within_s,
             words=part.do,
             by_hand=True,
-            shows=part.shows,
+            expect=part.expect,
         )
         self.commands.append(command)
 

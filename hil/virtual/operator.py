@@ -32,6 +32,8 @@ _PLUG_TO_READY_S = 1.0
 CABLE_A = 32.0
 """Rating of the cable that is plugged in by hand."""
 
+_LEAST_REACTION_S = 0.3
+"""Nobody reads, and types, faster."""
 _LONGEST_LINE_BYTES = 4096
 
 
@@ -151,7 +153,7 @@ class OperatorTwin:
     def takes_s(self) -> float:
         """From a question to the answer."""
         reaction = self._personality.reaction
-        return max(self._random.gauss(reaction.mean, reaction.deviation), 0.0)
+        return max(self._random.gauss(reaction.mean, reaction.deviation), _LEAST_REACTION_S)
 
     def act(self, line: str) -> str | None:
         """What is typed after a line was shown; ``None`` for nothing."""

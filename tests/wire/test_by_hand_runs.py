@@ -139,6 +139,23 @@ def test_a_limit_of_a_time_is_inconclusive_and_never_passed(staircase):
     assert told["accuracy"]["verdict"] == "PASS"
 
 
+def test_a_current_that_was_skipped_is_not_taken_for_none(play, monkeypatch):
+    act = OperatorTwin.act
+    skips = iter(["-"])
+
+    def skips_one(twin, line):
+        return next(skips, None) or act(twin, line) if "current of L2" in line else act(twin, line)
+
+    monkeypatch.setattr(OperatorTwin, "act", skips_one)
+    _, finished = play(ONE_LEVEL + "  - {setpoint: 8 A, hold: 20 s}\n")
+    first, second = finished.result["steps"][1:]
+    assert first["accuracy_w"] is None, "by two phases of three it would be off by a third"
+    assert "the phases that carry current, were not read" in first["reason"]
+    assert first["level_after_w"] == pytest.approx(10_930, abs=30)
+    assert second["accuracy_w"] is not None
+    assert "meter_implausible" not in [one["code"] for one in finished.result["findings"]]
+
+
 def test_a_hasty_person_is_asked_again_and_what_is_skipped_is_a_gap(play):
     record, finished = play(ONE_LEVEL, ("steady-hand", "hasty-hand"))
     said = [e.data for e in record.events if e.kind is EventKind.OPERATOR]
@@ -227,7 +244,7 @@ def test_a_source_that_may_have_been_switched_on_is_asked_after_though_nothing_h
 
 def test_something_is_done_by_hand_and_what_it_shows_is_checked_and_kept(play):
     shows = "{quantity: temperature, from: 18 Cel, to: 22 Cel, resolution: 0.1 Cel}"
-    chamber = f"  - ask: {{do: set the chamber C-9 to 20 Cel, shows: {shows}}}\n"
+    chamber = f"  - ask: {{do: set the chamber C-9 to 20 Cel, expect: {shows}}}\n"
     record, finished = play("  - ask: {do: close the door}\n" + chamber)
     assert finished.status is ExitStatus.PASS, finished.detail
     read = finished.result["readings_by_hand"][0]

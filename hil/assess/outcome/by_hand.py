@@ -26,7 +26,7 @@ from hil.assess.reading.by_hand import HandMeter, good
 from hil.assess.reading.devices import Rating, idle_below_w
 from hil.assess.response.passage import Level
 from hil.assess.uncertainty import Estimate, Term, rectangular, scatter_of
-from hil.quantities import Setpoint
+from hil.quantities import LINES, Setpoint
 
 if TYPE_CHECKING:
     from hil.record.run_folder import Record
@@ -58,8 +58,13 @@ def read_by_hand(
         why = "no vehicle was plugged in, or charging had been stopped"
         found[n] = found[n]._replace(reason=why)
     from_s = np.array([steps[n].step.sent_s + meter.settled_after_s for n in plugged])
-    ends_s = np.array([max(steps[n].step.ends_s, 0.0) for n in plugged])
+    # A reading that was answered in the very instant of the end counts.
+    ends_s = np.nextafter([steps[n].step.ends_s for n in plugged], np.inf)
     at = conditions(supply, rating, from_s, np.maximum(ends_s, from_s)) if plugged else []
+    at = [
+        _if_complete(one, supply, meter, *window)
+        for one, *window in zip(at, from_s.tolist(), ends_s.tolist(), strict=True)
+    ]
     powers = [_powers(steps[n], meter) for n in plugged]
     scatter = _scatter(powers)
     for n, values, supplied in zip(plugged, powers, at, strict=True):
@@ -68,6 +73,17 @@ def read_by_hand(
     for n in plugged:
         found[n] = _with_accuracy(found[n], meter, rating, drift)
     return found
+
+
+def _if_complete(
+    at: Conditions, supply: Supply, meter: HandMeter, from_s: float, to_s: float
+) -> Conditions:
+    """A current that was skipped is not one of nothing: then the phases in use are not known."""
+    for line, series in zip(LINES, supply.current, strict=True):
+        first, last = np.searchsorted(series.t, (from_s, to_s))
+        if line.value in meter.currents and first == last:
+            return at._replace(current_a=None, phases_measured=False)
+    return at
 
 
 class _Values(NamedTuple):
@@ -167,7 +183,8 @@ def _with_accuracy(one: Measured, meter: HandMeter, rating: Rating, drift: _Drif
         at=at._replace(voltage_standard_v=off_v),
         accuracy_current=_accuracy_a(setpoint, after, at, meter),
     )
-    if not watts_told(setpoint, at, rating):
+    by_phase = setpoint.unit == "A" and bool(meter.currents) and not at.phases_measured
+    if by_phase or not watts_told(setpoint, at, rating):
         why = "; the voltage, or the phases that carry current, were not read: what its amperes "
         return one._replace(reason=f"{one.reason}{why}ask for in watts is not known")
     requested = requested_w(setpoint, at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,6 +31,8 @@ class HandMeter(NamedTuple):
     """So long after a setpoint a reading counts."""
     times: int
     """How often each value is read."""
+    currents: frozenset[str]
+    """Phases whose current is read."""
     resolution_w: float
     resolution_v: float
     resolution_a: float
@@ -63,6 +66,9 @@ def _hand_meter(record: Record, name: str, facts: Mapping[str, Any]) -> HandMete
         str(needed(facts, "instrument", where)),
         needed_number(facts, "settled_after_s", where),
         int(needed_number(facts, "times", where)),
+        frozenset(
+            str(r.get("phase")) for r in _reads(facts, where) if r.get("quantity") == "current"
+        ),
         _resolution(facts, "power", where),
         _resolution(facts, "voltage", where),
         _resolution(facts, "current", where),
@@ -77,13 +83,18 @@ def good(series: Series) -> Series:
     return series._replace(**{name: one[usable] for name, one in series._asdict().items()})
 
 
-def _resolution(facts: Mapping[str, Any], quantity: str, where: str) -> float:
-    """The coarsest of a quantity; 0 where it is not read. Raises RecordError."""
+def _reads(facts: Mapping[str, Any], where: str) -> list[Mapping[str, Any]]:
+    """What is read of it. Raises RecordError."""
     reads = needed(facts, "reads", where)
     if not isinstance(reads, list) or not all(isinstance(one, Mapping) for one in reads):
         raise RecordError(f"{where}: 'reads' is {reads!r}: the record was edited or is damaged")
-    steps = [needed_number(r, "resolution", where) for r in reads if r.get("quantity") == quantity]
-    return max(steps, default=0.0)
+    return reads
+
+
+def _resolution(facts: Mapping[str, Any], quantity: str, where: str) -> float:
+    """The coarsest of a quantity; 0 where it is not read. Raises RecordError."""
+    reads = [one for one in _reads(facts, where) if one.get("quantity") == quantity]
+    return max((needed_number(one, "resolution", where) for one in reads), default=0.0)
 
 
 def readings_by_hand(record: Record) -> list[dict[str, Any]]:
@@ -94,10 +105,15 @@ def readings_by_hand(record: Record) -> list[dict[str, Any]]:
         {
             "device": event.device,
             "instrument": (devices.get(event.device) or event.data).get("instrument"),
-            "asked_s": event.data.get("t_asked"),
-            "answered_s": event.data.get("t_answered"),
-            **{key: event.data.get(key) for key in keys},
+            "asked_s": _finite(event.data.get("t_asked")),
+            "answered_s": _finite(event.data.get("t_answered")),
+            **{key: _finite(event.data.get(key)) for key in keys},
         }
         for event in record.events
         if event.kind is EventKind.READ_BY_HAND
     ]
+
+
+def _finite(value: Any) -> Any:
+    """What an edited record may have in the place of a number is none."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -92,7 +92,7 @@ class Operator:
         async with self._turn:
             return await self._ask(device, words, understand)
 
-    async def do(self, words: str, shows: FaceValue | None) -> None:
+    async def do(self, words: str, expect: FaceValue | None) -> None:
         """Have something done, and what an instrument shows then typed.
 
         Raises DeviceError if nobody says that it is done.
@@ -100,25 +100,27 @@ class Operator:
         await self.ready()
         answer: Answer[Any] | None
         async with self._turn:
-            if shows is None:
+            if expect is None:
                 answer = await self._ask(OPERATOR, f"{words}; then press Enter", _done)
             else:
-                least, most = (written(v, shows, self.decimal) for v in (shows.least, shows.most))
-                told = f"{words}; then type the {shows.name} in {shows.unit} ({least} to {most})"
-                answer = await self._ask(OPERATOR, told, lambda text: self._within(text, shows))
+                least, most = (
+                    written(v, expect, self.decimal) for v in (expect.least, expect.most)
+                )
+                told = f"{words}; then type the {expect.name} in {expect.unit} ({least} to {most})"
+                answer = await self._ask(OPERATOR, told, lambda text: self._within(text, expect))
         if answer is None:
             raise DeviceError(
                 OPERATOR,
                 f"nobody said that it was done: {words}",
                 "Have somebody at the console, and start the run again.",
             )
-        if shows is not None:
+        if expect is not None:
             self._journal.event(
                 EventKind.READ_BY_HAND,
                 OPERATOR,
                 instrument=words,
-                quantity=shows.quantity.value,
-                phase=shows.phase.value,
+                quantity=expect.quantity.value,
+                phase=expect.phase.value,
                 value=answer.value.value,
                 typed=answer.typed,
                 operator=self.name,
@@ -143,13 +145,13 @@ class Operator:
             )
         return Sure(typed, out)
 
-    def _within(self, text: str, shows: FaceValue) -> Typed:
+    def _within(self, text: str, expect: FaceValue) -> Typed:
         """What has to be within its bounds before the plan goes on."""
-        typed = reading(text, shows, self.decimal)
-        if not shows.least <= typed.value <= shows.most:
-            least, most = (written(v, shows, self.decimal) for v in (shows.least, shows.most))
+        typed = reading(text, expect, self.decimal)
+        if not expect.least <= typed.value <= expect.most:
+            least, most = (written(v, expect, self.decimal) for v in (expect.least, expect.most))
             raise Refusal(
-                f"{written(typed.value, shows, self.decimal)} is not between {least} and {most}: "
+                f"{written(typed.value, expect, self.decimal)} is not between {least} and {most}: "
                 f"set it once more, or type {SKIP} if it cannot be done, which ends the run"
             )
         return typed
