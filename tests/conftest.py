@@ -123,3 +123,12 @@ def mosquitto(tmp_path: Path) -> Iterator[StartMosquitto]:
     yield start
     for broker in brokers:
         broker.kill()
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
+    """A broker for all tests of a file; each of them keeps to topics of its own."""
+    program = require_tool("mosquitto", "mosquitto")
+    broker = Mosquitto(program, tmp_path_factory.mktemp("mosquitto"), "", True)
+    yield broker
+    broker.kill()

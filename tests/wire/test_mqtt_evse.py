@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import aiomqtt
 import pytest
 from bench_files import changed_bench
-from conftest import Mosquitto, StartMosquitto, require_tool
+from conftest import Mosquitto, StartMosquitto
 from recorder import Recorder
 
 from hil.bench.bench import build_devices
@@ -76,12 +76,9 @@ async def until(holds: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
-    program = require_tool("mosquitto", "mosquitto")
-    broker = Mosquitto(program, tmp_path_factory.mktemp("mosquitto"), "", True)
-    yield broker
-    broker.kill()
+@pytest.fixture(autouse=True)
+def _talkative_twins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mqtt_evse, "_SAYS_EVERY_S", 0.1)
 
 
 def bench_of(folder: Path, port: int, *changes: tuple[str, str]) -> str:
@@ -224,10 +221,9 @@ def test_what_a_charger_answers_on_its_result_topic_is_why_a_setpoint_failed(
 
 
 def test_silence_is_no_answer_then_a_stale_state_and_a_lost_charger(
-    broker: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    broker: Mosquitto, tmp_path: Path
 ) -> None:
     """The connection stands, as with a gateway whose controller hangs."""
-    monkeypatch.setattr(mqtt_evse, "_SAYS_EVERY_S", 0.1)
 
     async def scenario(stage: Stage) -> Any:
         await until(lambda: stage.evse.status)

@@ -15,7 +15,6 @@ import aiomqtt
 import numpy as np
 import pytest
 from bench_files import changed_bench
-from conftest import Mosquitto, require_tool
 from meter_stand_in import POWER, MeterRecorder, Ramp, personality
 
 from hil.bench.bench import Devices
@@ -52,15 +51,6 @@ WITHIN_S = 5.0
 
 def profile_of(name):
     return load(Kind.METER, name).model
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory):
-    """One broker for all; each test has topics of its own."""
-    program = require_tool("mosquitto", "mosquitto")
-    one = Mosquitto(program, tmp_path_factory.mktemp("mosquitto"), "", anonymous=True)
-    yield one
-    one.kill()
 
 
 @pytest.fixture

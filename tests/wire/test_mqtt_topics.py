@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import aiomqtt
 import pytest
-from conftest import Mosquitto, StartMosquitto, require_tool
+from conftest import Mosquitto, StartMosquitto
 from recorder import FullDisk, Recorder
 
 from hil.clock import Clock, ClockKind, run_on
@@ -50,14 +50,6 @@ async def until(holds: Callable[[], object]) -> None:
     async with asyncio.timeout(10.0):
         while not holds():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.01)
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
-    program = require_tool("mosquitto", "mosquitto")
-    broker = Mosquitto(program, tmp_path_factory.mktemp("mosquitto"), "", True)
-    yield broker
-    broker.kill()
 
 
 def play(port: int, scenario: Callable[[Stage], Awaitable[Any]], **stage: Any) -> Any:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from hil.clock import end_tasks
 from hil.config.bench import ModbusEvseConfig, SafeState
 from hil.config.evse_modbus import ModbusEvseProfile
+from hil.drivers.evse.direct import until_stopped
 from hil.drivers.evse.modbus_places import Places
 from hil.drivers.evse.modbus_setpoints import ModbusSetpoints
 from hil.drivers.protocols import Acknowledgement, HeldLease, Identity
@@ -20,10 +21,6 @@ from hil.registers import compile_map
 
 _STANDARD_PORT = 502
 
-_STOPPED_WITHIN_S = 60.0
-"""From the command to a state in which nothing is charged."""
-
-_LOOK_EVERY_S = 0.2
 _PAUSE = Setpoint(0.0, "A")
 
 
@@ -196,15 +193,7 @@ class ModbusEvse:
         """End charging. Raises DeviceError if it goes on."""
         self._raise_fault()
         await self.stop_now()
-        until_s = self._journal.clock.now() + _STOPPED_WITHIN_S
-        while self.status == "Charging":
-            if self._journal.clock.now() >= until_s:
-                raise DeviceError(
-                    self.name,
-                    f"still charges {_STOPPED_WITHIN_S:g} s after it was stopped",
-                    "Unplug the car or switch the charger off",
-                )
-            await asyncio.sleep(_LOOK_EVERY_S)
+        await until_stopped(self.name, lambda: self.status, self._journal)
 
     async def stop_now(self) -> str:
         """Take the release away, or where there is none command 0 A; in words what was done."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from hil.config.bench import ModbusEvseConfig, SafeState
 from hil.config.evse_modbus import ModbusEvseProfile, Place
-from hil.drivers.evse.amperes import in_steps, say_no_lease
+from hil.drivers.evse.direct import in_steps, say_no_lease, say_sent
 from hil.drivers.evse.modbus_places import Places
 from hil.drivers.protocols import Acknowledgement, HeldLease
 from hil.errors import DeviceError, RefusedError
@@ -197,18 +197,15 @@ class ModbusSetpoints:
         def sent(t: float) -> None:
             self._newest = setpoint_number if lease_s is not None else None
             self._held = HeldLease(t, lease_s) if lease_s is not None else None
-            self._journal.event(
-                EventKind.SETPOINT_SENT,
+            say_sent(
+                self._journal,
                 self._device,
                 t,
-                setpoint=setpoint_number,
-                value=setpoint.value,
-                unit=setpoint.unit,
-                deadline_s=deadline_s,
-                lateness_s=t - deadline_s,
-                commanded=current_a,
-                commanded_unit="A",
-                lease_s=lease_s,
+                setpoint,
+                setpoint_number,
+                deadline_s,
+                current_a,
+                lease_s,
             )
 
         number = setpoint_number

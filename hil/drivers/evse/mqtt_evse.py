@@ -12,6 +12,7 @@ from hil.config.bench import MqttEvseConfig, SafeState
 from hil.config.evse_mqtt import MqttEvseProfile, TopicReading
 from hil.config.topic_values import at_base
 from hil.drivers.broker import broker_of
+from hil.drivers.evse.direct import until_stopped
 from hil.drivers.evse.mqtt_commands import MqttCommands
 from hil.drivers.evse.mqtt_hearing import Hearing, Place
 from hil.drivers.evse.mqtt_setpoints import MqttSetpoints
@@ -24,9 +25,6 @@ from hil.links.ocpp_frames import printable
 from hil.quantities import EventKind, Quality, Reading, Setpoint
 from hil.record.journal import Journal
 from hil.topics import MISSING, parse_path, word
-
-_STOPPED_WITHIN_S = 60.0
-"""From the command to a state in which nothing is charged."""
 
 _LOOK_EVERY_S = 0.2
 _LEARN_WITHIN_S = 1.0
@@ -326,15 +324,7 @@ class MqttEvse:
         """End charging. Raises DeviceError if it goes on."""
         self._raise_fault()
         await self._setpoints.charge(False)
-        until_s = self._journal.clock.now() + _STOPPED_WITHIN_S
-        while self.status == "Charging":
-            if self._journal.clock.now() >= until_s:
-                raise DeviceError(
-                    self.name,
-                    f"still charges {_STOPPED_WITHIN_S:g} s after it was stopped",
-                    "Unplug the car or switch the charger off",
-                )
-            await asyncio.sleep(_LOOK_EVERY_S)
+        await until_stopped(self.name, lambda: self.status, self._journal)
 
     async def stop_now(self) -> str:
         """Command the pause; in words what was done. Raises DeviceError if not taken."""

@@ -57,7 +57,7 @@ class Hearing:
             self._kept[arrival.topic] = document
             words = f"the broker had kept what {printable(arrival.topic)} says, and nobody knows "
             words += "since when; such values are left out until the charger says them anew"
-            self._findings.finding("retained_refused", words)
+            self._findings.finding("retained_refused", words, "note")
             return False
         self._newest[arrival.topic] = Heard(arrival.t, document)
         return True

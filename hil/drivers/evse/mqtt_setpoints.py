@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
 
 from hil.config.bench import MqttEvseConfig, SafeState
 from hil.config.evse_mqtt import MqttEvseProfile
-from hil.drivers.evse.amperes import in_steps, say_no_lease
+from hil.drivers.evse.direct import in_steps, say_no_lease, say_sent
 from hil.drivers.evse.mqtt_commands import MqttCommands, Order
 from hil.drivers.protocols import Acknowledgement
 from hil.errors import DeviceError, RefusedError
@@ -86,7 +85,11 @@ class MqttSetpoints:
         """Command a setpoint; see :meth:`hil.drivers.protocols.Evse.apply`."""
         async with self._turn:
             current_a = self._current_for(setpoint)
-            sent = partial(self._sent, setpoint, setpoint_number, deadline_s, current_a)
+
+            def sent(t: float) -> None:
+                journal, number = self._journal, setpoint_number
+                say_sent(journal, self._device, t, setpoint, number, deadline_s, current_a, None)
+
             try:
                 taken_s = await self._drive(current_a, sent)
             except DeviceError as error:
@@ -100,23 +103,6 @@ class MqttSetpoints:
                 claim="Accepted",
             )
             return Acknowledgement(True, "Accepted")
-
-    def _sent(
-        self, setpoint: Setpoint, number: int, deadline_s: float, current_a: float, t: float
-    ) -> None:
-        self._journal.event(
-            EventKind.SETPOINT_SENT,
-            self._device,
-            t,
-            setpoint=number,
-            value=setpoint.value,
-            unit=setpoint.unit,
-            deadline_s=deadline_s,
-            lateness_s=t - deadline_s,
-            commanded=current_a,
-            commanded_unit="A",
-            lease_s=None,
-        )
 
     def failed(self, error: DeviceError, setpoint_number: int) -> Acknowledgement:
         """Record that a setpoint was not taken, and why."""

@@ -1,0 +1,88 @@
+"""What chargers have in common that are told amperes themselves, and no charging profile."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+
+from hil.errors import DeviceError
+from hil.links.first_times import FirstTimes
+from hil.quantities import EventKind, Setpoint
+from hil.record.journal import Journal
+
+_STOPPED_WITHIN_S = 60.0
+"""From the command to a state in which nothing is charged."""
+
+_LOOK_EVERY_S = 0.2
+
+
+def in_steps(
+    setpoint: Setpoint,
+    exact_a: float,
+    step_a: float | None,
+    minimum_a: float,
+    findings: FirstTimes,
+) -> float:
+    """Amperes per phase as the charger takes them, never rounded up; 0 is a pause.
+
+    ``exact_a`` is what the setpoint means; without a step any current can be said. That it is not
+    sent as it stands is a finding.
+    """
+    current_a = exact_a
+    if step_a is not None:
+        current_a = math.floor(round(exact_a / step_a, 6)) * step_a
+    if current_a < minimum_a - 1e-9:
+        current_a = 0.0
+    if abs(exact_a - current_a) > 1e-6 * max(exact_a, 1.0):
+        steps = "currents" if step_a is None else f"steps of {step_a:g} A"
+        words = f"{setpoint} is sent as {current_a:g} A: the charger takes {steps} from "
+        words += f"{minimum_a:g} A on, and 0 to pause"
+        findings.finding("setpoint_truncated", words, "note", key=setpoint)
+    return current_a
+
+
+def say_no_lease(profile: str, findings: FirstTimes) -> None:
+    """Say what it means that a charger has no watchdog."""
+    words = f"the EVSE profile '{profile}' has no watchdog; a bench that dies leaves its last "
+    words += "setpoint behind for ever"
+    findings.finding("no_lease", words)
+
+
+def say_sent(
+    journal: Journal,
+    device: str,
+    t: float,
+    setpoint: Setpoint,
+    setpoint_number: int,
+    deadline_s: float,
+    commanded_a: float,
+    lease_s: float | None,
+) -> None:
+    """Record that a setpoint left at ``t``, as so many amperes per phase."""
+    journal.event(
+        EventKind.SETPOINT_SENT,
+        device,
+        t,
+        setpoint=setpoint_number,
+        value=setpoint.value,
+        unit=setpoint.unit,
+        deadline_s=deadline_s,
+        lateness_s=t - deadline_s,
+        commanded=commanded_a,
+        commanded_unit="A",
+        lease_s=lease_s,
+    )
+
+
+async def until_stopped(device: str, status: Callable[[], str], journal: Journal) -> None:
+    """Wait for a charger that was told to stop. Raises DeviceError if it goes on."""
+    until_s = journal.clock.now() + _STOPPED_WITHIN_S
+    while status() == "Charging":
+        if journal.clock.now() >= until_s:
+            raise DeviceError(
+                device,
+                f"still charges {_STOPPED_WITHIN_S:g} s after it was stopped",
+                "Unplug the car or switch the charger off",
+            )
+        await asyncio.sleep(_LOOK_EVERY_S)
