@@ -7,7 +7,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint coverage validation performance load bus endurance fuzz firmware audit clean
+.PHONY: demo test lint coverage validation performance load bus endurance fuzz firmware audit clean \
+    tests-lint tests-rest tests-matrix tests-faults tests-measurement tests-unit
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -24,16 +25,30 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-# The fault matrix goes by the warp clock alone and takes a core for minutes: it is run beside the
-# rest, and what it says is shown after it.
-MATRIX := tests/faults/test_matrix.py
-test: lint
-	@mkdir -p build
-	@$(BIN)/pytest $(MATRIX) >build/matrix.txt 2>&1 & matrix=$$!; \
-	    trap "kill $$matrix; exit 130" INT TERM; \
-	    $(BIN)/pytest --ignore $(MATRIX); rest=$$?; \
-	    wait $$matrix; matrix=$$?; cat build/matrix.txt; \
-	    exit $$((rest != 0 || matrix != 0))
+# Lint and the suite in parts, two at a time for two cores, the longest first. A part has ports and
+# folders of its own; what is in no other one is in the rest. What a part says stands in `build` while
+# it runs, and is shown when it is through, or at the end if something failed.
+PARTS := lint rest matrix faults measurement unit
+tests-lint: RUN = env MAKEFLAGS= $(MAKE) --no-print-directory lint
+tests-rest: RUN = $(PYTEST) --ignore tests/faults --ignore tests/measurement --ignore tests/unit
+tests-matrix: RUN = $(PYTEST) tests/faults/test_matrix.py
+tests-faults: RUN = $(PYTEST) tests/faults --ignore tests/faults/test_matrix.py
+tests-measurement: RUN = $(PYTEST) tests/measurement
+tests-unit: RUN = $(PYTEST) tests/unit
+PYTEST = $(BIN)/pytest -p no:cacheprovider
+
+# Or each process that a test starts would compile all of hil anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+test: $(READY)
+	@mkdir -p build && rm -f build/tests-*.txt
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going $(PARTS:%=tests-%) || \
+	    { cat build/tests-*.txt; exit 1; }
+
+$(PARTS:%=tests-%): tests-%:
+	@echo "$*: begun"
+	@exec $(RUN) >build/$@.txt 2>&1
+	@echo "$*:" && cat build/$@.txt && rm build/$@.txt
 
 coverage: $(READY)
 	$(BIN)/python tests/measurement/coverage_study.py

@@ -50,6 +50,14 @@ FaultOption = Annotated[
 ]
 
 
+OperatorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--operator", metavar="NAME", help="Who reads and sets by hand; asked for if not given."
+    ),
+]
+
+
 class Listable(StrEnum):
     """What ``hil list`` can list."""
 
@@ -98,9 +106,10 @@ def run(
         bool,
         typer.Option("--capabilities", help="First try what each charger takes; kept in the run."),
     ] = False,
+    operator: OperatorOption = None,
 ) -> None:
     """Play a scenario on a bench, and judge what was measured."""
-    _play(bench, scenario, clock, seed, limits, out, fault, capabilities)
+    _play(bench, scenario, clock, seed, limits, out, fault, capabilities, operator)
 
 
 def _play(
@@ -112,6 +121,7 @@ def _play(
     out: Path,
     faults: list[str] | None,
     capabilities: bool = False,
+    operator: str | None = None,
 ) -> None:
     from hil.inputs import prepare
     from hil.play.progress import Progress
@@ -119,8 +129,9 @@ def _play(
     from hil.run import execute
 
     inputs = prepare(bench, scenario, clock=clock, seed=seed, limits=limits, faults=faults or ())
-    inputs = replace(inputs, capabilities=capabilities)
-    measures = {name: meter.measures for name, meter in inputs.bench.config.meters.items()}
+    inputs = replace(inputs, capabilities=capabilities, operator=operator)
+    meters = inputs.bench.config.connected_meters()
+    measures = {name: meter.measures for name, meter in meters.items()}
     finished = execute(inputs, out, [Progress(inputs.plan, measures)])
     if finished.result is not None:
         print_result(finished.result)
@@ -189,6 +200,7 @@ def probe(
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write it all as JSON.")
     ] = None,
+    operator: OperatorOption = None,
 ) -> None:
     """Open every device of a bench, and say who answers and what it is."""
     from hil.inputs import check_place
@@ -196,7 +208,7 @@ def probe(
     from hil.run import probe as probe_bench
 
     check_place(json_file)
-    probed = probe_bench(bench, capabilities, meters)
+    probed = probe_bench(bench, capabilities, meters, operator)
     for line in probed.lines():
         typer.echo(line)
     if json_file is not None:

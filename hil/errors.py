@@ -46,7 +46,7 @@ class DeviceError(HilError):
 
 
 class RefusedError(DeviceError):
-    """A device answered, and said no."""
+    """The device answered, and said no."""
 
 
 class RunAborted(HilError):  # noqa: N818 - an abort is not an error

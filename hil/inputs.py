@@ -48,6 +48,8 @@ class Inputs:
     """YAML of those of the command line."""
     capabilities: bool = False
     """Whether each charger is tried for what it takes before the plan begins."""
+    operator: str | None = None
+    """Name of who reads and sets by hand; asked for where it is needed and not given."""
 
 
 def prepare(
@@ -90,7 +92,7 @@ def prepare(
         for check_one in _ways_in(config):
             attempt(check_one)
         clock = clock or usual_clock(config)
-        problems += _clock_problems(config, clock)
+        problems += _clock_problems(config, clock) + _nobody_to_ask(config, plan)
         if plan is not None and asked_for is not None:
             problems += _fault_problems(the_scenario, asked_for, config, plan)
     if the_bench is None or the_scenario is None or the_limits is None or the_services is None:
@@ -168,7 +170,7 @@ def _evse(config: BenchConfig, wanted: str | None) -> str:
     if wanted is None and len(evses) > 1:
         raise ConfigError(f"{config.bench} has several EVSEs; say which one with --evse: {known}")
     name = wanted or next(iter(evses))
-    if not any(pilot.plugged_into == name for pilot in config.pilots.values()):
+    if not config.cars_of(name):
         raise ConfigError(
             f"{config.bench}: no pilot emulator is plugged into '{name}', and a case has its car "
             "plugged in and out. Add one under 'pilots'"
@@ -211,6 +213,17 @@ def _prepare_pack(bench: str, name: str, text: str, clock: ClockKind | None, see
         clock,
         seed,
     )
+
+
+def _nobody_to_ask(config: BenchConfig, plan: Plan | None) -> list[str]:
+    """A plan that asks, on a bench of twins: time would jump past any real person."""
+    somebody = config.virtual is not None and config.virtual.operator is not None
+    if somebody or plan is None or not plan.asks or real_devices(config):
+        return []
+    return [
+        f"{config.bench}: the scenario asks a person, and this bench is virtual throughout and has "
+        "none: name one under 'virtual: operator:', such as steady-hand"
+    ]
 
 
 def _options(faults: Sequence[str]) -> tuple[list[Fault], Source | None]:
@@ -260,6 +273,25 @@ def _check_broker(address: str, access: BrokerAccess, whose: str) -> None:
     from hil.drivers.broker import broker_of
 
     broker_of(address, access, whose)
+
+
+def check_operator(config: BenchConfig, asks: bool = False) -> None:
+    """Whether somebody can be asked who reads and sets by hand, before anything moves.
+
+    Raises ConfigError if the questions would go to a terminal that is none.
+    """
+    by_hand = config.by_hand()
+    if not (asks or by_hand) or config.operator.console is not None:
+        return
+    from hil.links.console import terminal_there
+
+    if not terminal_there():
+        raise ConfigError(
+            f"{config.bench}: something is read or set by hand "
+            f"({', '.join(by_hand) or 'the scenario asks for it'}), and nobody can be asked: stdin "
+            "or stderr is no terminal. Start hil in one, or give the operator another under "
+            "'operator: console:'"
+        )
 
 
 def _check_tls(name: str, config: BenchConfig) -> None:

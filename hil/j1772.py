@@ -8,7 +8,7 @@ window is a parameter, because the recalled limits differ between editions.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 MINIMUM_CURRENT_A = 6.0
 """The smallest current a pilot can offer by its duty cycle."""
@@ -57,7 +57,27 @@ PROXIMITY_OHM: dict[float, float] = {13.0: 1500.0, 20.0: 680.0, 32.0: 220.0, 63.
 """Cable coding: rated current of the cable assembly in amperes -> resistor in ohms."""
 
 
+PlugFault = Literal["pe-break", "diode-fault", "proximity-open", "pilot-short"]
+"""What can be wrong with a vehicle, or its cable, that an EVSE has to notice while it charges."""
+
+PLUG_FAULTS: dict[PlugFault, str] = {
+    "pe-break": "the protective earth is broken",
+    "diode-fault": "the vehicle's diode is shorted",
+    "proximity-open": "the proximity contact is open",
+    "pilot-short": "the pilot is shorted to the protective earth (state E)",
+}
+"""The same in words."""
+
+FAULT_STOPS_WITHIN_S = 3.0
+"""From a fault of the pilot in state C or D to the open contactor (IEC 61851-1 sequence 12, as
+quoted in charger firmware; the edition that is tested against has the last word)."""
+
 _DIGITAL = "digital communication required"
+
+
+def state_at(high_v: float) -> PilotState:
+    """The state whose nominal high level (:data:`HIGH_LEVEL_V`) is nearest; midway the upper."""
+    return min(PilotState, key=lambda state: (abs(HIGH_LEVEL_V[state] - high_v), state))
 
 
 class Offer(NamedTuple):

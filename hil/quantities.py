@@ -142,8 +142,12 @@ class EventKind(StrEnum):
     """A duty change: ``duty_percent``, ``current_a``, ``previous_percent``, ``device_time_s``."""
     PILOT_STATE = "pilot_state"
     """``state``: A to F, as IEC 61851-1 names them; ``cause``."""
+    PLUG_FAULT = "plug_fault"
+    """A pilot emulator shows a fault of the vehicle, or mends it: ``fault``, ``state`` (shown,
+    mended)."""
     EVSE_STATUS = "evse_status"
-    """What the EVSE says of its connector: ``status``, ``connector``, ``error_code``."""
+    """What the EVSE says of its connector: ``status``, ``connector``, ``error_code``. Over OCPP 2.x
+    ``status`` is made of that and the transaction, and ``connector_status`` is as it was said."""
     TRANSACTION = "transaction"
     """``state``: started or stopped; ``transaction_id``, ``meter_wh``."""
     DEVICE = "device"
@@ -175,6 +179,12 @@ class EventKind(StrEnum):
     SOURCE = "source"
     """What an AC source puts out changes: ``state`` (commanded, confirmed, lost_output),
     ``voltage_v``, ``frequency_hz``, ``output`` (whether it is on)."""
+    OPERATOR = "operator"
+    """What a person was asked: ``question`` (its number), ``state`` (asked, refused, discarded,
+    answered, skipped, unanswered, withdrawn), ``text``, ``typed``, ``operator`` (the name)."""
+    READ_BY_HAND = "read_by_hand"
+    """A person read an instrument: ``quantity``, ``phase``, ``value`` (SI), ``typed`` (as it was),
+    ``operator`` (the name), ``t_asked``, ``t_answered``, ``quality``."""
     FAULT = "fault"
     """A fault was injected on a twin, or taken away again: ``fault``, ``state`` (injected,
     cleared)."""

@@ -22,7 +22,7 @@ from hil.config.profiles import EvseProfile
 from hil.drivers.capabilities import Capabilities, Gap, gaps
 from hil.drivers.protocols import Capable, Identity
 from hil.errors import ExitStatus, HilError
-from hil.inputs import Inputs, usual_clock
+from hil.inputs import Inputs, check_operator, usual_clock
 from hil.interrupt import interruptible, unhurried
 from hil.live import LiveRun
 from hil.record.journal import Journal, Observer
@@ -63,6 +63,7 @@ def execute(inputs: Inputs, out: Path, watchers: Sequence[Observer] = ()) -> Fin
     ``watchers`` are told everything that happens, such as a progress display. Raises
     BenchInUseError, and leaves no folder behind, if another run has the bench.
     """
+    check_operator(inputs.bench.config, inputs.plan.asks)
     path = new_run_folder(out, inputs)
     purpose = f"hil run {inputs.scenario.model.scenario}"
     with held(inputs.bench.config, purpose, path) as hold:
@@ -99,6 +100,7 @@ def conform(inputs: Inputs, pack: Pack, out: Path, watchers: Sequence[Observer] 
 
     Raises BenchInUseError, and leaves no folder behind, if another run has the bench.
     """
+    check_operator(inputs.bench.config, inputs.plan.asks)
     path = new_run_folder(out, inputs)
     with held(inputs.bench.config, f"hil {pack.name}", path) as hold:
         live = partial(LiveRun, inputs, path, watchers, hold, performance=pack)
@@ -167,7 +169,9 @@ class Probed:
         return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
-def probe(bench: str, capabilities: bool = False, meters: bool = False) -> Probed:
+def probe(
+    bench: str, capabilities: bool = False, meters: bool = False, operator: str | None = None
+) -> Probed:
     """Open every device of a bench, leave it safe; what they say of themselves.
 
     With ``capabilities`` every EVSE that can be is tried for what it takes of smart charging; with
@@ -175,14 +179,20 @@ def probe(bench: str, capabilities: bool = False, meters: bool = False) -> Probe
     Raises BenchError, and BenchInUseError if a run has the bench.
     """
     the_bench = load_bench(bench)
+    check_operator(the_bench.config)
     clock = usual_clock(the_bench.config)
     with held(the_bench.config, "hil probe") as hold:
-        return run_on(clock, lambda: _probe(the_bench, hold, capabilities, meters))
+        return run_on(clock, lambda: _probe(the_bench, hold, capabilities, meters, operator))
 
 
-async def _probe(bench: Bench, hold: Hold, capabilities: bool, thorough: bool) -> Probed:
+async def _probe(
+    bench: Bench, hold: Hold, capabilities: bool, thorough: bool, operator: str | None
+) -> Probed:
     journal = Journal(Clock(ClockKind.REAL))
-    async with hold.kept(journal) as beside, wired(bench, 1, journal) as (config, devices):
+    async with (
+        hold.kept(journal) as beside,
+        wired(bench, 1, journal, operator=operator) as (config, devices),
+    ):
         probed = Probed(devices.identities, {}, {})
         try:
             with interruptible() as interrupted:

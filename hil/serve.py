@@ -11,7 +11,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from hil.clock import ClockKind, run_on
-from hil.config.bench import BenchConfig
+from hil.config.bench import BenchConfig, EvseConfig
 from hil.config.load import Bench, load_bench
 from hil.errors import ConfigError, RecordError
 from hil.virtual.lab import VirtualLab
@@ -37,16 +37,26 @@ async def _serve(
         for name, evse in config.ocpp_evses().items():
             if name in lab.plants:
                 say(f"{name}: charge point {evse.charge_point} connects to {evse.listen}")
-        links = {name: meter.link for name, meter in config.meters.items()}
+        links = {name: meter.link for name, meter in config.connected_meters().items()}
         links |= {name: evse.link for name, evse in config.modbus_evses().items()}
+        links |= {name: evse.link for name, evse in config.rapi_evses().items()}
         behind = config.mqtt_evses().items()
         links |= {name: f"{evse.link}, topic {evse.topic}" for name, evse in behind}
         links |= {name: pilot.link for name, pilot in config.pilots.items()}
-        links |= {name: source.link for name, source in config.sources.items()}
+        links |= {name: source.link for name, source in config.scpi_sources().items()}
         for name, link in links.items():
-            served = (lab.modbus_evses, lab.mqtt_evses, lab.meters, lab.pilots, lab.sources)
+            served = (
+                lab.modbus_evses,
+                lab.rapi_evses,
+                lab.mqtt_evses,
+                lab.meters,
+                lab.pilots,
+                lab.sources,
+            )
             if any(name in twins for twins in served):
                 say(f"{name}: {link}")
+        if lab.operator is not None:
+            say(f"operator: {config.operator.console}")
         if write_bench is not None:
             _write(write_bench, bench_text(bench, config))
             say(f"bench file without the virtual part: {write_bench}")
@@ -66,8 +76,11 @@ def bench_text(bench: Bench, served: BenchConfig) -> str:
     data["served_twins"] = served.virtual_names()
     for part in ("evses", "meters", "pilots", "sources"):
         for name, device in getattr(served, part).items():
-            key = "listen" if hasattr(device, "listen") else "link"
-            data[part][name][key] = getattr(device, key)
+            key = "listen" if isinstance(device, EvseConfig) else "link"
+            if hasattr(device, key):  # what is used by hand has no address
+                data[part][name][key] = getattr(device, key)
+    if bench.virtual_operator is not None:
+        data["operator"]["console"] = served.operator.console
     text = StringIO()
     yaml.dump(data, text)
     return text.getvalue()

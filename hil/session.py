@@ -116,7 +116,7 @@ class Session:
 
     async def _leave_safe(self, live: bool) -> tuple[bool | None, str]:
         """Bring every opened device to the safe state; confirmed only once a run was live."""
-        if not self.devices.identities:
+        if not self.devices.identities and not sources_not_off(self.config, self.devices):
             return None, "no device was opened"
         if live:
             return await reach_safe_state(self.config, self.devices, self.observed, self.journal)
@@ -145,24 +145,27 @@ class Session:
 
     def _start_samplers(self) -> list[asyncio.Task[None]]:
         """One task a meter or source; meters spread over the period, so as not to ask at once."""
-        meters = self.devices.meters
+        meters = self.config.connected_meters()
         tasks = []
-        for index, (name, meter) in enumerate(meters.items()):
-            period_s = poll_s(self.config.meters[name])
+        for index, name in enumerate(meters):
+            meter, period_s = self.devices.meters[name], poll_s(meters[name])
             if period_s is None:
                 tasks.append(asyncio.ensure_future(listen(meter)))
                 continue
             offset_s = period_s * index / len(meters)
             tasks.append(asyncio.ensure_future(sample(meter, period_s, offset_s, self.journal)))
-        for name, source in self.devices.sources.items():
-            period_s = 1.0 / self.config.sources[name].poll
+        for name, fed in self.config.scpi_sources().items():
+            source, period_s = self.devices.sources[name], 1.0 / fed.poll
             tasks.append(asyncio.ensure_future(sample(source, period_s, 0.0, self.journal)))
         return tasks
 
     def _player(self) -> Player:
         devices = self.devices
         pilots = devices.pilots_of(self.config)
-        stage = Stage(devices.evses, pilots, self.observed, devices.sources)
+        by_hand = {name: devices.meters[name] for name in self.config.hand_read_meters()}
+        stage = Stage(
+            devices.evses, pilots, self.observed, devices.sources, by_hand, devices.person
+        )
         return Player(self.plan, stage, self.journal)
 
     def _start_watches(self, player: Player) -> list[asyncio.Task[None]]:

@@ -24,6 +24,7 @@ class StandInPlant:
     def __init__(self, scheduler: Scheduler) -> None:
         self.state = PilotState.A
         self.diode_fault = False
+        self.cable_a: float | None = None
         self.duty_percent: float | None = None
         self.duty_edges: list[tuple[float, float]] = []
         """Instant on the scheduler's clock, duty in percent."""
@@ -34,6 +35,9 @@ class StandInPlant:
     def show(self, state: PilotState, *, diode_fault: bool = False) -> None:
         self.state, self.diode_fault = state, diode_fault
         self._refresh()
+
+    def fit(self, cable_a: float | None) -> None:
+        self.cable_a = cable_a
 
     def set_duty(self, duty_percent: float | None) -> None:
         """What the EVSE offers while a vehicle is there; ``None`` is a steady pilot."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.assess.faults import faults_of
 from hil.assess.reading.devices import devices_of, needed
-from hil.assess.reading.trace import Trace
+from hil.assess.reading.reference import Reference
 from hil.config.limits import LimitsConfig, TimeLimit
 from hil.quantities import EventKind
 
@@ -30,14 +30,14 @@ _SOURCES = ("ptp", "gps", "ntp", "free-running")
 
 
 def obstacles(
-    record: Record, traces: Sequence[Trace | None], limits: LimitsConfig
+    record: Record, references: Sequence[Reference], limits: LimitsConfig
 ) -> tuple[str, ...]:
     """Every reason why limits that certify do not apply; none where they do not certify."""
     if not limits.certifying:
         return ()
     reasons = (
         *_virtual(record),
-        *_uncalibrated(traces),
+        *(reference.problem for reference in references if reference.problem),
         *_clock(record, limits),
         *_faults(record),
     )
@@ -62,12 +62,6 @@ def _virtual(record: Record) -> Iterator[str]:
 def _devices(record: Record) -> dict[str, Any]:
     roles = ("evse", "meter", "pilot")
     return {name: facts for role in roles for name, facts in devices_of(record, role).items()}
-
-
-def _uncalibrated(traces: Sequence[Trace | None]) -> Iterator[str]:
-    for trace in traces:
-        if trace is not None and trace.reference.problem:
-            yield trace.reference.problem
 
 
 def _clock(record: Record, limits: LimitsConfig) -> Iterator[str]:

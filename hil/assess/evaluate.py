@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hil.assess.certifying import obstacles, step_found, stepped_s
 from hil.assess.chain import chain
 from hil.assess.character.table import character
+from hil.assess.claims.connector import contradictions
 from hil.assess.claims.table import claims
 from hil.assess.faults import faults_of
 from hil.assess.outcome.attribution import attributed
+from hil.assess.outcome.by_hand import hand_supply_of, read_by_hand
 from hil.assess.outcome.disbelieved import disbelieved
 from hil.assess.outcome.doubts import answered_late, phases_changed
 from hil.assess.outcome.measure import measure_all
 from hil.assess.outcome.plausibility import plausible
 from hil.assess.outcome.step import NO_RESPONSE, Bench, Measured
-from hil.assess.outcome.tracking import phases_in_use, supply_of
+from hil.assess.outcome.tracking import Supply, phases_in_use, supply_of
+from hil.assess.reading.by_hand import HandMeter, hand_meter_of, readings_by_hand
 from hil.assess.reading.devices import (
     Rating,
     check_manifest,
@@ -28,6 +31,7 @@ from hil.assess.reading.devices import (
     pilots_of,
     rating_of,
 )
+from hil.assess.reading.reference import Reference
 from hil.assess.reading.steps import broken_chains, cut, pilot_edges
 from hil.assess.reading.trace import Trace, trace_of
 from hil.assess.services.requirement import flaws_of
@@ -71,29 +75,35 @@ def evaluate(
     table: list[dict[str, Any]] = []
     supplies: list[dict[str, Any]] = []
     subjects = [_measure(record, evse, limits, findings) for evse in devices_of(record, "evse")]
-    blocked = obstacles(record, [subject.trace for subject in subjects], limits)
+    references = [one.reference for one in subjects if one.reference is not None]
+    blocked = obstacles(record, references, limits)
     ruling = Ruling(limits.decision_rule, blocked)
     edited = sorted(_MEASURED & set(record.altered))
     summed = bool(manifest.get("files"))
     flaws = flaws_of(manifest.get("state", "open"), record.incomplete, summed, edited)
     for subject in subjects:
-        evse, rating, bench, measured = subject
+        evse, rating, bench, measured, _ = subject
         trace = subject.trace
         if trace is not None:
             meters[evse] = _meter(trace)
+        elif subject.hand is not None:
+            meters[evse] = _meter_by_hand(subject.hand)
         bounds = limits.attributes
         has_meter = metered(record, evse)
         entries.extend(
             attributes(evse, measured, trace, rating, bounds, limits.definitions, has_meter, ruling)
         )
-        more, remarks = character(record, evse, measured, bench, rating, limits, has_meter, ruling)
-        entries.extend(more)
+        more, remarks = character(
+            record, evse, measured, bench, rating, limits, has_meter, ruling, subject.reference
+        )
+        entries.extend(_by_hand(more) if subject.hand is not None else more)
         findings.extend(remarks)
         piloted = bool(pilots_of(record, evse))
         chains.extend(chain(evse, measured, limits.definitions, has_meter, piloted))
         rows, disagreements = claims(record, evse, measured, rating, limits.definitions)
         claimed.extend(rows)
         findings.extend(disagreements)
+        findings.extend(contradictions(record, evse, limits.definitions))
         if asked is not None:
             grain = granularity_in(more)
             seen = (record, evse, measured, bench, rating)
@@ -118,6 +128,7 @@ def evaluate(
         },
         "attributes": entries,
         "meters": meters,
+        "readings_by_hand": readings_by_hand(record),
         "chain": chains,
         "claims": claimed,
         "services": table,
@@ -190,10 +201,21 @@ def _meter(trace: Trace) -> dict[str, Any]:
         "refresh_seen_s": trace.refresh_seen_s,
         "averaging_s": trace.averaging_s,
         "lag_s": trace.lag_s,
-        "calibration": trace.reference.calibration or None,
-        "accuracy": trace.reference.power.name or None,
-        "power_standard_share": trace.reference.power.share,
-        "problem": trace.reference.problem,
+        **_errors(trace.reference),
+    }
+
+
+def _meter_by_hand(meter: HandMeter) -> dict[str, Any]:
+    """The same of a meter that a person read; nothing that is told of a pace."""
+    return {"device": meter.device, "by_hand": True, **_errors(meter.reference)}
+
+
+def _errors(reference: Reference) -> dict[str, Any]:
+    return {
+        "calibration": reference.calibration or None,
+        "accuracy": reference.power.name or None,
+        "power_standard_share": reference.power.share,
+        "problem": reference.problem,
     }
 
 
@@ -204,6 +226,13 @@ class Subject(NamedTuple):
     rating: Rating
     bench: Bench | None
     measured: list[Measured]
+    hand: HandMeter | None = None
+    """The meter that was read by hand, where no other tells its power."""
+
+    @property
+    def reference(self) -> Reference | None:
+        """What is known of the errors of its meter."""
+        return self.hand.reference if self.hand else self.trace.reference if self.trace else None
 
     @property
     def trace(self) -> Trace | None:
@@ -226,23 +255,60 @@ def _measure(record: Record, evse: str, limits: LimitsConfig, findings: Findings
         float(trace.t[-1]) if trace is not None else 0.0,
     )
     bench = None
-    unknown = trace.reference.unknown() if trace is not None else []
-    if trace is not None and unknown:
-        text = f"neither a calibration nor a class of {trace.device} tells the error of its "
-        text += f"{', '.join(unknown)}: what rests on it lacks that in its uncertainty"
-        findings.append(_finding(0.0, trace.device, "meter_error_unknown", "warning", text))
+    supply: Supply | None = None
     if trace is not None:
+        findings.extend(_error_unknown(trace.device, trace.reference))
         supply = supply_of(record, trace.device, trace.reference)
         rating = rating._replace(car_phases=phases_in_use(supply))
         bench = Bench(trace, supply, rating, limits.definitions, ends_s)
-    steps = cut(record, evse, ends_s)
-    attributed_to = attributed(measure_all(steps, bench, rating), rating)
-    measured = plausible(attributed_to, rating, bench.supply if bench is not None else None)
+    measured = measure_all(cut(record, evse, ends_s), bench, rating)
+    hand = hand_meter_of(record, evse)
+    if hand is not None and trace is not None:
+        text = f"{hand.device} was read by hand; the figures are taken from {trace.device}"
+        findings.append(_finding(0.0, hand.device, "meter_not_used", "note", text))
+        hand = None
+    if hand is not None:
+        findings.extend((*_error_unknown(hand.device, hand.reference), _on_reading(record, hand)))
+        supply = hand_supply_of(record, hand)
+        rating = rating._replace(car_phases=phases_in_use(supply))
+        measured = read_by_hand(measured, hand, supply, rating)
+    measured = plausible(attributed(measured, rating), rating, supply)
     measured = disbelieved(measured, record, trace)
     for t, text in broken_chains(record, evse):
         findings.append(_finding(t, evse, "event_chain", "error", text))
     findings.extend(_remarks(evse, measured))
-    return Subject(evse, rating, bench, measured)
+    return Subject(evse, rating, bench, measured, hand)
+
+
+def _by_hand(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Figures that need a power all the time, where a person read it now and then."""
+    untold = ("no meter told the power", "no setpoint was acknowledged")
+    why = "its meter is read by hand, and this takes readings all the time"
+    return [
+        {**one, "reason": why} if one["value"] is None and one["reason"] in untold else one
+        for one in entries
+    ]
+
+
+def _error_unknown(device: str, reference: Reference) -> Findings:
+    """Errors of a meter of which nothing is known."""
+    unknown = reference.unknown()
+    if not unknown:
+        return []
+    text = f"neither a calibration nor a class of {device} tells the error of its "
+    text += f"{', '.join(unknown)}: what rests on it lacks that in its uncertainty"
+    return [_finding(0.0, device, "meter_error_unknown", "warning", text)]
+
+
+def _on_reading(record: Record, meter: HandMeter) -> dict[str, Any]:
+    """That a person read it, and what that leaves open."""
+    read = [one for one in readings_by_hand(record) if one["device"] == meter.device]
+    people = ", ".join(dict.fromkeys(str(one["operator"]) for one in read))
+    text = f"{meter.instrument} was read by hand, by {people or 'nobody'}: {len(read)} readings. "
+    text += "When the power moved, and how steady it was, cannot be told"
+    if meter.times < 2:
+        text += ". Each value was read once ('times: 1'): how it scatters is in no uncertainty"
+    return _finding(0.0, meter.device, "read_by_hand", "note", text)
 
 
 def _recorded(record: Record) -> Findings:

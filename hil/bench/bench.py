@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from hil.bench.registry import driver
 from hil.config.bench import BenchConfig
 from hil.config.load import Bench
-from hil.drivers.protocols import Device, Evse, Identity, Meter, Negotiates, Pilot, Source
+from hil.drivers.protocols import (
+    Device,
+    Evse,
+    Identity,
+    LimitElsewhere,
+    Meter,
+    Negotiates,
+    Person,
+    Pilot,
+    Source,
+)
 from hil.errors import DeviceError, HilError
 from hil.quantities import EventKind
 from hil.record.journal import Journal
@@ -34,9 +44,15 @@ class Devices:
     meters: Mapping[str, Meter]
     pilots: Mapping[str, Pilot]
     sources: Mapping[str, Source] = field(default_factory=dict)
+    set_by_hand: Collection[str] = ()
+    """Sources that a person sets and switches."""
+    person: Person | None = None
+    """Who reads and sets by hand, where the run needs somebody."""
     identities: dict[str, Identity] = field(default_factory=dict)
     capabilities: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What was found out about an EVSE by trying, where that was asked for."""
+    elsewhere: dict[str, LimitElsewhere] = field(default_factory=dict)
+    """By which somebody else can limit an EVSE: a virtual one."""
 
     def all(self) -> list[Device]:
         """Every device, in the order of the bench file."""
@@ -44,18 +60,22 @@ class Devices:
         return [device for part in devices for device in part.values()]
 
     def pilots_of(self, config: BenchConfig) -> dict[str, list[Pilot]]:
-        """Pilot emulators by the EVSE they are plugged into."""
-        plugged: dict[str, list[Pilot]] = {name: [] for name in self.evses}
-        for name, pilot in self.pilots.items():
-            plugged[config.pilots[name].plugged_into].append(pilot)
-        return plugged
+        """Pilot emulators by the EVSE whose car they are."""
+        return {
+            evse: [self.pilots[name] for name in config.cars_of(evse) if name in self.pilots]
+            for evse in self.evses
+        }
 
 
-def build_devices(bench: Bench, config: BenchConfig, journal: Journal) -> Devices:
+def build_devices(
+    bench: Bench, config: BenchConfig, journal: Journal, operator: Person | None = None
+) -> Devices:
     """Build the drivers that a bench file names. Raises ConfigError for an unknown one.
 
-    ``config`` is the bench file with the addresses that its twins, if any, really have.
+    ``config`` is the bench file with the addresses that its twins, if any, really have;
+    ``operator`` is who reads and sets by hand, the same for all that need it.
     """
+    person = dict.fromkeys(config.by_hand(), (operator,))
     return Devices(
         evses={
             name: driver("evses", evse.driver)(
@@ -64,7 +84,9 @@ def build_devices(bench: Bench, config: BenchConfig, journal: Journal) -> Device
             for name, evse in config.evses.items()
         },
         meters={
-            name: driver("meters", meter.driver)(name, meter, bench.meters[name], journal)
+            name: driver("meters", meter.driver)(
+                name, meter, bench.meters[name], journal, *person.get(name, ())
+            )
             for name, meter in config.meters.items()
         },
         pilots={
@@ -72,22 +94,34 @@ def build_devices(bench: Bench, config: BenchConfig, journal: Journal) -> Device
             for name, pilot in config.pilots.items()
         },
         sources={
-            name: driver("sources", source.driver)(name, source, bench.sources[name], journal)
+            name: driver("sources", source.driver)(
+                name, source, bench.sources.get(name), journal, *person.get(name, ())
+            )
             for name, source in config.sources.items()
         },
+        set_by_hand=list(config.hand_set_sources()),
+        person=operator,
     )
 
 
 async def open_devices(devices: Devices, journal: Journal) -> None:
     """Open all devices side by side. Raises BenchError that names every one that failed.
 
+    Sources that a person switches on come before all others, one after the other: a charger that
+    they feed cannot answer before that, and has its own time from then on.
+
     A device counts as opened the moment it is, so that one that was opened before the others
     failed, or before somebody stopped the run, is known to whoever has to leave it safe.
     """
-    everyone = devices.all()
-    outcomes = await asyncio.gather(
-        *(_open(device, devices, journal) for device in everyone), return_exceptions=True
-    )
+    by_hand = [device for device in devices.all() if device.name in devices.set_by_hand]
+    outcomes: list[object] = []
+    for device in by_hand:
+        outcomes += await asyncio.gather(_open(device, devices, journal), return_exceptions=True)
+    if not any(isinstance(outcome, BaseException) for outcome in outcomes):
+        others = [device for device in devices.all() if device not in by_hand]
+        outcomes += await asyncio.gather(
+            *(_open(device, devices, journal) for device in others), return_exceptions=True
+        )
     failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
     errors = [failure for failure in failures if isinstance(failure, DeviceError)]
     for error in errors:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from hil.config.bench import BenchConfig
@@ -60,6 +61,20 @@ class _Level(NamedTuple):
         return self.value < self.limit if self.below else self.value > self.limit
 
 
+_BOTH_WAYS = ("power", "current_per_phase")
+"""Interlocks that hold what is fed back to the same limit as what is drawn."""
+
+
+@dataclass(slots=True)
+class _Value:
+    """One value of one device: between what it breaks no limit, and what it is."""
+
+    low: float
+    high: float
+    newest: float | None = None
+    """The newest good one."""
+
+
 class Supervisor:
     """Watches one bench. An observer of the journal."""
 
@@ -75,7 +90,7 @@ class Supervisor:
         """By phase and meter."""
         self._heard_s: dict[tuple[str, str], float] = {}
         """By interlock and device: the instant from which its patience counts."""
-        self._newest: dict[tuple[str, Quantity, Phase], float] = {}
+        self._values: dict[tuple[str, Quantity, Phase], _Value] = {}
         self._patience_s = _patience(config)
 
     # --- what the journal says ------------------------------------------------------------------
@@ -85,18 +100,44 @@ class Supervisor:
         if not readings or not self._in_force:
             return
         device, t = readings[0].device, readings[0].t_reply
-        good = [reading for reading in readings if reading.quality is Quality.GOOD]
-        if good:
+        any_good = changed = False
+        for reading in readings:
+            _, _, _, source, quantity, phase, value, quality = reading
+            known = self._values.get((source, quantity, phase)) or self._meet(reading)
+            if quality is Quality.GOOD:
+                any_good = True
+                if value != known.newest:
+                    known.newest = value
+                    changed = True
+            # Nearly every value is within all limits, and none was over one: that is told at once.
+            if self._broken_since_s or not known.low <= value <= known.high:
+                for level in self._levels(reading):
+                    self._hold_against(level, t)
+        if any_good:
             self._hear("stale_meter", device, t)
             self._hear("lost_pilot", device, t)
-        for reading in good:
-            key = (device, reading.quantity, reading.phase)
-            if self._newest.get(key) != reading.value:
-                self._newest[key] = reading.value
-                self._hear("frozen_meter", device, t)
-        for reading in readings:
-            for level in self._levels(reading):
-                self._hold_against(level, t)
+        if changed:
+            self._hear("frozen_meter", device, t)
+
+    def _meet(self, reading: Reading) -> _Value:
+        """Begin to remember one value of one device."""
+        low, high = self._band(reading)
+        known = self._values[reading.device, reading.quantity, reading.phase] = _Value(low, high)
+        return known
+
+    def _band(self, reading: Reading) -> tuple[float, float]:
+        """Between what the values of this kind break no limit; empty if others count as well."""
+        if reading.quantity is Quantity.CURRENT and self._locks.site_current is not None:
+            return math.inf, -math.inf
+        low, high = -math.inf, math.inf
+        for level in self._levels(reading._replace(quality=Quality.GOOD)):
+            if level.below:
+                low = max(low, level.limit)
+                continue
+            high = min(high, level.limit)
+            if level.interlock in _BOTH_WAYS:
+                low = max(low, -level.limit)
+        return low, high
 
     def on_event(self, event: Event) -> None:
         """Learn of chargers that are lost or back."""
@@ -204,7 +245,7 @@ class Supervisor:
 
     def _devices(self) -> dict[str, Sequence[str]]:
         """Who is expected to be heard of, by interlock."""
-        meters = list(self._config.meters)
+        meters = list(self._config.connected_meters())
         expected = {
             "stale_meter": meters,
             "frozen_meter": meters,

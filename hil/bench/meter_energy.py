@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hil.bench.meter_words import Doubt, power_of_ten, rescaled, show, what_to_check, where
 from hil.config.mqtt_meter import MappedProfile
-from hil.quantities import LINES, Phase, Quantity, Reading
+from hil.quantities import LINES, Phase, Quantity
 from hil.record.journal import Severity
 from hil.registers import Key
 
@@ -66,19 +66,22 @@ class Counters:
         self.gains: dict[Key, Gain] = {}
         self._powers: dict[Phase, tuple[float, float]] = {}
 
-    def take(self, reading: Reading) -> None:
+    def take(self, t: float, quantity: Quantity, phase: Phase, value: float) -> None:
         """A reading of power or energy, in the order of time."""
-        if reading.quantity is Quantity.POWER:
-            since_s, power_w = self._powers.get(reading.phase, (reading.t, 0.0))
-            self._powers[reading.phase] = (reading.t, reading.value)
-            due_wh = power_w * (reading.t - since_s) / 3600.0
-            for quantity, sign in _COUNTS.items():
-                gain = self.gains.setdefault((quantity, reading.phase), Gain())
-                if gain.value_wh is not None:
-                    gain.due_wh += max(sign * due_wh, 0.0)
-        elif reading.quantity in _COUNTS:
-            key = (reading.quantity, reading.phase)
-            self.gains.setdefault(key, Gain()).take(reading.t, reading.value)
+        if quantity is Quantity.POWER:
+            since_s, power_w = self._powers.get(phase, (t, 0.0))
+            self._powers[phase] = (t, value)
+            due_wh = power_w * (t - since_s) / 3600.0
+            # What is drawn counts for the import, what is fed back for the export.
+            gain = self.gains.get((_IMPORT if due_wh > 0.0 else _EXPORT, phase))
+            if gain is not None and gain.value_wh is not None:
+                gain.due_wh += abs(due_wh)
+        else:
+            key = (quantity, phase)
+            gain = self.gains.get(key)
+            if gain is None:
+                gain = self.gains[key] = Gain()
+            gain.take(t, value)
 
     def told(self) -> bool:
         """Whether every register that should have moved has moved enough to judge."""
@@ -86,7 +89,9 @@ class Counters:
         return bool(live) and all(gain.told for gain in live)
 
 
-_COUNTS = {Quantity.ENERGY_IMPORT: 1.0, Quantity.ENERGY_EXPORT: -1.0}
+_IMPORT, _EXPORT = Quantity.ENERGY_IMPORT, Quantity.ENERGY_EXPORT
+COUNTED = frozenset({Quantity.POWER, _IMPORT, _EXPORT})
+"""What :meth:`Counters.take` takes."""
 
 
 def energy_doubts(profile: MappedProfile, gains: Mapping[Key, Gain]) -> Iterator[Doubt]:

@@ -16,11 +16,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from hil.bench.meter_energy import Counters, energy_doubts
+from hil.bench.meter_energy import COUNTED, Counters, energy_doubts
 from hil.bench.meter_power import LEAST_LOAD_A, Expected
 from hil.bench.meter_rules import doubts
 from hil.bench.meter_words import Doubt
-from hil.config.bench import BenchConfig
+from hil.config.bench import BenchConfig, Rating
 from hil.config.mqtt_meter import MappedProfile
 from hil.quantities import LINES, Event, EventKind, Frame, Phase, Quality, Quantity, Reading
 from hil.record.journal import Journal
@@ -55,7 +55,8 @@ Part = Literal["opening", "load", "energy", "end"]
 class _Sight:
     """What is remembered of one meter."""
 
-    recent: dict[Key, deque[tuple[float, float]]] = field(default_factory=dict)
+    recent: deque[Sequence[Reading]] = field(default_factory=deque)
+    """Its polls of the last ``_USUAL_S``."""
     newest: dict[Key, float] = field(default_factory=dict)
     first_s: float | None = None
     load_since_s: float | None = None
@@ -66,30 +67,40 @@ class _Sight:
     done: set[Part] = field(default_factory=set)
 
     def take(self, readings: Sequence[Reading]) -> None:
-        """Readings of one poll."""
+        """Good readings of one poll."""
         changed = False
         # Of one request: a refresh that falls between two would show twice.
         of_s = next((reading.t for reading in readings if reading.quantity in _FAST), None)
-        for reading in readings:
-            key = (reading.quantity, reading.phase)
-            if reading.t == of_s and self.newest.get(key) not in (None, reading.value):
+        newest = self.newest
+        for t, _, _, _, quantity, phase, value, _ in readings:
+            key = (quantity, phase)
+            if t == of_s and newest.get(key, value) != value:
                 changed = True
-            self.newest[key] = reading.value
-            values = self.recent.setdefault(key, deque())
-            values.append((reading.t, reading.value))
-            while values[0][0] < reading.t - _USUAL_S:
-                values.popleft()
-            self.counters.take(reading)
+            newest[key] = value
+            if quantity in COUNTED:
+                self.counters.take(t, quantity, phase, value)
         if changed and of_s is not None and len(self.changed_s) <= _INTERVALS:
             self.changed_s.append(of_s)
+        self.recent.append(readings)
+        while self.recent[0][-1].t < readings[-1].t - _USUAL_S:
+            self.recent.popleft()
 
     def usual(self) -> dict[Key, float]:
         """The median of each value of late."""
-        return {key: median(v for _, v in values) for key, values in self.recent.items()}
+        values: dict[Key, list[float]] = {}
+        for readings in self.recent:
+            for reading in readings:
+                values.setdefault((reading.quantity, reading.phase), []).append(reading.value)
+        return {key: median(of_late) for key, of_late in values.items()}
 
     def steady(self) -> bool:
         """Whether the power stood still of late, so that what is read later is still the same."""
-        powers = [value for _, value in self.recent.get((Quantity.POWER, Phase.TOTAL), ())]
+        powers = [
+            value
+            for readings in self.recent
+            for _, _, _, _, quantity, phase, value, _ in readings
+            if quantity is Quantity.POWER and phase is Phase.TOTAL
+        ]
         if not powers:
             return True
         return max(powers) - min(powers) <= max(_STEADY_SHARE * abs(median(powers)), _STEADY_W)
@@ -182,9 +193,11 @@ class MeterWatch:
         if sight is None or "end" in sight.done:
             return
         name, t = readings[0].device, readings[-1].t
-        sight.take([reading for reading in readings if reading.quality is Quality.GOOD])
+        good = [reading for reading in readings if reading.quality is Quality.GOOD]
+        if good:
+            sight.take(good)
         sight.first_s = t if sight.first_s is None else sight.first_s
-        loaded = sight.loaded(self._expected(name).voltage_v)
+        loaded = sight.loaded(self._rating(name).voltage)
         if not loaded:
             sight.load_since_s = None
         elif sight.load_since_s is None:
@@ -206,8 +219,8 @@ class MeterWatch:
             due.append("opening")
         if sight.load_since_s is not None:
             under_load_s = t - sight.load_since_s
-            waited = under_load_s >= _PATIENCE_S or sight.steady()
-            if "load" not in sight.done and under_load_s >= _LOAD_S and waited:
+            told = "load" in sight.done or under_load_s < _LOAD_S
+            if not told and (under_load_s >= _PATIENCE_S or sight.steady()):
                 due.append("load")
         elif "load" not in sight.done:
             self._see_no_load(name, sight, t)
@@ -269,9 +282,11 @@ class MeterWatch:
         doubt = Doubt("meter_no_load", Quantity.POWER, Phase.TOTAL, "warning", text)
         self._say(name, sight, [doubt])
 
+    def _rating(self, name: str) -> Rating:
+        return self._config.evses[self._config.meters[name].measures].rating
+
     def _expected(self, name: str) -> Expected:
-        evse = self._config.meters[name].measures
-        rating, charger = self._config.evses[evse].rating, self._chargers[evse]
+        rating, charger = self._rating(name), self._chargers[self._config.meters[name].measures]
         draws = charger.draws and charger.charges_since_s is not None
         return Expected(rating.voltage, rating.current, rating.phases, draws)
 

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from hil.bench.bench import Devices
 from hil.config.bench import BenchConfig
-from hil.drivers.protocols import Evse
+from hil.drivers.protocols import Evse, ReadByHand
 from hil.errors import DeviceError, HilError
-from hil.quantities import EventKind, Seen
+from hil.quantities import LINES, EventKind, Quantity, Seen
 from hil.record.journal import Journal
 
 NO_CURRENT_A = 0.5
@@ -31,7 +31,8 @@ over-current (EVerest); the same allowance holds here where nothing can unplug t
 
 STEP_WITHIN_S = 3.5
 """What one device may take on one rung: a charger's answer is waited for 3 s, and a pilot emulator
-is asked twice, 0.5 s each, and then for its report."""
+is asked for state A, to mend what it shows as broken and for its report, each at most twice, 0.5 s
+each."""
 
 _LOOK_EVERY_S = 0.1
 _LOOK_AT_LEAST_S = 4.0
@@ -74,6 +75,8 @@ class Rung(NamedTuple):
     step: str
     actions: Mapping[str, Callable[[], Awaitable[str]]]
     """What is done, by device; it returns what came of it, in words."""
+    within_s: Mapping[str, float] = {}
+    """By device, what it may take where that is not ``STEP_WITHIN_S``."""
 
 
 def ladder(config: BenchConfig, devices: Devices) -> list[Rung]:
@@ -89,11 +92,16 @@ def ladder(config: BenchConfig, devices: Devices) -> list[Rung]:
     if safe.stop_charging:
         stops = {name: evse.stop_now for name, evse in devices.evses.items()}
         rungs.append(Rung("stop charging", stops))
-    pilots = {name: pilot.make_safe for name, pilot in devices.pilots.items()}
+    cars = devices.pilots_of(config).values()
+    pilots = {pilot.name: pilot.make_safe for of_one in cars for pilot in of_one}
     rungs.append(Rung("pilot to state A", pilots))
     if safe.source_off:
         sources = {name: source.make_safe for name, source in devices.sources.items()}
-        rungs.append(Rung("source off", sources))
+        # The last rung, so that nothing waits for a person but the confirmation.
+        person_s = config.operator.answer_within + STEP_WITHIN_S
+        rungs.append(
+            Rung("source off", sources, dict.fromkeys(config.hand_set_sources(), person_s))
+        )
     return rungs
 
 
@@ -118,7 +126,27 @@ async def reach_safe_state(
     commanded_s = journal.clock.now()
     doubts = {name: _LOOSE for name in devices.evses if _is_loose(name, config, obeyed)}
     doubts |= sources_not_off(config, devices)
+    doubts |= await _read_by_hand(config, devices, journal)
     return await _confirm(config, devices, supplies, journal, (started_s, commanded_s), doubts)
+
+
+async def _read_by_hand(config: BenchConfig, devices: Devices, journal: Journal) -> dict[str, str]:
+    """Have a person say what still flows, where no other meter does; by EVSE what is not known."""
+    doubts: dict[str, str] = {}
+    polled = {meter.measures for meter in config.connected_meters().values()}
+    for name, meter in config.hand_read_meters().items():
+        device = devices.meters[name]
+        if meter.measures in polled or name not in devices.identities:
+            continue
+        if isinstance(device, ReadByHand):
+            # What its display shows has to be of after the commands.
+            await journal.clock.sleep_until(journal.clock.now() + meter.oldest_s)
+            if not await device.read_flow():
+                doubts[meter.measures] = "not every current was read by hand at the end"
+        lines = LINES[: config.evses[meter.measures].rating.phases]
+        if not {(Quantity.CURRENT, line) for line in lines} <= meter.shows:
+            doubts[meter.measures] = "its meter is not read for the current of every phase"
+    return doubts
 
 
 def sources_not_off(config: BenchConfig, devices: Devices) -> dict[str, str]:
@@ -131,14 +159,17 @@ def sources_not_off(config: BenchConfig, devices: Devices) -> dict[str, str]:
 async def command_safe_state(
     config: BenchConfig, devices: Devices, journal: Journal
 ) -> frozenset[str]:
-    """Go down the ladder, rung by rung; each ends within ``STEP_WITHIN_S``.
+    """Go down the ladder, rung by rung; each ends within ``STEP_WITHIN_S``, or what a person gets.
 
     Returns the devices that did something of what they were told.
     """
     obeyed: set[str] = set()
     for rung in ladder(config, devices):
         done = await asyncio.gather(
-            *(_attempt(journal, device, rung.step, act) for device, act in rung.actions.items())
+            *(
+                _attempt(journal, device, rung.step, act, rung.within_s.get(device, STEP_WITHIN_S))
+                for device, act in rung.actions.items()
+            )
         )
         obeyed |= {device for device, did in zip(rung.actions, done, strict=True) if did}
     return frozenset(obeyed)
@@ -146,8 +177,7 @@ async def command_safe_state(
 
 def _is_loose(name: str, config: BenchConfig, obeyed: frozenset[str]) -> bool:
     """Whether nothing that was told to holds the current of an EVSE down."""
-    pilots = {pilot for pilot, of in config.pilots.items() if of.plugged_into == name}
-    return obeyed.isdisjoint({name, *pilots})
+    return obeyed.isdisjoint({name, *config.cars_of(name)})
 
 
 async def unstoppable(work: Coroutine[Any, Any, T]) -> T:
@@ -168,16 +198,20 @@ async def unstoppable(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _attempt(
-    journal: Journal, device: str, step: str, action: Callable[[], Awaitable[str]]
+    journal: Journal,
+    device: str,
+    step: str,
+    action: Callable[[], Awaitable[str]],
+    within_s: float,
 ) -> bool:
     """One device on one rung: it may fail, hang or resist, and the others go on; if it did it."""
     task = asyncio.ensure_future(_outcome(action))
-    done, _ = await asyncio.wait({task}, timeout=STEP_WITHIN_S)
+    done, _ = await asyncio.wait({task}, timeout=within_s)
     if done:
         outcome, failed = task.result()
     else:
         task.cancel()  # and not waited for: one that resists must not hold the ladder up
-        outcome, failed = f"no answer within {STEP_WITHIN_S:g} s", True
+        outcome, failed = f"no answer within {within_s:g} s", True
     journal.event(
         EventKind.SAFE_STATE, device, step=step, outcome=outcome, failed=failed, confirmed=None
     )
@@ -231,11 +265,12 @@ def _not_safe(
 ) -> str | None:
     """Why an EVSE is not known to be safe; ``None`` if its meter says that it is."""
     if seen.current_a is None:
-        return "no meter measures its current"
+        by_hand = {meter.measures for meter in config.hand_read_meters().values()}
+        return "nobody read its current" if name in by_hand else "no meter measures its current"
     if seen.t <= commanded_s:
         return "its meter has gone silent"
     limit_a = NO_CURRENT_A
-    if not any(pilot.plugged_into == name for pilot in config.pilots.values()):
+    if not config.cars_of(name):
         safe_a = config.evses[name].rating.amperes(config.safe_state.setpoint)
         limit_a = safe_a * (1 + _OVER_SETPOINT_SHARE) + _OVER_SETPOINT_A
     fed_back = seen.power_w is not None and seen.power_w < 0.0

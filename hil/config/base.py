@@ -21,6 +21,9 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 """Name of an environment variable."""
 
+OneLine = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,100}$")]
+"""A few words for a person, at most 100 characters."""
+
 
 class Model(BaseModel):
     """Strict, frozen, and an unknown key is an error."""

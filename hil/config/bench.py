@@ -11,10 +11,11 @@ from pydantic_core import PydanticCustomError
 
 from hil.config.base import EnvironmentName, Model, Name, address, on_loopback
 from hil.config.broker import BrokerAccess, broker_problem
+from hil.config.by_hand import ManualMeterConfig, OperatorConfig
 from hil.config.instruments import ScpiMeterConfig
 from hil.config.interlocks import Interlocks
 from hil.config.mqtt_meter import MqttMeterConfig
-from hil.config.sources import SourceConfig
+from hil.config.sources import AnySourceConfig, ManualSourceConfig, SourceConfig
 from hil.config.tls import ChargerTlsConfig, EvseTlsConfig, way_in_problem
 from hil.config.topic_values import Topic
 from hil.config.units import (
@@ -140,6 +141,20 @@ class ModbusEvseConfig(Model):
     """How long the bench waits for the answer to one request."""
 
 
+class RapiEvseConfig(Model):
+    """A charger under test that the bench controls over RAPI, OpenEVSE's serial line protocol."""
+
+    driver: Literal["openevse-rapi"]
+    profile: Name
+    """An EVSE profile of ``configs/evses`` with ``control: rapi``."""
+    link: Annotated[str, address("serial", "socket", "rfc2217")]
+    """``serial:///dev/ttyUSB0?baudrate=115200``, ``serial://COM3``, ``serial:///usb/SERIAL`` (the
+    adapter with that USB serial number), ``rfc2217://host:port`` or ``socket://host:port``."""
+    rating: Rating
+    answer_within: PositiveSeconds = 0.5
+    """How long the bench waits for the answer to one question."""
+
+
 class MqttEvseConfig(BrokerAccess):
     """A charger under test that the bench controls through an MQTT broker."""
 
@@ -167,7 +182,7 @@ class MqttEvseConfig(BrokerAccess):
 
 
 AnyEvseConfig = Annotated[
-    EvseConfig | ModbusEvseConfig | MqttEvseConfig, Field(discriminator="driver")
+    EvseConfig | ModbusEvseConfig | RapiEvseConfig | MqttEvseConfig, Field(discriminator="driver")
 ]
 
 
@@ -192,15 +207,19 @@ class MeterConfig(Model):
     answer_within: PositiveSeconds = 0.5
 
 
+ConnectedMeterConfig = MeterConfig | ScpiMeterConfig | MqttMeterConfig
+"""A reference meter that the bench itself reads."""
+
 AnyMeterConfig = Annotated[
-    MeterConfig | ScpiMeterConfig | MqttMeterConfig, Field(discriminator="driver")
+    MeterConfig | ScpiMeterConfig | MqttMeterConfig | ManualMeterConfig,
+    Field(discriminator="driver"),
 ]
-"""A reference meter, by what it speaks."""
+"""A reference meter, by what it speaks, or that it speaks nothing."""
 
 
 def poll_s(meter: AnyMeterConfig) -> float | None:
-    """How often a meter is asked, seconds; ``None`` for one that publishes by itself."""
-    return None if isinstance(meter, MqttMeterConfig) else 1.0 / meter.poll
+    """How often the bench asks a meter, seconds; ``None`` for one that it does not ask."""
+    return 1.0 / meter.poll if isinstance(meter, MeterConfig | ScpiMeterConfig) else None
 
 
 def _coded_by_a_resistor(current_a: float) -> float:
@@ -216,17 +235,32 @@ def _coded_by_a_resistor(current_a: float) -> float:
     return current_a
 
 
+CableRating = Annotated[PositiveAmperes, AfterValidator(_coded_by_a_resistor)]
+"""Rated current of a cable that a proximity resistor codes: 13, 20, 32 or 63 A."""
+
+
 class PilotConfig(Model):
-    """A control-pilot emulator on the vehicle's side of an EVSE's plug."""
+    """A control-pilot emulator on the vehicle's side of an EVSE's plug, or beside a real car."""
 
     driver: Literal["pilot-emulator"]
     link: Annotated[str, address("serial", "socket", "rfc2217")]
-    """``serial:///dev/ttyUSB0?baudrate=115200``, ``serial://COM3`` or ``socket://host:port``."""
+    """``serial:///dev/ttyUSB0?baudrate=115200``, ``serial://COM3``, ``serial:///usb/SERIAL`` (the
+    USB adapter with that serial number) or ``socket://host:port``."""
     plugged_into: Name
     """The EVSE whose pilot it is wired to."""
-    proximity: Annotated[PositiveAmperes, AfterValidator(_coded_by_a_resistor)] = 32.0
+    proximity: CableRating = 32.0
     """Cable rating that the proximity resistor tells: 13, 20, 32 or 63 A."""
+    listens: bool = False
+    """Whether it only watches the pilot while a real car is plugged in. The car is plugged in and
+    out by hand, and the emulator tells which state it shows."""
     answer_within: PositiveSeconds = 0.5
+
+    @model_validator(mode="after")
+    def _switches_nothing_beside_a_car(self) -> Self:
+        if self.listens and "proximity" in self.model_fields_set:
+            words = "a pilot that 'listens' fits no 'proximity' resistor: the car's cable has it"
+            raise PydanticCustomError("pilot", "{words}", {"words": words})
+        return self
 
 
 class SafeState(Model):
@@ -283,6 +317,8 @@ class VirtualConfig(Model):
     """Pilot emulators that are twins."""
     sources: list[Name] = Field(default_factory=list)
     """Sources that are twins."""
+    operator: Name | None = None
+    """Personality of the person at the bench, where what is read and set by hand is virtual."""
     tls: dict[Name, ChargerTlsConfig] = Field(default_factory=dict)
     """EVSE -> the certificates of its twin, where it connects over TLS."""
     grid: GridConfig = GridConfig()
@@ -319,7 +355,9 @@ class BenchConfig(Model):
     evses: Annotated[dict[Name, AnyEvseConfig], Field(min_length=1)]
     meters: dict[Name, AnyMeterConfig] = Field(default_factory=dict)
     pilots: dict[Name, PilotConfig] = Field(default_factory=dict)
-    sources: dict[Name, SourceConfig] = Field(default_factory=dict)
+    sources: dict[Name, AnySourceConfig] = Field(default_factory=dict)
+    operator: OperatorConfig = OperatorConfig()
+    """Who reads and sets what has no interface."""
     groups: dict[Name, Annotated[list[Name], Field(min_length=1)]] = Field(default_factory=dict)
     """Names that a scenario may use for several EVSEs at once."""
     safe_state: SafeState
@@ -339,6 +377,19 @@ class BenchConfig(Model):
         """Every device of the bench, in the order of the file."""
         return [*self.evses, *self.meters, *self.pilots, *self.sources]
 
+    def cars_of(self, evse: str) -> list[str]:
+        """Pilot emulators that are the car of an EVSE; not those that listen beside a real one."""
+        return [
+            name
+            for name, pilot in self.pilots.items()
+            if pilot.plugged_into == evse and not pilot.listens
+        ]
+
+    def plugged_by_hand(self, evse: str) -> bool:
+        """Whether a person is asked to plug the car of an EVSE in and out."""
+        somebody = bool(self.by_hand()) or "operator" in self.model_fields_set
+        return somebody and not self.cars_of(evse)
+
     def ocpp_evses(self) -> dict[str, EvseConfig]:
         """The EVSEs that connect to the bench over OCPP."""
         return {name: evse for name, evse in self.evses.items() if isinstance(evse, EvseConfig)}
@@ -348,6 +399,42 @@ class BenchConfig(Model):
         return {
             name: evse for name, evse in self.evses.items() if isinstance(evse, ModbusEvseConfig)
         }
+
+    def connected_meters(self) -> dict[str, ConnectedMeterConfig]:
+        """The meters that the bench itself reads, all the time."""
+        return {
+            name: meter
+            for name, meter in self.meters.items()
+            if not isinstance(meter, ManualMeterConfig)
+        }
+
+    def hand_read_meters(self) -> dict[str, ManualMeterConfig]:
+        """The meters that a person reads."""
+        return {
+            name: meter
+            for name, meter in self.meters.items()
+            if isinstance(meter, ManualMeterConfig)
+        }
+
+    def scpi_sources(self) -> dict[str, SourceConfig]:
+        """The sources that the bench sets by itself."""
+        return {n: source for n, source in self.sources.items() if isinstance(source, SourceConfig)}
+
+    def hand_set_sources(self) -> dict[str, ManualSourceConfig]:
+        """The sources that a person sets."""
+        return {
+            name: source
+            for name, source in self.sources.items()
+            if isinstance(source, ManualSourceConfig)
+        }
+
+    def by_hand(self) -> list[str]:
+        """The devices that need a person."""
+        return [*self.hand_read_meters(), *self.hand_set_sources()]
+
+    def rapi_evses(self) -> dict[str, RapiEvseConfig]:
+        """The EVSEs that the bench controls over RAPI."""
+        return {name: evse for name, evse in self.evses.items() if isinstance(evse, RapiEvseConfig)}
 
     def mqtt_meters(self) -> dict[str, MqttMeterConfig]:
         """The meters that publish to a broker."""

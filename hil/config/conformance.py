@@ -13,6 +13,8 @@ from hil.config.conformance_steps import (
     CaseProfile,
     CaseStep,
     CompositeStep,
+    ElsewhereStep,
+    UpdateStep,
     WatchStep,
     only_in_2,
     profiles_named,
@@ -40,8 +42,13 @@ Feature = Literal[
     "TxDefaultProfile",
     "TxProfile",
     "RemoteStartProfile",
+    "V2X",
+    "DynamicProfiles",
+    "ExternalLimit",
 ]
-"""The profiles of OCPP 1.6, the purposes of smart charging, and a profile in a remote start."""
+"""The profiles of OCPP 1.6, the purposes of smart charging, a profile in a remote start, charging
+in both directions, profiles of the kind Dynamic, and an input by which somebody else can limit the
+station."""
 
 Versions = Annotated[
     list[Version],
@@ -77,9 +84,26 @@ class ConformanceCase(Model):
 
     @property
     def highest_a(self) -> Amperes:
-        """The highest limit that it commands."""
-        periods = (p.limit for profile in self.profiles.values() for p in profile.periods)
-        return max(periods, default=0.0)
+        """The highest limit or setpoint that it commands."""
+        return max(self._commanded_a(), default=0.0)
+
+    @property
+    def lowest_a(self) -> Amperes:
+        """The most that it discharges, negative; 0 if it does not."""
+        return min(self._commanded_a(), default=0.0)
+
+    def _commanded_a(self) -> Iterator[Amperes]:
+        yield 0.0
+        for profile in self.profiles.values():
+            yield from (period.value for period in profile.periods)
+        for step in self.steps:
+            if isinstance(step, UpdateStep):
+                yield step.setpoint
+
+    @property
+    def limits_elsewhere(self) -> bool:
+        """Whether it needs somebody else who limits the station."""
+        return any(isinstance(step, ElsewhereStep) for step in self.steps)
 
     @property
     def uses_other_unit(self) -> bool:
@@ -111,12 +135,21 @@ class ConformanceCase(Model):
                     yield "'current: unchanged' needs a 'current: before' above it"
         yield from self._of_another_version()
 
+    def _is_of_21(self) -> bool:
+        updates = any(isinstance(step, UpdateStep) for step in self.steps)
+        return updates or any(profile.only_in_21 for profile in self.profiles.values())
+
     def _of_another_version(self) -> Iterator[str]:
         if "1.6" in self.version:
             if any(not profile.plain for profile in self.profiles.values()):
                 yield "kind, evse, starts_in, validity, unit and broken are for OCPP 2.x alone"
             if any(only_in_2(step) for step in self.steps):
-                yield "get_profiles, reset, unknown ids and other places are for OCPP 2.x alone"
+                yield (
+                    "get_profiles, reset, update, elsewhere, unknown ids and other places are for "
+                    "OCPP 2.x alone"
+                )
+        if self.version != ["2.1"] and self._is_of_21():
+            yield "setpoints, Dynamic profiles and their updates are for OCPP 2.1 alone"
         if self.version != ["1.6"] and any(without_criterion(step) for step in self.steps):
             yield "OCPP 2.x wants to be told what is to be cleared or reported, beside the EVSE"
 

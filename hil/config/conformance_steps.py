@@ -9,10 +9,19 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from hil.config.base import Model, Name
-from hil.config.units import PositiveAmperes, PositiveSeconds, Seconds, seconds_within
+from hil.config.units import (
+    Amperes,
+    PositiveAmperes,
+    PositiveSeconds,
+    Seconds,
+    seconds_within,
+)
 
 Purpose = Literal["TxProfile", "TxDefaultProfile", "ChargePointMaxProfile"]
 """In the words of OCPP 1.6; 2.x calls the last one ChargingStationMaxProfile."""
+
+PurposeAskedFor = Literal[Purpose, "ExternalConstraints"]
+"""Of OCPP 2.x also what stands for limits that somebody else has set."""
 
 Place = Literal["own", "station", "unknown"]
 """The EVSE of the bench file; the station as a whole (0); one that there is not."""
@@ -28,10 +37,23 @@ Delay = Annotated[float, *seconds_within(0.0, _WEEK_S)]
 
 
 class CasePeriod(Model):
-    """From ``at`` after the schedule's start, ``limit`` holds."""
+    """From ``at`` after its start on ``limit`` holds, or ``setpoint`` is to be followed."""
 
     at: Seconds
-    limit: PositiveAmperes
+    limit: PositiveAmperes | None = None
+    setpoint: Amperes | None = None
+    """Negative discharges. It goes with the mode CentralSetpoint, within the rating."""
+
+    @property
+    def value(self) -> Amperes:
+        """Whichever of them it has."""
+        return (self.limit if self.setpoint is None else self.setpoint) or 0.0
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.limit is None) == (self.setpoint is None):
+            raise PydanticCustomError("period", "a period has either a limit or a setpoint", {})
+        return self
 
 
 class CaseProfile(Model):
@@ -45,8 +67,8 @@ class CaseProfile(Model):
     periods: Annotated[list[CasePeriod], Field(min_length=1)]
     transaction: Literal["running", "foreign", "none"] = "none"
     """The transactionId that goes with it: the running one's, one that is nobody's, or none."""
-    kind: Literal["Absolute", "Relative", "Daily"] = "Absolute"
-    """``Daily`` is Recurring, once a day."""
+    kind: Literal["Absolute", "Relative", "Daily", "Dynamic"] = "Absolute"
+    """``Daily`` is Recurring, once a day; ``Dynamic`` begins when it arrives."""
     evse: Place | None = None
     """Where it is sent; ``own``, or ``station`` for a ChargePointMaxProfile, if not given."""
     starts_in: Distance | None = None
@@ -55,9 +77,11 @@ class CaseProfile(Model):
     valid_to: Delay | None = None
     """From when it is sent on."""
     unit: Unit = "own"
-    broken: Literal["first_period_late", "start_missing", "start_added"] | None = None
+    broken: (
+        Literal["first_period_late", "start_missing", "start_added", "setpoint_missing"] | None
+    ) = None
     """Against the rules: its first period begins late; an Absolute one has no startSchedule; a
-    Relative one has one."""
+    Relative one has one; its mode wants a setpoint, and has only limits."""
 
     @property
     def place(self) -> Place:
@@ -66,12 +90,19 @@ class CaseProfile(Model):
         return self.evse or by_purpose
 
     @property
+    def only_in_21(self) -> bool:
+        """Whether OCPP 2.0.1 has nothing of the kind."""
+        signed = any(period.setpoint is not None for period in self.periods)
+        return signed or self.kind == "Dynamic"
+
+    @property
     def plain(self) -> bool:
         """Whether it is as OCPP 1.6 is asked: nothing is said of kind, place, time or unit."""
         told = (self.evse, self.starts_in, self.valid_from, self.valid_to, self.broken)
         return (
             self.kind == "Absolute"
             and self.unit == "own"
+            and not self.only_in_21
             and not any(value is not None for value in told)
         )
 
@@ -80,6 +111,8 @@ class CaseProfile(Model):
         starts = [period.at for period in self.periods]
         if starts[0] != 0.0 or starts != sorted(set(starts)):
             raise PydanticCustomError("periods", "the first starts at 0 s, the others rise", {})
+        if self.kind == "Dynamic" and len(starts) > 1:
+            raise PydanticCustomError("periods", "a Dynamic profile has one period", {})
         return self
 
 
@@ -93,6 +126,16 @@ class SetProfileStep(Model):
     """Send a profile by SetChargingProfile."""
 
     set_profile: Name
+    expect: Expected = ACCEPTED
+
+
+class UpdateStep(Model):
+    """Send other numbers for a Dynamic profile, by UpdateDynamicSchedule."""
+
+    update: Name
+    setpoint: Amperes
+    unknown_id: bool = False
+    """By an id that no profile has."""
     expect: Expected = ACCEPTED
 
 
@@ -120,7 +163,7 @@ class GetFilter(Model):
 
     profiles: list[Name] = Field(default_factory=list)
     """By their ids."""
-    purpose: Purpose | None = None
+    purpose: PurposeAskedFor | None = None
     stack_level: int | None = None
     source: Literal["CSO", "EMS", "SO", "Other"] | None = None
     """Who has set them; a bench is the CSO."""
@@ -134,7 +177,10 @@ class GetFilter(Model):
 
 
 class GetProfilesStep(Model):
-    """Send a GetChargingProfiles; ``reports`` is what has to come, no less and no more."""
+    """Send a GetChargingProfiles; ``reports`` is what has to come, no less and no more.
+
+    A limit that is set elsewhere at that time has to come where it is asked for by its purpose.
+    """
 
     get_profiles: GetFilter
     reports: list[Name]
@@ -171,6 +217,15 @@ class ResetStep(Model):
     expect: Expected = ACCEPTED
 
 
+class ElsewhereStep(Model):
+    """Somebody else limits the station to so much per phase, or no longer does.
+
+    The station has to tell it, of a running transaction also that its rate has changed.
+    """
+
+    elsewhere: PositiveAmperes | Literal["released"]
+
+
 class WatchStep(Model):
     """Watch pilot and meter for so long.
 
@@ -184,12 +239,14 @@ class WatchStep(Model):
 
 _STEP_KINDS = (
     "set_profile",
+    "update",
     "clear",
     "get_profiles",
     "remote_start",
     "transaction",
     "composite",
     "reset",
+    "elsewhere",
     "watch",
 )
 
@@ -203,12 +260,14 @@ def _kind(step: Any) -> str | None:
 
 CaseStep = Annotated[
     Annotated[SetProfileStep, Tag("<set_profile>")]
+    | Annotated[UpdateStep, Tag("<update>")]
     | Annotated[ClearStep, Tag("<clear>")]
     | Annotated[GetProfilesStep, Tag("<get_profiles>")]
     | Annotated[RemoteStartStep, Tag("<remote_start>")]
     | Annotated[TransactionStep, Tag("<transaction>")]
     | Annotated[CompositeStep, Tag("<composite>")]
     | Annotated[ResetStep, Tag("<reset>")]
+    | Annotated[ElsewhereStep, Tag("<elsewhere>")]
     | Annotated[WatchStep, Tag("<watch>")],
     Discriminator(
         _kind,
@@ -223,6 +282,8 @@ def profiles_named(steps: list[CaseStep]) -> Iterator[str]:
     for step in steps:
         if isinstance(step, SetProfileStep):
             yield step.set_profile
+        elif isinstance(step, UpdateStep):
+            yield step.update
         elif isinstance(step, RemoteStartStep):
             yield step.remote_start
         elif isinstance(step, ClearStep) and step.clear.profile is not None:
@@ -246,7 +307,7 @@ def reported_unsent(steps: list[CaseStep]) -> Iterator[str]:
 def only_in_2(step: CaseStep) -> bool:
     """Whether OCPP 1.6 has nothing of the kind."""
     match step:
-        case GetProfilesStep() | ResetStep():
+        case GetProfilesStep() | ResetStep() | UpdateStep() | ElsewhereStep():
             return True
         case ClearStep():
             return step.clear.evse is not None or step.clear.unknown_id

@@ -1,4 +1,4 @@
-"""EVSE profiles by how the charger is controlled."""
+"""What stands in ``configs/evses``: a charger's profile, by what it is controlled over."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from pydantic import Discriminator, Tag
 
 from hil.config.evse_modbus import ModbusEvseProfile
 from hil.config.evse_mqtt import MqttEvseProfile
+from hil.config.evse_rapi import RapiEvseProfile
 from hil.config.profiles import EvseProfile
-
-ControlProfile = EvseProfile | ModbusEvseProfile | MqttEvseProfile
-"""A profile, however its charger is controlled."""
 
 
 def _control(data: Any) -> Any:
@@ -22,7 +20,7 @@ def _control(data: Any) -> Any:
 AnyEvseProfile = Annotated[
     Annotated[EvseProfile, Tag("ocpp")]
     | Annotated[ModbusEvseProfile, Tag("modbus")]
+    | Annotated[RapiEvseProfile, Tag("rapi")]
     | Annotated[MqttEvseProfile, Tag("mqtt")],
     Discriminator(_control),
 ]
-"""What stands in ``configs/evses``."""

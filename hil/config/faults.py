@@ -10,8 +10,9 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from hil.config.base import Model, Name
-from hil.config.bench import BenchConfig
+from hil.config.bench import BenchConfig, EvseConfig, MeterConfig
 from hil.config.library import nearest
+from hil.config.rtu_address import is_rtu
 from hil.config.source import Location, Source
 from hil.config.units import (
     DURATION,
@@ -119,6 +120,7 @@ class PlainFault(_Lasting):
         "pilot-stuck",
         "diode-fault",
         "pe-break",
+        "bus-echo",
         "broker-down",
         "mains-outage",
         "setpoints-ignored",
@@ -145,6 +147,22 @@ class SerialNoise(_Lasting):
 
     fault: Literal["serial-noise"]
     share: Share = 0.3
+
+
+class BadLine(_Lasting):
+    """A share of a meter's answers on RS-485 has wrong bits in it, or noise before it."""
+
+    fault: Literal["bus-damaged", "bus-noise"]
+    share: Share = 0.1
+
+
+class LateAnswers(_Lasting):
+    """A share of a meter's answers on RS-485 comes so much later."""
+
+    fault: Literal["bus-late"]
+    share: Share = 0.1
+    delay: PositiveSeconds = 0.7
+    """Taken for another question's where it is more than twice ``answer_within``."""
 
 
 class ChargerReboot(_Fault):
@@ -199,10 +217,14 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "meter-frozen": ("meter",),
     "meter-garbled": ("meter",),
     "meter-other-device": ("meter",),
+    "bus-damaged": ("meter",),
+    "bus-late": ("meter",),
+    "bus-noise": ("meter",),
+    "bus-echo": ("meter",),
     "source-silent": ("source",),
     "source-output-off": ("source",),
     "serial-noise": ("pilot",),
-    "port-unplugged": ("pilot",),
+    "port-unplugged": ("meter", "pilot"),
     "pilot-stuck": ("pilot",),
     "diode-fault": ("pilot",),
     "pe-break": ("pilot",),
@@ -221,6 +243,9 @@ _MODELS: Mapping[str, str] = {
     "frames-slow": "<slow>",
     "frames-garbled": "<garbled>",
     "serial-noise": "<noise>",
+    "bus-damaged": "<line>",
+    "bus-noise": "<line>",
+    "bus-late": "<late>",
     "charger-reboot": "<reboot>",
     "source-output-off": "<trip>",
     "clock-jump": "<jump>",
@@ -251,6 +276,8 @@ Fault = Annotated[
     | Annotated[SlowFrames, Tag("<slow>")]
     | Annotated[GarbledFrames, Tag("<garbled>")]
     | Annotated[SerialNoise, Tag("<noise>")]
+    | Annotated[BadLine, Tag("<line>")]
+    | Annotated[LateAnswers, Tag("<late>")]
     | Annotated[ChargerReboot, Tag("<reboot>")]
     | Annotated[SourceOutputOff, Tag("<trip>")]
     | Annotated[ClockJump, Tag("<jump>")]
@@ -295,6 +322,9 @@ def _measure_in_words(key: str, value: float) -> str:
 # --- against the bench and the plan --------------------------------------------------------------
 
 
+_OF_CARS = ("pilot-stuck", "diode-fault", "pe-break")
+"""Kinds on a pilot emulator that only one that is the car itself can play."""
+
 _OF_OCPP = {
     "frames-slow": "delays messages of OCPP",
     "frames-garbled": "spoils messages of OCPP",
@@ -302,6 +332,11 @@ _OF_OCPP = {
     "external-limit": "limits a charger beside its charging profiles",
 }
 """Kinds on a charger that only one on OCPP can play, and what they do."""
+
+_CONTROLLED_OVER = {"modbus-evse": "Modbus", "openevse-rapi": "RAPI", "mqtt-evse": "MQTT"}
+
+_OF_BUS = ("bus-damaged", "bus-late", "bus-noise", "bus-echo", "port-unplugged")
+"""Kinds on a meter that only one on RS-485 can play."""
 
 
 def fault_problems(
@@ -327,9 +362,9 @@ def _place_problem(fault: Fault, bench: BenchConfig) -> str:
     roles = ROLES[fault.fault]
     devices: Mapping[str, Iterable[str]] = {
         "evse": bench.evses,
-        "meter": bench.meters,
+        "meter": bench.connected_meters(),
         "pilot": bench.pilots,
-        "source": bench.sources,
+        "source": bench.scpi_sources(),
         BENCH: (BENCH,),
         TELEMETRY: (TELEMETRY,),
     }
@@ -345,9 +380,16 @@ def _place_problem(fault: Fault, bench: BenchConfig) -> str:
         return ""
     if fault.on not in bench.virtual_names():
         return f"'{fault.on}' is no twin of this process; only those can play a fault"
-    if fault.fault in _OF_OCPP and fault.on in bench.evses and fault.on not in bench.ocpp_evses():
-        other = "Modbus" if fault.on in bench.modbus_evses() else "MQTT"
-        return f"{fault.fault} {_OF_OCPP[fault.fault]}, and '{fault.on}' is controlled over {other}"
+    if fault.fault in _OF_CARS and bench.pilots[fault.on].listens:
+        return f"{fault.fault} is of an emulated car, and '{fault.on}' listens beside a real one"
+    evse = bench.evses.get(fault.on)
+    if fault.fault in _OF_OCPP and evse is not None and not isinstance(evse, EvseConfig):
+        over = _CONTROLLED_OVER[evse.driver]
+        return f"{fault.fault} {_OF_OCPP[fault.fault]}, and '{fault.on}' is controlled over {over}"
+    meter = bench.meters.get(fault.on)
+    on_bus = isinstance(meter, MeterConfig) and is_rtu(meter.link)
+    if fault.fault in _OF_BUS and meter is not None and not on_bus:
+        return f"{fault.fault} is a fault of meters on RS-485, and '{fault.on}' is on none"
     return ""
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from hil.config.base import Model, Name, address
+from hil.config.by_hand import ManualMeterConfig
 from hil.config.mqtt_meter import MappedProfile
 from hil.config.units import (
     Hertz,
@@ -185,6 +186,10 @@ class AnalyserProfile(Instrument):
         """How often its values change, seconds: as it is told to."""
         return self.update.every
 
+    def accuracy_facts(self) -> dict[str, float | str] | None:
+        """What the manifest keeps of its accuracy."""
+        return self.accuracy.facts() if self.accuracy else None
+
     @property
     def oldest_s(self) -> float:
         """How long ago the window of a value may have begun by the time that it is read."""
@@ -248,8 +253,8 @@ class SourceProfile(Instrument):
 InstrumentProfile = Annotated[AnalyserProfile | SourceProfile, Field(discriminator="kind")]
 """A file of ``configs/instruments``."""
 
-AnyMeterProfile = MappedProfile | AnalyserProfile
-"""What is known of a reference meter, whatever it speaks."""
+AnyMeterProfile = MappedProfile | AnalyserProfile | ManualMeterConfig
+"""What is known of a reference meter; of one that a person reads, the bench file says it all."""
 
 
 class ScpiMeterConfig(Model):

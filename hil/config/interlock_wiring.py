@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from hil.config.bench import BenchConfig
-from hil.config.evse_profiles import ControlProfile
+from hil.config.evse_profiles import AnyEvseProfile
 from hil.config.instruments import AnyMeterProfile
 from hil.config.profiles import EvseProfile
 from hil.config.source import Source
@@ -18,7 +18,7 @@ _TEMPERATURE = "Temperature"
 def untripped(
     config: BenchConfig,
     meters: Mapping[str, AnyMeterProfile],
-    evses: Mapping[str, ControlProfile],
+    evses: Mapping[str, AnyEvseProfile],
     source: Source,
 ) -> list[str]:
     """A line for each interlock of the bench file that no device of the bench can trip."""
@@ -32,7 +32,7 @@ def untripped(
 def _reasons(
     config: BenchConfig,
     meters: Mapping[str, AnyMeterProfile],
-    evses: Mapping[str, ControlProfile],
+    evses: Mapping[str, AnyEvseProfile],
 ) -> Iterator[tuple[str, str]]:
     """By interlock, why it could not trip."""
     for evse, settings in config.evses.items():
@@ -50,9 +50,12 @@ def _reasons(
             if missing:
                 what = f"{quantity} {', '.join(missing)}"
                 yield interlock, f"no meter of '{evse}' tells {what}, so it could never trip"
-    if not config.meters:
-        yield "stale_meter", "there is no meter on this bench"
-        yield "frozen_meter", "there is no meter on this bench"
+    if not config.connected_meters():
+        words = "there is no meter on this bench"
+        if config.meters:
+            words = "every meter of this bench is read by hand, now and then"
+        yield "stale_meter", words
+        yield "frozen_meter", words
     if not config.pilots:
         yield "lost_pilot", "there is no pilot emulator on this bench"
     ocpp = [profile for profile in evses.values() if isinstance(profile, EvseProfile)]

@@ -130,6 +130,7 @@ class AttributeLimits(Model):
     total_time: TimeLimit | None = None
     start_delay: TimeLimit | None = None
     stop_delay: TimeLimit | None = None
+    fault_stop_delay: TimeLimit | None = None
     pause_delay: TimeLimit | None = None
     resume_delay: TimeLimit | None = None
     accuracy_current: CurrentLimit | None = None

@@ -13,13 +13,22 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from hil.config.base import NAME_PATTERN, Model
-from hil.config.bench import AnyEvseConfig, BenchConfig, EvseConfig
+from hil.config.bench import (
+    AnyEvseConfig,
+    BenchConfig,
+    EvseConfig,
+    ModbusEvseConfig,
+    MqttEvseConfig,
+    RapiEvseConfig,
+)
+from hil.config.by_hand import ManualMeterConfig
 from hil.config.calibration import Calibration
 from hil.config.conformance import ConformanceCase, Pics
 from hil.config.endpoints import endpoint_problems
 from hil.config.evse_modbus import ModbusEvseProfile
 from hil.config.evse_mqtt import MqttEvseProfile
-from hil.config.evse_profiles import AnyEvseProfile, ControlProfile
+from hil.config.evse_profiles import AnyEvseProfile
+from hil.config.evse_rapi import RapiEvseProfile
 from hil.config.instruments import (
     AnalyserProfile,
     AnyMeterProfile,
@@ -29,12 +38,15 @@ from hil.config.instruments import (
 from hil.config.interlock_wiring import untripped
 from hil.config.library import Kind, find, names, nearest
 from hil.config.limits import LimitsConfig
-from hil.config.mqtt_meter import (
-    AnyMeterFile,
-    MappedProfile,
-    MqttMeterProfile,
+from hil.config.mqtt_meter import AnyMeterFile, MappedProfile, MqttMeterProfile
+from hil.config.operator_wiring import operator_problems
+from hil.config.personalities import (
+    Personality,
+    VirtualEvse,
+    VirtualMeter,
+    VirtualOperator,
+    VirtualVehicle,
 )
-from hil.config.personalities import Personality, VirtualEvse, VirtualMeter, VirtualVehicle
 from hil.config.profiles import EvseProfile, MeterProfile
 from hil.config.protocol_fit import protocol_problems
 from hil.config.published import published_problems
@@ -212,7 +224,7 @@ class Bench:
     """Profile by the meter's name on the bench."""
     calibrations: dict[str, Calibration]
     """Certificate by the meter's name; meters without one are missing."""
-    evses: dict[str, ControlProfile]
+    evses: dict[str, AnyEvseProfile]
     sources: dict[str, SourceProfile]
     virtual_evses: dict[str, VirtualEvse]
     virtual_vehicles: dict[str, VirtualVehicle]
@@ -220,6 +232,7 @@ class Bench:
     virtual_meters: dict[str, VirtualMeter]
     virtual_maps: dict[str, MeterProfile]
     """Registers of a virtual meter, where they are not those of its profile."""
+    virtual_operator: VirtualOperator | None
     files: dict[str, str]
     """Text of every file that the bench is made of, by the name it has in the run folder."""
 
@@ -291,7 +304,9 @@ class _Collector:
         found: dict[str, AnyMeterProfile | None] = {}
         for name, meter in config.meters.items():
             place = ("meters", name, "profile")
-            if meter.driver == "scpi":
+            if isinstance(meter, ManualMeterConfig):
+                found[name] = meter
+            elif meter.driver == "scpi":
                 found[name] = self.load(Kind.INSTRUMENT, meter.profile, place, AnalyserProfile)
             elif meter.driver == "mqtt":
                 found[name] = self.load(Kind.METER, meter.profile, place, MqttMeterProfile)
@@ -299,11 +314,18 @@ class _Collector:
                 found[name] = self.load(Kind.METER, meter.profile, place, MeterProfile)
         return {name: profile for name, profile in found.items() if profile is not None}
 
-    def load_evses(self, config: BenchConfig) -> dict[str, ControlProfile]:
+    def load_operator(self, config: BenchConfig) -> VirtualOperator | None:
+        """The personality of the person at the bench, where that is a twin."""
+        name = config.virtual.operator if config.virtual else None
+        if name is None:
+            return None
+        return self.load(Kind.PERSONALITY, name, ("virtual", "operator"), VirtualOperator)
+
+    def load_evses(self, config: BenchConfig) -> dict[str, AnyEvseProfile]:
         """Each charger's profile, of the kind that its driver speaks by."""
-        found: dict[str, ControlProfile] = {}
+        found: dict[str, AnyEvseProfile] = {}
         for name, evse in config.evses.items():
-            model = _PROFILE_OF.get(evse.driver, EvseProfile)
+            model = _PROFILE_OF[type(evse)]
             profile: Any = self.load(Kind.EVSE, evse.profile, ("evses", name, "profile"), model)
             if profile is not None:
                 found[name] = profile
@@ -316,18 +338,20 @@ def _golden_problems(profile: MappedProfile) -> list[str]:
     return golden_problems(profile)
 
 
-_PROFILE_OF: Mapping[str, Any] = {
-    "modbus-evse": ModbusEvseProfile,
-    "mqtt-evse": MqttEvseProfile,
+_PROFILE_OF: Mapping[type[AnyEvseConfig], type[Model]] = {
+    EvseConfig: EvseProfile,
+    ModbusEvseConfig: ModbusEvseProfile,
+    RapiEvseConfig: RapiEvseProfile,
+    MqttEvseConfig: MqttEvseProfile,
 }
-"""Kind of profile by driver, of those that do not speak OCPP."""
+"""The kind of profile that each kind of driver speaks by."""
 
 
 def _another_kind(kind: Kind, name: str, model: Any) -> str:
     if isinstance(model, MappedProfile):
         spoken = "MQTT" if isinstance(model, MqttMeterProfile) else "Modbus"
         return f"'{name}' is the profile of a meter that speaks {spoken}; this driver does not"
-    if isinstance(model, ControlProfile):
+    if kind is Kind.EVSE:
         return f"'{name}' is a profile for control over {model.control}; this driver speaks another"
     return f"'{name}' is a {kind.noun} of another kind ({model.kind})"
 
@@ -339,7 +363,7 @@ def load_bench(text: str) -> Bench:
     collect = _Collector(loaded.source)
     sources = {
         name: (source.profile, ("sources", name, "profile"))
-        for name, source in config.sources.items()
+        for name, source in config.scpi_sources().items()
     }
     calibrations = {
         name: (meter.calibration, ("meters", name, "calibration"))
@@ -365,6 +389,7 @@ def load_bench(text: str) -> Bench:
         virtual_vehicles=collect.load_all(Kind.PERSONALITY, chosen["vehicles"], VirtualVehicle),
         virtual_meters=collect.load_all(Kind.PERSONALITY, chosen["meters"], VirtualMeter),
         virtual_maps=collect.load_all(Kind.METER, chosen["maps"], MeterProfile),
+        virtual_operator=collect.load_operator(config),
         files=collect.files,
     )
     problems = collect.problems + _wiring_problems(config, loaded.source)
@@ -382,10 +407,16 @@ def _wiring_problems(config: BenchConfig, source: Source) -> list[str]:
     """What a bench file says about its devices that cannot be."""
     problems = _shared_names(config, source) + _safe_state_problems(config, source)
     problems += _address_problems(config, source) + source_problems(config, source)
+    problems += operator_problems(config, source)
     for location, name, devices, what in (*_references(config), *source_references(config)):
         if name not in devices:
             words = f"there is no {what} '{name}' on this bench{nearest(name, devices)}"
             problems.append(source.problem(location, words))
+    for name, pilot in config.pilots.items():
+        others = [o for o, of in config.pilots.items() if of.plugged_into == pilot.plugged_into]
+        if others[0] != name:
+            words = f"'{others[0]}' has the pilot of '{pilot.plugged_into}' already"
+            problems.append(source.problem(("pilots", name, "plugged_into"), words))
     for group in config.groups:
         if group in config.device_names():
             problems.append(source.problem(("groups", group), "a device has the same name"))
@@ -440,9 +471,9 @@ def _address_problems(config: BenchConfig, source: Source) -> list[str]:
     virtual = config.virtual_names()
     links: list[tuple[Location, str, str]] = [
         *(_address_of(name, evse) for name, evse in config.evses.items()),
-        *((("meters", name, "link"), name, meter.link) for name, meter in config.meters.items()),
+        *((("meters", n, "link"), n, meter.link) for n, meter in config.connected_meters().items()),
         *((("pilots", name, "link"), name, pilot.link) for name, pilot in config.pilots.items()),
-        *((("sources", name, "link"), name, fed.link) for name, fed in config.sources.items()),
+        *((("sources", n, "link"), n, source.link) for n, source in config.scpi_sources().items()),
     ]
     problems = [
         source.problem(location, f"{link} has port 0, which only a virtual device can have")

@@ -138,6 +138,10 @@ class MqttMeterProfile(Model):
         told = {value.key for value in self.values}
         return frozenset(told | ({(Quantity.POWER, Phase.TOTAL)} if self.adds_up else set()))
 
+    def accuracy_facts(self) -> dict[str, float | str] | None:
+        """What the manifest keeps of its accuracy."""
+        return self.accuracy.facts() if self.accuracy else None
+
     @model_validator(mode="after")
     def _told_once(self) -> Self:
         topics = [message.topic for message in self.messages]

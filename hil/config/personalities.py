@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from hil.config.base import Model, Name
+from hil.config.base import Model, Name, OneLine
 from hil.config.units import (
     Amperes,
     AmperesPerSecond,
@@ -24,6 +24,8 @@ from hil.config.units import (
 Unit = Literal["A", "W"]
 Purpose = Literal["TxProfile", "TxDefaultProfile", "ChargePointMaxProfile"]
 ProfileKind = Literal["Absolute", "Relative", "Recurring", "Dynamic"]
+
+Overlooked = Literal["diode-fault", "proximity-open"]
 
 ProfileFlaw = Literal[
     "takes_foreign_tx_profiles",
@@ -46,6 +48,13 @@ ProfileFlaw = Literal[
     "recurs_not",
     "ignores_get_filters",
     "tx_profile_keeps_default_out",
+    "hides_limit_elsewhere",
+    "ignores_limit_elsewhere",
+    "keeps_limit_elsewhere",
+    "charges_instead",
+    "setpoint_of_one_phase",
+    "takes_any_mode",
+    "ignores_updates",
 ]
 """How a charger may deal wrongly, or by another document, with charging profiles that it accepts:
 a TxProfile without its transaction; one kept after it; the profile of a RemoteStartTransaction not
@@ -57,7 +66,12 @@ applies.
 Over OCPP 2.x also: an EVSE that there is not, or a rate unit that it does not use, taken for its
 own; the rules of use case K01 not enforced; profiles gone after a Reset; validFrom and validTo, the
 startSchedule, or a recurrency not heeded; the filters of GetChargingProfiles not heeded; a
-TxProfile that has ended and keeps the TxDefaultProfile out."""
+TxProfile that has ended and keeps the TxDefaultProfile out; a limit that somebody else sets not
+told, not heeded, or kept when it is released.
+
+Over OCPP 2.1 also: a setpoint that discharges taken for one that charges; the setpoint of one phase
+taken for the sum of all; an operation mode that it does not know taken for ChargingOnly; an
+UpdateDynamicSchedule without effect."""
 
 
 class Spread(Model):
@@ -117,7 +131,7 @@ class Sulk(Model):
 
 
 class Fieldbus(Model):
-    """How a charger behaves on Modbus and MQTT; ``latency`` and ``keeps`` are of both."""
+    """How a charger behaves on Modbus, RAPI or MQTT; ``latency`` and ``keeps`` are of all."""
 
     latency: Seconds = 0.02
     """From a request's arrival to the answer."""
@@ -127,6 +141,13 @@ class Fieldbus(Model):
     """How long its watchdog waits, whatever it was set to; what it was set to, if not given."""
     keeps: Literal["new", "old"] = "new"
     """Whether a setpoint is what it says then; one that keeps the old answers as if it had it."""
+    heartbeat: bool = True
+    """On RAPI: whether its firmware has heartbeat supervision."""
+    damaged_answers: Fraction = 0.0
+    """On RAPI: share of its lines that arrive with a wrong character."""
+    late_answers: Fraction = 0.0
+    """On RAPI: share of its answers that come late, by ``late_by``."""
+    late_by: Seconds = 0.6
 
 
 class VirtualEvse(Model):
@@ -210,6 +231,12 @@ class VirtualEvse(Model):
     speaks digitally: its pilot stays at 5 % and the limit, of either sign and any size, goes beside
     it, at the instant at which the pilot's edge would have come. With another car it charges only.
     Without, a negative limit is a pause."""
+    socket: bool = False
+    """Whether it has a socket, and reads the proximity contact of the cable in it: it offers no
+    more than the cable takes, and stops when the contact opens. One with a cable of its own does
+    not."""
+    overlooks: Annotated[tuple[Overlooked, ...], Field(strict=False)] = ()
+    """Faults at the plug through which it goes on charging."""
     contactor_after: Seconds = 0.2
     """From vehicle state C to the closed contactor."""
     boot_time: Seconds = 8.0
@@ -385,4 +412,24 @@ class VirtualMeter(Model):
     """On RS-485: misses the request that follows one to a unit that is not there."""
 
 
-Personality = Annotated[VirtualEvse | VirtualVehicle | VirtualMeter, Field(discriminator="kind")]
+class VirtualOperator(Model):
+    """A person at the bench who reads and sets instruments: how fast, and how carefully."""
+
+    personality: Name
+    kind: Literal["operator"]
+    description: str = ""
+    called: OneLine
+    """The name that is given as the operator's."""
+    reaction: Spread
+    """From the question to the answer; what is read is read at its end."""
+    slips: PositiveFraction = 0.0
+    """Share of the questions that are first answered with a decimal comma or without a digit."""
+    skips: PositiveFraction = 0.0
+    """Share of the questions that are answered with a dash."""
+    misreads: PositiveFraction = 0.0
+    """Share of the readings that are first typed ten times too large."""
+
+
+Personality = Annotated[
+    VirtualEvse | VirtualVehicle | VirtualMeter | VirtualOperator, Field(discriminator="kind")
+]

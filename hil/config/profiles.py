@@ -170,6 +170,10 @@ class MeterProfile(Model):
         told = {(quantity, line) for quantity in self.sunspec.tells for line in lines}
         return frozenset({*told, (Quantity.POWER, Phase.TOTAL)})
 
+    def accuracy_facts(self) -> dict[str, float | str] | None:
+        """What the manifest keeps of its accuracy."""
+        return self.accuracy.facts() if self.accuracy else None
+
     @property
     def oldest_s(self) -> float:
         """How long ago the window of a value may have begun by the time that it is read."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from hil.config.bench import BenchConfig
-from hil.config.evse_profiles import ControlProfile
+from hil.config.evse_profiles import AnyEvseProfile
 from hil.config.profiles import EvseProfile
 from hil.config.source import Location, Source
 
@@ -14,7 +14,7 @@ _NEWEST = "ocpp21"
 
 
 def protocol_problems(
-    config: BenchConfig, profiles: Mapping[str, ControlProfile], source: Source
+    config: BenchConfig, profiles: Mapping[str, AnyEvseProfile], source: Source
 ) -> list[str]:
     """What cannot be said over the protocol that was chosen, and what to write instead."""
     found = (
@@ -24,13 +24,14 @@ def protocol_problems(
 
 
 def _problems(
-    config: BenchConfig, profile: ControlProfile | None, name: str
+    config: BenchConfig, profile: AnyEvseProfile | None, name: str
 ) -> Iterator[tuple[Location, str]]:
     evse = config.evses[name]
-    if not isinstance(profile, EvseProfile | None) and evse.rating.discharge > 0:
-        words = f"no profile of this kind tells '{name}' to discharge; leave 'discharge' out"
-        yield ("evses", name, "rating", "discharge"), words
     if not isinstance(profile, EvseProfile):
+        if profile is not None and evse.rating.discharge > 0:
+            words = f"nothing that 'hil' says over {profile.control} tells '{name}' to discharge; "
+            words += "leave 'discharge' out"
+            yield ("evses", name, "rating", "discharge"), words
         return
     named, mode = f"the EVSE profile '{profile.evse_profile}'", profile.operation_mode
     is_signed = mode == "central-setpoint"

@@ -44,12 +44,6 @@ class RtuAddress(NamedTuple):
         return f"{self.baudrate} 8{self.parity}{self.stop_bits}"
 
     @property
-    def usb_serial(self) -> str | None:
-        """Serial number of the USB adapter, where the address names that and no port."""
-        on_usb = self.scheme == "rtu" and self.port.startswith(_USB)
-        return self.port[len(_USB) :] if on_usb else None
-
-    @property
     def character_s(self) -> float:
         """How long one character takes on the wire: start, 8 data, parity and stop bits."""
         return (9 + (self.parity != "N") + self.stop_bits) / self.baudrate
@@ -84,6 +78,15 @@ def parse_rtu(link: str, defaults: SerialDefaults | None) -> RtuAddress:
         raise ValueError("stopbits is 1 or 2")
     bits: Literal[1, 2] = 2 if stop_bits == "2" else 1
     return RtuAddress(parts.scheme, _port(parts), int(baudrate), parity, bits)  # type: ignore[arg-type]
+
+
+def factory_words(defaults: SerialDefaults | None) -> str:
+    """How a meter leaves its factory, such as ``9600 8N1, unit 1``; empty if nobody has said."""
+    if defaults is None:
+        return ""
+    return (
+        f"{defaults.baud} 8{_PARITIES[defaults.parity]}{defaults.stop_bits}, unit {defaults.unit}"
+    )
 
 
 def _port(parts: SplitResult) -> str:

@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from hil.config.base import Model, Name
+from hil.config.base import Model, Name, OneLine
+from hil.config.bench import CableRating
+from hil.config.by_hand import FaceValue
 from hil.config.faults import Fault
 from hil.config.units import (
     ChargingSetpoint,
@@ -19,6 +21,7 @@ from hil.config.units import (
     Volts,
     seconds_within,
 )
+from hil.j1772 import FAULT_STOPS_WITHIN_S, PlugFault
 
 
 class PowerCondition(Model):
@@ -123,6 +126,34 @@ class Unplug(_Targeted):
     hold: Seconds = 0.0
 
 
+class FaultAtPlug(_Targeted):
+    """The pilot emulator shows a fault of the vehicle, and mends it; the charger has to stop."""
+
+    fault: PlugFault
+    for_: Annotated[float, *seconds_within(1.0, 3600.0), Field(alias="for")] = 10.0
+    within: PositiveSeconds = FAULT_STOPS_WITHIN_S
+    """By when no current may flow any more."""
+    hold: Seconds = 0.0
+    """How long it is waited afterwards."""
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> Self:
+        if self.for_ < self.within + 1.0:
+            raise PydanticCustomError(
+                "plug_fault",
+                "'for' must outlast 'within' by 1 s at least, or nobody sees whether it stopped",
+                {},
+            )
+        return self
+
+
+class Cable(_Targeted):
+    """The pilot emulator fits another cable's proximity resistor; before the car is plugged in."""
+
+    current: CableRating
+    hold: Seconds = 0.0
+
+
 class Charging(_Targeted):
     """Start or stop charging by the back office's command."""
 
@@ -161,6 +192,34 @@ class Outage(_OnSources):
     """The output is off for a while."""
 
     for_: Annotated[float, *seconds_within(0.02, 3600.0), Field(alias="for")]
+
+
+class Read(Model):
+    """Have meters read that are read by hand."""
+
+    meters: Annotated[list[Name], Field(min_length=1)] | None = None
+    """All of the bench, if not given."""
+
+
+class ReadStep(Model):
+    """Read by hand."""
+
+    read: Read
+
+
+class Ask(Model):
+    """Have the person at the bench do something, and say that it is done."""
+
+    do: OneLine
+    """What, in a few words, with the instrument it is done on."""
+    shows: FaceValue | None = None
+    """What is typed then, and between which values it has to be."""
+
+
+class AskStep(Model):
+    """Ask for something to be done by hand."""
+
+    ask: Ask
 
 
 class SourceStep(Model):
@@ -223,6 +282,18 @@ class UnplugStep(Model):
     unplug: Unplug
 
 
+class PlugFaultStep(Model):
+    """A fault at the plug."""
+
+    plug_fault: FaultAtPlug
+
+
+class CableStep(Model):
+    """Another cable."""
+
+    cable: Cable
+
+
 class StartChargingStep(Model):
     """Start charging."""
 
@@ -242,7 +313,7 @@ class RepeatStep(Model):
     steps: Annotated[list[Step], Field(min_length=1)]
 
 
-_BARE_STEPS = ("plug_in", "unplug", "start_charging", "stop_charging")
+_BARE_STEPS = ("plug_in", "unplug", "start_charging", "stop_charging", "read")
 _STEP_KINDS = (
     "setpoint",
     "staircase",
@@ -251,11 +322,15 @@ _STEP_KINDS = (
     "wait",
     "plug_in",
     "unplug",
+    "plug_fault",
+    "cable",
     "start_charging",
     "stop_charging",
     "source",
     "dip",
     "outage",
+    "read",
+    "ask",
     "repeat",
     "hold",
 )
@@ -290,11 +365,15 @@ Step = Annotated[
     | Annotated[WaitStep, Tag("<wait>")]
     | Annotated[PlugInStep, Tag("<plug_in>")]
     | Annotated[UnplugStep, Tag("<unplug>")]
+    | Annotated[PlugFaultStep, Tag("<plug_fault>")]
+    | Annotated[CableStep, Tag("<cable>")]
     | Annotated[StartChargingStep, Tag("<start_charging>")]
     | Annotated[StopChargingStep, Tag("<stop_charging>")]
     | Annotated[SourceStep, Tag("<source>")]
     | Annotated[DipStep, Tag("<dip>")]
     | Annotated[OutageStep, Tag("<outage>")]
+    | Annotated[ReadStep, Tag("<read>")]
+    | Annotated[AskStep, Tag("<ask>")]
     | Annotated[RepeatStep, Tag("<repeat>")]
     | Annotated[HoldStep, Tag("<hold>")],
     Discriminator(

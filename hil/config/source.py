@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,10 @@ _LARGEST_FILE_BYTES = 1024 * 1024
 thousand stand in a CSV file (``trace``)."""
 _LARGEST_NODE_COUNT = 200_000
 _DEEPEST = 60
+_KEPT_TEXTS = 32
+_LONGEST_KEPT_BYTES = 16 * 1024
+"""Of what was read, for the next time: a run reads its limits and services when it is prepared and
+once more from its folder. What is kept comes to at most 100 MB, if somebody means harm."""
 
 _BOOLEANS = {"true": True, "false": False}
 """No ``yes`` and no ``on``, even where a file says that it is YAML 1.1."""
@@ -90,10 +95,8 @@ def parse_yaml(text: str, name: str) -> Source:
     if len(text) > _LARGEST_FILE_BYTES:
         raise _too_large(name)
     source = Source(name, text)
-    yaml = YAML(typ="safe", pure=True)
-    yaml.version = (1, 2)
     try:
-        node = yaml.compose(text)
+        node = _compose(text) if len(text) > _LONGEST_KEPT_BYTES else _composed(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
@@ -105,6 +108,17 @@ def parse_yaml(text: str, name: str) -> Source:
         raise ConfigError(f"{name}:1:1: the file is empty")
     source.data = _plain(source, node, ())
     return source
+
+
+def _compose(text: str) -> Node | None:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.version = (1, 2)
+    node: Node | None = yaml.compose(text)
+    return node
+
+
+_composed = functools.lru_cache(_KEPT_TEXTS)(_compose)
+"""Whoever walks through the nodes changes none of them."""
 
 
 def _plain(source: Source, node: Node, location: Location) -> Any:

@@ -8,8 +8,14 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from hil.config.base import Model, Name, address
-from hil.config.units import Hertz, PositiveAmperes, PositiveSeconds, Volts
+from hil.config.base import Model, Name, OneLine, address
+from hil.config.units import (
+    Hertz,
+    PositiveAmperes,
+    PositiveFraction,
+    PositiveSeconds,
+    Volts,
+)
 
 
 class Level(NamedTuple):
@@ -60,22 +66,15 @@ class SourceLimits(Model):
             )
 
 
-class SourceConfig(Model):
-    """An AC source that feeds chargers, and speaks SCPI over a raw socket."""
+class _Feeding(Model):
+    """What every source of a bench has."""
 
-    driver: Literal["scpi-source"]
-    profile: Name
-    """A profile of ``configs/instruments``."""
-    link: Annotated[str, address("tcp")]
     feeds: Annotated[list[Name], Field(min_length=1)]
     """The EVSEs that it supplies."""
     voltage: Volts
     """Line to neutral, from the opening of the bench on."""
     frequency: Hertz
     limits: SourceLimits
-    poll: Hertz = 2.0
-    """How often it is asked what it puts out."""
-    answer_within: PositiveSeconds = 0.5
 
     @property
     def level(self) -> Level:
@@ -88,3 +87,33 @@ class SourceConfig(Model):
         if problem is not None:
             raise PydanticCustomError("level", "{problem}", {"problem": problem})
         return self
+
+
+class SourceConfig(_Feeding):
+    """An AC source that feeds chargers, and speaks SCPI over a raw socket."""
+
+    driver: Literal["scpi-source"]
+    profile: Name
+    """A profile of ``configs/instruments``."""
+    link: Annotated[str, address("tcp")]
+    poll: Hertz = 2.0
+    """How often it is asked what it puts out."""
+    answer_within: PositiveSeconds = 0.5
+
+
+class ManualSourceConfig(_Feeding):
+    """An AC source without an interface, or a variable transformer: a person sets it."""
+
+    driver: Literal["manual"]
+    instrument: OneLine
+    """What it is, with its serial number, as it stands in the record."""
+    frequency_fixed: bool = False
+    """Whether its frequency is that of the mains, so that nobody can set it."""
+    tolerance: PositiveFraction = 0.02
+    """How far the voltage that it shows may be from what it is set to."""
+    off_below: Volts = 25.0
+    """What it shows less than that, it counts as off."""
+
+
+AnySourceConfig = Annotated[SourceConfig | ManualSourceConfig, Field(discriminator="driver")]
+"""A source, by what it speaks."""

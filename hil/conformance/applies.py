@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hil.config.bench import EvseConfig
+from hil.config.bench import EvseConfig, Rating
 from hil.config.conformance import ConformanceCase, Pics
 from hil.config.profiles import EvseProfile
 
@@ -21,9 +21,17 @@ _TOLD_BY_THE_STATION = (
 )
 """What SupportedFeatureProfiles names; of the rest only a PICS can tell."""
 
+_NOBODY = (
+    "it needs a limit that somebody else sets at the station, such as a local energy management; "
+    "the bench can do that with a virtual charger alone"
+)
+
 _UNIT_KEYS = ("ChargingScheduleAllowedChargingRateUnit", "SmartChargingCtrlr.RateUnit")
 _SWITCHES = ("SmartChargingCtrlr.Available", "SmartChargingCtrlr.Enabled")
 """By which a station of OCPP 2.x says that it has smart charging, or that it has not."""
+
+
+_DYNAMIC = "SmartChargingCtrlr.SupportsDynamicProfiles"
 
 
 def why_not(
@@ -32,11 +40,13 @@ def why_not(
     known: Mapping[str, str],
     profile: EvseProfile,
     version: str,
+    rating: Rating,
+    elsewhere: bool,
 ) -> str:
     """Why a case does not apply; empty if it does.
 
     ``known`` is the station's configuration, as far as it was told: by the keys of OCPP 1.6, or by
-    ``Component.Variable`` of 2.x.
+    ``Component.Variable`` of 2.x. ``elsewhere``: whether somebody beside the bench can limit it.
     """
     if version not in case.version:
         return f"the station speaks OCPP {version}"
@@ -45,6 +55,10 @@ def why_not(
     reasons = [_lacks(feature, pics, known) for feature in case.needs]
     reasons += [_has(feature, pics, known) for feature in case.lacks]
     reasons += [_too_few(key, least, known) for key, least in case.at_least.items()]
+    if case.lowest_a < 0.0 and not rating.discharge:
+        reasons.append("it discharges, and the rating in the bench file names no 'discharge'")
+    if case.limits_elsewhere and not elsewhere:
+        reasons.append(_NOBODY)
     if case.uses_other_unit:
         reasons.append(_no_unit_to_refuse(known, profile.unit))
     if case.begin == "plugged" and profile.start == "plug":
@@ -53,9 +67,14 @@ def why_not(
     return next((reason for reason in reasons if reason), "")
 
 
-def too_much(highest_w: float, highest_a: float, evse: EvseConfig) -> str:
-    """Why the limits of a case are too much for a bench; empty if they are not."""
+def too_much(highest_w: float, highest_a: float, evse: EvseConfig, lowest_a: float = 0.0) -> str:
+    """Why the limits of a case are too much for a bench; empty if they are not.
+
+    ``lowest_a`` is the most that it discharges per phase, negative.
+    """
     rating = evse.rating
+    if -lowest_a > rating.discharge + 1e-9:
+        return f"it discharges up to {-lowest_a:g} A, the rating is {rating.discharge:g} A"
     if highest_a > rating.current + 1e-9:
         return f"it commands up to {highest_a:g} A, the rating is {rating.current:g} A"
     if highest_w > rating.power_w + 1e-9:
@@ -78,6 +97,8 @@ def _lacks(feature: str, pics: Pics | None, known: Mapping[str, str]) -> str:
     if any(told) and feature in _TOLD_BY_THE_STATION and feature not in told:
         return f"the station's SupportedFeatureProfiles does not name {feature}"
     off = _switched_off(known) if feature == "SmartCharging" else ""
+    if feature == "DynamicProfiles" and _is_false(known, _DYNAMIC):
+        off = _DYNAMIC
     return f"the station says {off}: false" if off else ""
 
 
@@ -93,8 +114,11 @@ def _has(feature: str, pics: Pics | None, known: Mapping[str, str]) -> str:
 
 def _switched_off(known: Mapping[str, str]) -> str:
     """The variable by which the station says that it has no smart charging; empty if none does."""
-    off = (name for name in _SWITCHES if known.get(name, "").strip().lower() == "false")
-    return next(off, "")
+    return next((name for name in _SWITCHES if _is_false(known, name)), "")
+
+
+def _is_false(known: Mapping[str, str], name: str) -> bool:
+    return known.get(name, "").strip().lower() == "false"
 
 
 def _no_unit_to_refuse(known: Mapping[str, str], own: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, Protocol
 
+from hil.config.bench import Rating
 from hil.config.conformance_steps import CaseProfile, ClearFilter, Place, Unit
 
 TIME_DEVIATION_S = 3.0
@@ -40,6 +41,13 @@ class Terms(NamedTuple):
     """A whole second."""
     transaction_id: int | str | None
     number_phases: int | None
+    rating: Rating
+    """Within which setpoints are followed."""
+
+    @property
+    def phases(self) -> int:
+        """Among how many a sum is shared."""
+        return self.number_phases or self.rating.phases
 
     def unit_of(self, unit: Unit) -> RateUnit:
         """The rate unit that a case means."""
@@ -60,6 +68,10 @@ class Terms(NamedTuple):
         """When the schedule of a profile starts: as told, or a little before it is sent."""
         in_s = -TIME_DEVIATION_S if profile.starts_in is None else profile.starts_in
         return self.now + timedelta(seconds=round(in_s))
+
+    def begins(self, profile: CaseProfile) -> datetime:
+        """From when on it holds: a Dynamic one from when it arrives."""
+        return self.now if profile.kind == "Dynamic" else self.start_of(profile)
 
     def after(self, delay_s: float) -> datetime:
         """An instant so long after now."""
@@ -114,8 +126,8 @@ class Dialect(Protocol):
         """Ask for the composite schedule."""
         ...
 
-    def read_composite(self, payload: Mapping[str, Any]) -> Reported:
-        """What can be read of the answer to it."""
+    def read_composite(self, payload: Mapping[str, Any], phases: int) -> Reported:
+        """What can be read of the answer to it; a sum in amperes is shared among the phases."""
         ...
 
     def ask_keys(self) -> Call:

@@ -90,7 +90,7 @@ def _profile(profile: CaseProfile, terms: Terms) -> dict[str, Any]:
             "chargingSchedulePeriod": [
                 {
                     "startPeriod": round(period.at),
-                    "limit": terms.limit_on_the_wire(period.limit),
+                    "limit": terms.limit_on_the_wire(period.value),
                     **({} if number_phases is None else {"numberPhases": number_phases}),
                 }
                 for period in profile.periods
@@ -119,8 +119,8 @@ def keys_told(payload: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def read_composite(payload: Mapping[str, Any]) -> Reported:
-    """What can be read of an answer to GetCompositeSchedule."""
+def read_composite(payload: Mapping[str, Any], _: int) -> Reported:
+    """What can be read of an answer to GetCompositeSchedule; nothing in it is a sum of phases."""
     schedule = payload.get("chargingSchedule")
     schedule = schedule if isinstance(schedule, dict) else {}
     start = payload.get("scheduleStart") or schedule.get("startSchedule")

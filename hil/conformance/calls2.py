@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from hil.config.conformance_steps import CaseProfile, ClearFilter, GetFilter
+from hil.config.conformance_steps import CasePeriod, CaseProfile, ClearFilter, GetFilter
+from hil.conformance import setpoints
 from hil.conformance.calls import Call, Reported, Terms, number_of
 from hil.conformance.read import reported
+from hil.conformance.reports import tells_limit
 
 VARIABLES = (
     "SmartChargingCtrlr.Available",
@@ -19,10 +21,16 @@ VARIABLES = (
     "SmartChargingCtrlr.PeriodsPerSchedule",
     "SmartChargingCtrlr.ProfileStackLevel",
     "SmartChargingCtrlr.RateUnit",
+    "SmartChargingCtrlr.SupportsDynamicProfiles",
 )
 """What tells which cases apply; few enough for one GetVariables."""
 
-_PURPOSES = {"ChargePointMaxProfile": "ChargingStationMaxProfile"}
+_PURPOSES = {
+    "ChargePointMaxProfile": "ChargingStationMaxProfile",
+    "ExternalConstraints": "ChargingStationExternalConstraints",
+}
+
+_RATE_CHANGED = "ChargingRateChanged"
 
 _NOBODYS = "hil-nobody"
 """A transactionId that no station gives."""
@@ -39,6 +47,14 @@ def set_profile(profile: CaseProfile, terms: Terms) -> Call:
     evse = number_of(profile.place, terms.connector)
     payload = {"evseId": evse, "chargingProfile": _profile(profile, terms)}
     return Call("SetChargingProfile", payload)
+
+
+def update(profile: CaseProfile, setpoint_a: float, known: bool, terms: Terms) -> Call:
+    """UpdateDynamicSchedule; of a profile that there is not where it is not ``known``."""
+    named = profile.id if known else _UNKNOWN_ID
+    numbers = setpoints.over_phases("setpoint", setpoint_a, terms, profile.unit)
+    payload = {"chargingProfileId": named, "scheduleUpdate": numbers}
+    return Call("UpdateDynamicSchedule", payload)
 
 
 def clear(wanted: ClearFilter, profiles: Mapping[str, CaseProfile], connector: int) -> Call:
@@ -112,6 +128,29 @@ def start_untold(said: Sequence[Call], profile: CaseProfile) -> str:
     return ""
 
 
+def limit_untold(
+    said: Sequence[Call], limit_a: float | None, running: bool, watts_per_ampere: float
+) -> str:
+    """What the station fails to tell of a limit that somebody else has set or, ``None``, released.
+
+    Empty if nothing is missing. ``running``: whether a transaction runs that it changes.
+    """
+    action = "ClearedChargingLimit" if limit_a is None else "NotifyChargingLimit"
+    told = [call.payload for call in said if call.action == action]
+    if not told:
+        return f"no {action} has come"
+    if limit_a is not None and not any(
+        tells_limit(payload.get("chargingSchedule"), limit_a * per_ampere, unit)
+        for payload in told
+        for unit, per_ampere in (("A", 1.0), ("W", watts_per_ampere))
+    ):
+        return f"no {action} tells a limit of {limit_a:g} A"
+    events = [call.payload for call in said if call.action == "TransactionEvent"]
+    if running and not any(event.get("triggerReason") == _RATE_CHANGED for event in events):
+        return f"no TransactionEvent has the triggerReason {_RATE_CHANGED}"
+    return ""
+
+
 def composite(connector: int, duration_s: float, unit: str) -> Call:
     """GetCompositeSchedule."""
     return Call(
@@ -120,10 +159,10 @@ def composite(connector: int, duration_s: float, unit: str) -> Call:
     )
 
 
-def read_composite(payload: Mapping[str, Any]) -> Reported:
-    """What can be read of an answer to GetCompositeSchedule."""
+def read_composite(payload: Mapping[str, Any], phases: int) -> Reported:
+    """What can be read of an answer to GetCompositeSchedule; a setpoint stands for a limit."""
     schedule = payload.get("schedule")
-    schedule = schedule if isinstance(schedule, dict) else {}
+    schedule = setpoints.signed(schedule, phases) if isinstance(schedule, dict) else {}
     return reported(schedule.get("evseId"), schedule.get("scheduleStart"), schedule)
 
 
@@ -158,17 +197,26 @@ def _schedule(profile: CaseProfile, terms: Terms) -> dict[str, Any]:
         "chargingSchedulePeriod": [
             {
                 "startPeriod": late_s + round(period.at),
-                "limit": terms.limit_on_the_wire(period.limit, profile.unit),
+                **_numbers(period, profile, terms),
                 **phases,
             }
             for period in profile.periods
         ],
     }
     if profile.broken == "start_added" or (
-        profile.kind != "Relative" and profile.broken != "start_missing"
+        profile.kind not in ("Relative", "Dynamic") and profile.broken != "start_missing"
     ):
         result["startSchedule"] = _text(terms.start_of(profile))
     return result
+
+
+def _numbers(period: CasePeriod, profile: CaseProfile, terms: Terms) -> dict[str, Any]:
+    if period.setpoint is None:
+        return {"limit": terms.limit_on_the_wire(period.value, profile.unit)}
+    numbers = setpoints.to_follow(period.setpoint, terms, profile.unit)
+    if profile.broken == "setpoint_missing":
+        return {key: value for key, value in numbers.items() if not key.startswith("setpoint")}
+    return numbers
 
 
 def _text(instant: datetime) -> str:

@@ -9,7 +9,12 @@ from collections.abc import Sequence
 from hil.conformance.calls import Call
 from hil.quantities import Event, Frame, Reading
 
-_ACTIONS = ("BootNotification", "TransactionEvent")
+_ACTIONS = (
+    "BootNotification",
+    "ClearedChargingLimit",
+    "NotifyChargingLimit",
+    "TransactionEvent",
+)
 _MOST_KEPT = 50
 """A station that chatters fills no memory."""
 

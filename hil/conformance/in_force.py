@@ -22,12 +22,18 @@ class InForce:
     def __init__(self, oracle: OracleName, zero_s: float) -> None:
         self._oracle, self._zero_s = oracle, zero_s
         self.installed: list[Installed] = []
+        self._elsewhere: float | None = None
         self._history: list[tuple[float, Course]] = []
 
     def holds(self, installed: list[Installed], t: float) -> None:
         """These and no others are installed from now on."""
         self.installed = installed
-        self._history.append((t, composite(installed, self._oracle)))
+        self._history.append((t, self.course()))
+
+    def limited_elsewhere(self, limit: float | None, t: float) -> None:
+        """Somebody else allows so much from now on, in the unit of the case; ``None`` for all."""
+        self._elsewhere = limit
+        self.holds(self.installed, t)
 
     def install(self, profile: CaseProfile, terms: Terms, t: float) -> None:
         """A profile was accepted; it replaces one of the same id."""
@@ -46,10 +52,13 @@ class InForce:
 
     def course(self, oracle: OracleName | None = None) -> Course:
         """The limit at every instant, by the oracle of the case or by another one."""
-        return composite(self.installed, oracle or self._oracle)
+        return composite(self.installed, oracle or self._oracle, self._elsewhere)
 
-    def highest_lately(self, at_s: float) -> float | None:
-        """The highest limit that may still be settling; ``None`` if the station's own may be."""
+    def lately(self, at_s: float) -> tuple[float, float] | None:
+        """The lowest and the highest limit that may still be settling, in the unit of the case.
+
+        ``None`` if the station's own may be among them.
+        """
         ends_s = [t for t, _ in self._history[1:]] + [math.inf]
         limits = [
             limit_at(course, self._zero_s + max(t, at_s - SETTLE_S))
@@ -57,7 +66,7 @@ class InForce:
             if end_s > at_s - SETTLE_S
         ]
         known = [limit for limit in limits if limit is not None]
-        return max(known) if known and len(known) == len(limits) else None
+        return (min(known), max(known)) if known and len(known) == len(limits) else None
 
 
 def _matches(profile: Installed, wanted: ClearFilter, named: int | None) -> bool:
@@ -77,9 +86,9 @@ def installed_of(profile: CaseProfile, terms: Terms) -> Installed:
         profile.id,
         profile.purpose,
         profile.stack_level,
-        terms.start_of(profile).timestamp(),
+        terms.begins(profile).timestamp(),
         profile.duration,
-        tuple((period.at, terms.limit(period.limit)) for period in profile.periods),
+        tuple((period.at, terms.limit(period.value)) for period in profile.periods),
         profile.place,
         -math.inf if profile.valid_from is None else now_s + profile.valid_from,
         math.inf if profile.valid_to is None else now_s + profile.valid_to,

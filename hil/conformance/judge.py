@@ -6,7 +6,7 @@ from hil.config.conformance import ConformanceCase
 from hil.conformance import compare
 from hil.conformance.calls import Reported
 from hil.conformance.compare import Asked
-from hil.conformance.flow import Seen, follows
+from hil.conformance.flow import Lately, Seen, follows
 from hil.conformance.in_force import InForce
 from hil.conformance.oracle import ORACLES, Step, within
 from hil.conformance.scene import Scene
@@ -50,8 +50,8 @@ def flow(
         Step(step.from_s - zero_s, None if step.limit is None else scene.amperes(step.limit))
         for step in within(in_force.course(), from_s + zero_s, until_s + zero_s)
     ]
-    lately = in_force.highest_lately(from_s)
-    before_a = None if lately is None else scene.amperes(lately)
-    for stretch in follows(steps, until_s, seen, scene.tolerance, before_a):
+    limits = in_force.lately(from_s)
+    lately = None if limits is None else Lately(*map(scene.amperes, limits))
+    for stretch in follows(steps, until_s, seen, scene.tolerance, lately):
         facts = {k: v for k, v in stretch._asdict().items() if k not in ("verdict", "reason")}
         outcome.current.add(stretch.verdict, stretch.reason, **facts)

@@ -5,7 +5,8 @@ a purpose the higher stack level lies on top; a TxProfile lies on top of the TxD
 ChargePointMaxProfile caps the result. Documents differ on what lies under a TxProfile that has
 ended while its transaction goes on: :data:`ORACLES`.
 
-Instants are seconds of any one clock, limits in the unit of the case. ``None`` is an instant at
+Instants are seconds of any one clock, limits in the unit of the case; a setpoint of OCPP 2.1 is a
+limit that may be negative, and then it is to be followed. ``None`` is an instant at
 which no profile applies: the station's own limit, which the bench does not know.
 """
 
@@ -74,15 +75,21 @@ _MOST_TURNS = 3
 """Of a schedule that begins anew; a case is over long before."""
 
 
-def composite(installed: Iterable[Installed], oracle: OracleName) -> Course:
-    """The limit at every instant, of the profiles that are installed now."""
+def composite(
+    installed: Iterable[Installed], oracle: OracleName, elsewhere: float | None = None
+) -> Course:
+    """The limit at every instant, of the profiles that are installed now.
+
+    ``elsewhere`` is what somebody else allows. What is to be discharged is below every limit.
+    """
     profiles = list(installed)
     default = _stack(profiles, DEFAULT)
     session = _stack(profiles, TX)
     has_tx = any(profile.purpose == TX for profile in profiles)
     if ORACLES[oracle].default_returns or not has_tx:
         session = _merge(session, default, _upper)
-    return _merge(session, _stack(profiles, MAX), _least)
+    capped = _merge(session, _stack(profiles, MAX), _least)
+    return _merge(capped, [Step(-math.inf, elsewhere)], _least)
 
 
 def limit_at(course: Course, at_s: float) -> float | None:

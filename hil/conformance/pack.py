@@ -111,6 +111,7 @@ class Pack:
             wire,
             heard,
             tolerance_for(self._bench, self._evse),
+            session.devices.elsewhere.get(self._evse),
         )
 
     async def _read_keys(self, scene: Scene) -> dict[str, str]:
@@ -129,11 +130,22 @@ class Pack:
     ) -> None:
         version = scene.station.ocpp_version
         outcome.version = next((v for v in case.version if v == version), outcome.version)
-        reason = why_not(case, self._pics, known, scene.profile, version)
+        reason = why_not(
+            case,
+            self._pics,
+            known,
+            scene.profile,
+            version,
+            scene.config.rating,
+            scene.elsewhere is not None,
+        )
         highest = case.highest_a * scene.per_ampere(case)
         in_watts = scene.profile.unit == "W"
         reason = reason or too_much(
-            highest if in_watts else 0.0, 0.0 if in_watts else highest, scene.config
+            highest if in_watts else 0.0,
+            0.0 if in_watts else highest,
+            scene.config,
+            scene.amperes(case.lowest_a * scene.per_ampere(case)),
         )
         if reason:
             outcome.other = ("NOT_APPLICABLE", reason)
@@ -161,6 +173,8 @@ class Pack:
         except DeviceError as error:
             own = error.device == scene.name
             outcome.other = ("INCONCLUSIVE" if own else "ERROR", f"{error.device}: {error.what}")
+        finally:
+            playing.leave()
 
     def _conclude(self, case: ConformanceCase, outcome: Outcome, scene: Scene) -> None:
         verdict, reason = outcome.verdict, outcome.reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -16,11 +16,13 @@ from hil.config.conformance_steps import (
     CaseStep,
     ClearStep,
     CompositeStep,
+    ElsewhereStep,
     GetProfilesStep,
     RemoteStartStep,
     ResetStep,
     SetProfileStep,
     TransactionStep,
+    UpdateStep,
     WatchStep,
 )
 from hil.conformance import calls2, judge, reports, start
@@ -63,6 +65,8 @@ class Playing:
     """The limit of the first composite schedule that was told while no profile was installed."""
     sent: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """By name, what was sent of each profile: as GetChargingProfiles should report it."""
+    limited_a: float | None = None
+    """What somebody else allows, per phase."""
     in_force: InForce = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,14 +96,15 @@ class Playing:
         except CaseOver:
             return
 
+    def leave(self) -> None:
+        """Nothing that was done beside the station's own profiles outlasts the case."""
+        if self.limited_a is not None and self.scene.elsewhere is not None:
+            self.scene.elsewhere(None)
+
     async def _do(self, step: CaseStep) -> None:
         match step:
-            case SetProfileStep():
-                await self._set_profile(step)
-            case ClearStep():
-                await self._clear(step)
-            case GetProfilesStep():
-                await self._get_profiles(step)
+            case SetProfileStep() | UpdateStep() | ClearStep() | GetProfilesStep():
+                await self._handle_profiles(step)
             case RemoteStartStep():
                 await self._remote_start(step)
             case TransactionStep():
@@ -108,10 +113,25 @@ class Playing:
                 await self._composite(step)
             case ResetStep():
                 await self._reset(step)
+            case ElsewhereStep():
+                await self._elsewhere(step)
             case WatchStep():
                 await self._watch(step)
 
     # --- profiles ----------------------------------------------------------------------------
+
+    async def _handle_profiles(
+        self, step: SetProfileStep | UpdateStep | ClearStep | GetProfilesStep
+    ) -> None:
+        match step:
+            case SetProfileStep():
+                await self._set_profile(step)
+            case UpdateStep():
+                await self._update(step)
+            case ClearStep():
+                await self._clear(step)
+            case GetProfilesStep():
+                await self._get_profiles(step)
 
     async def _set_profile(self, step: SetProfileStep) -> None:
         profile = self.case.profiles[step.set_profile]
@@ -121,6 +141,17 @@ class Playing:
         if "Accepted" in step.expect:
             self.sent[step.set_profile] = call.payload
             self.in_force.install(profile, terms, self._now_s)
+
+    async def _update(self, step: UpdateStep) -> None:
+        profile, terms = self.case.profiles[step.update], self._terms()
+        call = calls2.update(profile, step.setpoint, not step.unknown_id, terms)
+        await self._ask(call, step.expect, step.update)
+        if "Accepted" in step.expect:
+            (period,) = profile.periods
+            period = period.model_copy(update={"setpoint": step.setpoint})
+            changed = profile.model_copy(update={"periods": [period]})
+            self.sent[step.update] = self._dialect.set_profile(changed, terms).payload
+            self.in_force.install(changed, terms, self._now_s)
 
     async def _clear(self, step: ClearStep) -> None:
         wanted, connector = step.clear, self.scene.config.connector
@@ -142,9 +173,15 @@ class Playing:
         payload = calls2.get_profiles(step.get_profiles, self.case.profiles, connector)
         self._tell("GetChargingProfiles")
         reply, items = await station.reported_profiles(payload)
-        expected = ACCEPTED if step.reports else ["NoProfiles"]
+        limited_a = self.limited_a
+        external = step.get_profiles.purpose == "ExternalConstraints" and limited_a is not None
+        expected = ACCEPTED if step.reports or external else ["NoProfiles"]
         self._judge_reply(Call("GetChargingProfiles", payload), expected, "", reply)
-        found = reports.differences({name: self.sent[name] for name in step.reports}, items)
+        if external and limited_a is not None:
+            per_ampere = self.scene.watts_per_ampere(self.case)
+            found = reports.external(items, [(limited_a, "A"), (limited_a * per_ampere, "W")])
+        else:
+            found = reports.differences({name: self.sent[name] for name in step.reports}, items)
         self.outcome.reply.add(
             "FAIL" if found else "PASS",
             "; ".join(found),
@@ -184,12 +221,35 @@ class Playing:
 
     async def _hear_of_start(self, profile: CaseProfile) -> None:
         """What the station tells of a remote start may come after its transaction has begun."""
+        untold = await self._untold(lambda said: self._dialect.start_untold(said, profile))
+        if untold:
+            self.outcome.reply.add("FAIL", untold, what="TransactionEvent")
+
+    async def _untold(self, missing: Callable[[Sequence[Call]], str]) -> str:
+        """What the station has still not told of its own accord when its time is up."""
         heard, deadline_s = self.scene.heard, self._now_s + _TOLD_WITHIN_S
-        while untold := self._dialect.start_untold(list(heard.calls), profile):
+        while untold := missing(list(heard.calls)):
             if self._now_s >= deadline_s:
-                self.outcome.reply.add("FAIL", untold, what="TransactionEvent")
-                return
+                return untold
             await asyncio.sleep(start.LOOK_EVERY_S)
+        return ""
+
+    async def _elsewhere(self, step: ElsewhereStep) -> None:
+        scene, terms = self.scene, self._terms()
+        assert scene.elsewhere is not None  # or the case does not apply
+        limit_a = None if step.elsewhere == "released" else step.elsewhere
+        self._tell("limit elsewhere " + ("released" if limit_a is None else f"{limit_a:g} A"))
+        scene.heard.forget()
+        scene.elsewhere(limit_a)
+        self.limited_a = limit_a
+        limit = None if limit_a is None else terms.limit(limit_a)
+        self.in_force.limited_elsewhere(limit, self._now_s)
+        running = scene.station.transaction_id is not None
+        per_ampere = terms.watts_per_ampere
+        untold = await self._untold(
+            lambda said: calls2.limit_untold(said, limit_a, running, per_ampere)
+        )
+        self.outcome.reply.add("FAIL" if untold else "PASS", untold, what="limit elsewhere")
 
     async def _switch(self, step: TransactionStep) -> None:
         scene = self.scene
@@ -253,6 +313,7 @@ class Playing:
             datetime.fromtimestamp(math.floor(scene.utc_s(self._now_s)), UTC),
             scene.station.transaction_id,
             scene.profile.number_phases,
+            scene.config.rating,
         )
 
     async def _composite(self, step: CompositeStep) -> None:
@@ -268,7 +329,7 @@ class Playing:
         call = self._dialect.composite(asked.connector, asked.duration_s, asked.unit)
         reply = await self._ask(call, step.expect, "")
         if "Accepted" in step.expect:
-            reported = self._dialect.read_composite(reply.payload)
+            reported = self._dialect.read_composite(reply.payload, terms.phases)
             right = judge.composite_schedule(
                 self.case, self.outcome, self.in_force, asked, reported
             )

@@ -9,10 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hil.conformance.read import instant_s, number, short
+from hil.conformance.setpoints import folded
 
 _LIMIT = 0.05
 _INSTANT_S = 1.0
 _MOST_TOLD = 5
+_EXTERNAL = "ChargingStationExternalConstraints"
 _INSTANTS = ("startSchedule", "validFrom", "validTo")
 
 Sent = Mapping[str, Any]
@@ -44,6 +46,44 @@ def _id(item: Mapping[str, Any]) -> object:
     return profile.get("id") if isinstance(profile, Mapping) else None
 
 
+def external(items: Sequence[Mapping[str, Any]], limits: Sequence[tuple[float, str]]) -> list[str]:
+    """What of a limit that somebody else has set is not reported as it must be, in words.
+
+    ``limits`` is that limit in each unit in which it may be told.
+    """
+    found = [item for item in items if isinstance(item, Mapping)]
+    if len(found) != 1:
+        return [f"{len(found)} limits from elsewhere are reported, not 1"]
+    (item,) = found
+    profile = item.get("chargingProfile")
+    profile = profile if isinstance(profile, Mapping) else {}
+    problems: list[str] = []
+    if item.get("chargingLimitSource") in ("CSO", None):
+        source = short(item.get("chargingLimitSource"))
+        problems.append(f"its source is {source}, and somebody else has set it")
+    purpose = profile.get("chargingProfilePurpose")
+    if purpose != _EXTERNAL:
+        problems.append(f"its purpose is {short(purpose)}, not {_EXTERNAL}")
+    if not any(tells_limit(profile.get("chargingSchedule"), *one) for one in limits):
+        problems.append(f"it does not tell the limit of {' or '.join(map(_words, limits))}")
+    return problems
+
+
+def _words(limit: tuple[float, str]) -> str:
+    return f"{limit[0]:g} {limit[1]}"
+
+
+def tells_limit(schedules: object, limit: float, unit: str) -> bool:
+    """Whether the first period of a schedule among several has this limit."""
+    for schedule in schedules if isinstance(schedules, list) else []:
+        periods = schedule.get("chargingSchedulePeriod") if isinstance(schedule, dict) else None
+        first = periods[0] if isinstance(periods, list) and periods else None
+        told = number(first.get("limit")) if isinstance(first, dict) else None
+        if schedule.get("chargingRateUnit") == unit and told is not None:
+            return abs(told - limit) <= _LIMIT
+    return False
+
+
 def _differences(sent: Sent, item: Mapping[str, Any]) -> Iterator[str]:
     if item.get("evseId") != sent["evseId"]:
         yield f"it is reported of EVSE {short(item.get('evseId'))}, sent to {sent['evseId']}"
@@ -55,7 +95,7 @@ def _differences(sent: Sent, item: Mapping[str, Any]) -> Iterator[str]:
 def _lacking(sent: object, told: object, path: str) -> Iterator[str]:
     """What of ``sent`` is not in ``told``."""
     if isinstance(sent, Mapping):
-        entries = told if isinstance(told, Mapping) else {}
+        sent, entries = folded(sent), folded(told) if isinstance(told, Mapping) else {}
         for key, value in sent.items():
             yield from _lacking(value, entries.get(key), f"{path}.{key}".lstrip("."))
     elif isinstance(sent, list):

@@ -12,7 +12,7 @@ from hil.conformance.flow import Tolerance
 from hil.conformance.heard import Heard
 from hil.conformance.oracle import ORACLES
 from hil.conformance.wire import Wire
-from hil.drivers.protocols import Evse, OcppStation, Pilot
+from hil.drivers.protocols import Evse, LimitElsewhere, OcppStation, Pilot
 from hil.play.observed import Observed
 from hil.record.journal import Journal
 
@@ -32,6 +32,8 @@ class Scene:
     wire: Wire
     heard: Heard
     tolerance: Tolerance
+    elsewhere: LimitElsewhere | None = None
+    """By which somebody else limits the station; ``None`` if nobody can."""
 
     def utc_s(self, t: float) -> float:
         """Seconds since 1970 of an instant of the run."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 from hil.config.bench import BenchConfig
 from hil.config.load import Bench
 from hil.conformance.flow import Sample, Seen, Tolerance
 from hil.j1772 import offer
-from hil.quantities import LINES, Event, Frame, Quality, Quantity, Reading
+from hil.quantities import LINES, Event, Frame, Phase, Quality, Quantity, Reading
 
 _DUTY_A = 0.6
 """1 % of duty cycle, which a pilot emulator's measurement and a charger's pulse width may share
@@ -25,7 +26,7 @@ def tolerance_for(bench: Bench, evse: str) -> Tolerance:
     """How far what is measured may be from the limit, by the instruments of the bench."""
     classes = [
         bench.meters[name].accuracy
-        for name, meter in bench.config.meters.items()
+        for name, meter in bench.config.connected_meters().items()
         if meter.measures == evse
     ]
     share = max((accuracy.current for accuracy in classes if accuracy), default=0.01)
@@ -38,7 +39,7 @@ class Wire:
     """Keeps what pilot and meter of one EVSE said since the last :meth:`forget`."""
 
     def __init__(self, config: BenchConfig, evse: str) -> None:
-        self._meters = {name for name, meter in config.meters.items() if meter.measures == evse}
+        self._meters = {n for n, m in config.connected_meters().items() if m.measures == evse}
         self._pilots = {n for n, pilot in config.pilots.items() if pilot.plugged_into == evse}
         self._offered: list[Sample] = []
         self._drawn: list[Sample] = []
@@ -59,7 +60,7 @@ class Wire:
         if device in self._pilots:
             for reading in readings:
                 if reading.quantity is Quantity.DUTY and 0.0 <= reading.value <= 100.0:
-                    self._offered.append(Sample(reading.t, offer(reading.value).current_a or 0.0))
+                    self._offered.append(_told(reading))
         elif device in self._meters:
             currents = [
                 reading
@@ -69,7 +70,8 @@ class Wire:
                 and reading.quality is Quality.GOOD
             ]
             if currents:
-                highest_a = max(abs(reading.value) for reading in currents)
+                powers = {r.phase: r.value for r in readings if r.quantity is Quantity.POWER}
+                highest_a = max((_signed_a(one, powers) for one in currents), key=abs)
                 self._drawn.append(Sample(currents[0].t, highest_a))
 
     def on_event(self, event: Event) -> None:
@@ -77,3 +79,15 @@ class Wire:
 
     def on_frame(self, frame: Frame) -> None:
         """Frames are not kept."""
+
+
+def _told(duty: Reading) -> Sample:
+    """What a duty cycle offers; one that leaves it to digital communication offers nothing."""
+    offered = offer(duty.value)
+    return Sample(duty.t, offered.current_a or 0.0, offered.digital)
+
+
+def _signed_a(current: Reading, powers: Mapping[Phase, float]) -> float:
+    """A current with the sign of its power, since many meters tell it as a magnitude."""
+    power_w = powers.get(current.phase, powers.get(Phase.TOTAL, current.value))
+    return math.copysign(abs(current.value), power_w)

@@ -8,13 +8,14 @@ part. ``close`` never raises and may be called at any time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from hil.config.by_hand import FaceValue
 from hil.config.profiles import Register
 from hil.config.sources import Level
 from hil.drivers.capabilities import Capabilities
-from hil.j1772 import PilotState
+from hil.j1772 import PilotState, PlugFault
 from hil.quantities import Setpoint
 
 
@@ -155,6 +156,10 @@ class ReportsProfiles(Protocol):
         ...
 
 
+LimitElsewhere = Callable[[float | None], None]
+"""What limits a charger beside the bench, to amperes per phase; ``None`` for no longer."""
+
+
 @runtime_checkable
 class Capable(Protocol):
     """A charger that can be tried for what it takes of smart charging."""
@@ -180,13 +185,30 @@ class ReportsSchedule(Protocol):
 
 @runtime_checkable
 class Meter(Device, Protocol):
-    """An instrument that is asked at a fixed rate, or that publishes by itself."""
+    """An instrument that is asked at a fixed rate, that publishes, or that a person reads."""
 
     async def read(self) -> None:
         """Ask once, and report the readings with the instants of request and reply.
 
         Of one that publishes: wait for what it says next, and report that with its arrival.
         """
+        ...
+
+
+@runtime_checkable
+class ReadByHand(Meter, Protocol):
+    """A meter that a person reads: :meth:`read` takes as long as that person needs."""
+
+    async def read_flow(self) -> bool:
+        """Have power and currents read once, to see what flows; whether all of it was read."""
+        ...
+
+
+class Person(Protocol):
+    """Who can be asked to do something at the bench."""
+
+    async def do(self, words: str, shows: FaceValue | None) -> None:
+        """Have it done, and what an instrument shows then typed. Raises DeviceError if not."""
         ...
 
 
@@ -213,8 +235,16 @@ class Pilot(Device, Protocol):
         """Fit the cable's resistor for this rated current; ``None`` opens the contact."""
         ...
 
+    async def show_fault(self, fault: PlugFault) -> None:
+        """Show the EVSE a fault of the vehicle, until it is mended."""
+        ...
+
+    async def mend(self) -> None:
+        """End the fault that is shown; nothing if none is."""
+        ...
+
     async def make_safe(self) -> str:
-        """Go to state A; what was done, in words."""
+        """Go to state A and mend what is shown as broken; what was done, in words."""
         ...
 
 

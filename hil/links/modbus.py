@@ -1,8 +1,9 @@
-"""Modbus TCP: the only importer of pymodbus on the bench's side.
+"""Modbus TCP, plain or over TLS: the only importer of pymodbus on the bench's side.
 
-What pymodbus leaves open is closed here: it never repeats a request behind the caller's back, a
-reply is checked before it is decoded, and after a silence or a reply that does not fit, the
-connection is opened anew, so that a late answer cannot pass for the next one.
+pymodbus builds the requests and reads the replies; the connection is kept here. So what is stamped
+is the socket, a request is never repeated behind the caller's back, a reply is checked before it is
+decoded, and after a silence or a reply that does not fit, the connection is opened anew, so that a
+late answer cannot pass for the next one.
 """
 
 from __future__ import annotations
@@ -12,14 +13,20 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
-from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
+from pymodbus.framer import FramerSocket
+from pymodbus.pdu import DecodePDU, ModbusPDU
 from pymodbus.pdu.register_message import (
+    ReadHoldingRegistersRequest,
     ReadHoldingRegistersResponse,
+    ReadInputRegistersRequest,
     ReadInputRegistersResponse,
+    WriteMultipleRegistersRequest,
+    WriteSingleRegisterRequest,
 )
 
 from hil.errors import DeviceError, HilError, RefusedError
@@ -34,6 +41,10 @@ logging.getLogger("pymodbus").addHandler(logging.NullHandler())
 _HEADER_BYTES = 6
 """Transaction, protocol and length; the length counts what follows."""
 
+_LONGEST_BYTES = 260
+"""Of a frame, by the Modbus application protocol."""
+
+_READS = {3: ReadHoldingRegistersRequest, 4: ReadInputRegistersRequest}
 _WRITES = (6, 16)
 _WRITTEN_BYTES = 12
 """A whole reply to either write: header, unit, function, address, value or number of registers."""
@@ -68,11 +79,62 @@ class _HoldingRegisters(ReadHoldingRegistersResponse):
     def decode(self, data: bytes) -> None:
         self.registers = struct.unpack(f">{len(data) // 2}H", data[1:])
 
+    def __str__(self) -> str:
+        """For pymodbus's log, which spells every reply out, whether it is kept or not."""
+        return type(self).__name__
+
 
 class _InputRegisters(ReadInputRegistersResponse):
     """The reply to function 4, unpacked at once."""
 
     decode = _HoldingRegisters.decode
+    __str__ = _HoldingRegisters.__str__
+
+
+def _framer() -> FramerSocket:
+    decoder = DecodePDU(False)
+    decoder.register(_HoldingRegisters)
+    decoder.register(_InputRegisters)
+    return FramerSocket(decoder)
+
+
+_FRAMER = _framer()
+"""It keeps nothing from one frame to the next."""
+
+
+class _Wire(asyncio.Protocol):
+    """One connection; ``took`` is told what came, ``ended`` how it ended if not by :meth:`close`.
+
+    ``TCP_NODELAY`` is set by the loop.
+    """
+
+    def __init__(
+        self, took: Callable[[bytes], None], ended: Callable[[Exception | None], None]
+    ) -> None:
+        self._took, self._ended = took, ended
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is there."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the unit."""
+        if self.transport is not None:
+            self._took(data)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The unit, or the network, ended it."""
+        if self.transport is not None:
+            self.transport = None
+            self._ended(error)
+
+    def close(self) -> None:
+        """End it; nothing that still comes is told."""
+        transport, self.transport = self.transport, None
+        if transport is not None:
+            transport.close()
 
 
 class ModbusTcp:
@@ -95,16 +157,21 @@ class ModbusTcp:
         self._device, self._host, self._port, self._unit = device, host, port, unit
         self._timeout_s, self._gap_s = timeout_s, gap_s
         self._journal, self._clock = journal, journal.clock
-        self._client: AsyncModbusTcpClient | None = None
+        self._wire: _Wire | None = None
         self._in_flight = asyncio.Lock()
+        self._transaction = 0
+        """Number of the newest request on this connection."""
+        self._answer: asyncio.Future[ModbusPDU | None] | None = None
+        """What is waited for; ``None`` comes of it where there will be no reply."""
         self._t_request = self._t_reply = 0.0
         self._function = 0
         self._odd = ""
         """What was wrong with the reply, if something was."""
         self._rest = b""
         """Bytes of a reply that is not complete."""
+        self._left = False
+        """Whether the unit ended the connection."""
         self._told_reopened = False
-        self._on_sent: Callable[[float], None] | None = None
         self._fault: HilError | None = None
         """Why a frame could not be recorded; it was sent or received all the same."""
 
@@ -115,9 +182,10 @@ class ModbusTcp:
 
     def close(self) -> None:
         """Let go of the connection; it may be opened again."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        wire, self._wire, self._left = self._wire, None, False
+        if wire is not None:
+            wire.close()
+        self._resolve(None)
 
     async def read(self, function: int, address: int, count: int) -> Answer:
         """Read ``count`` registers from ``address`` on by function 3 or 4.
@@ -126,12 +194,7 @@ class ModbusTcp:
         be reached, does not answer in time, or answers anything but these registers; RecordError
         if the frames could not be recorded.
         """
-        reply = await self._ask(
-            function,
-            lambda client: (
-                client.read_holding_registers if function == 3 else client.read_input_registers
-            )(address, count=count, device_id=self._unit),
-        )
+        reply = await self._ask(function, _read_request(function, address, count, self._unit))
         if len(reply.registers) != count:
             self.close()
             raise DeviceError(
@@ -155,15 +218,9 @@ class ModbusTcp:
         Raises as :meth:`read` does.
         """
         words = list(registers)
-        reply = await self._ask(
-            function,
-            lambda client: (
-                client.write_register(address, words[0], device_id=self._unit)
-                if function == 6
-                else client.write_registers(address, words, device_id=self._unit)
-            ),
-            on_sent,
-        )
+        kind = WriteSingleRegisterRequest if function == 6 else WriteMultipleRegistersRequest
+        request = kind(address=address, registers=words, dev_id=self._unit)
+        reply = await self._ask(function, _without_number(request), on_sent)
         if reply.address != address:
             self.close()
             raise DeviceError(
@@ -174,27 +231,31 @@ class ModbusTcp:
         return Answer(words, self._t_request, self._t_reply)
 
     async def _ask(
-        self,
-        function: int,
-        make: Callable[[AsyncModbusTcpClient], Awaitable[Any]],
-        on_sent: Callable[[float], None] | None = None,
+        self, function: int, request: bytes, on_sent: Callable[[float], None] | None = None
     ) -> Any:
-        """One request and its reply, whole and no refusal; see :meth:`read` for what is raised."""
+        """One request, given without its number, and its reply, whole and no refusal.
+
+        See :meth:`read` for what is raised.
+        """
         async with self._in_flight:
-            client = self._client
-            if client is None or not client.connected:
-                client = await self._reconnect()
             if self._gap_s:
                 await self._clock.sleep_until(self._t_reply + self._gap_s)
+            wire = self._wire or await self._reconnect()
+            loop = asyncio.get_running_loop()
             self._function, self._odd, self._rest = function, "", b""
-            self._on_sent = on_sent
+            answer = self._answer = loop.create_future()
+            patience = loop.call_later(self._timeout_s, self._resolve, None)
             try:
-                reply = await make(client)
-            except ModbusException as error:
-                raise self._no_answer(client.connected) from error
+                self._send(wire, request, on_sent)
+                reply = await answer
             except asyncio.CancelledError:
                 self.close()  # the answer that nobody waits for may still be on its way
                 raise
+            finally:
+                patience.cancel()
+                self._answer = None
+            if reply is None:
+                raise self._no_answer()
         fault, self._fault = self._fault, None
         if fault is not None:
             raise fault
@@ -202,8 +263,27 @@ class ModbusTcp:
             raise self._refusal(reply.exception_code)
         return reply
 
-    async def _reconnect(self) -> AsyncModbusTcpClient:
-        if self._client is not None and not self._told_reopened:
+    def _send(self, wire: _Wire, request: bytes, on_sent: Callable[[float], None] | None) -> None:
+        """Send a request, then record it and tell whoever wants to know of it."""
+        self._transaction = self._transaction % 0xFFFF + 1
+        frame = self._transaction.to_bytes(2, "big") + request
+        assert wire.transport is not None
+        self._t_request = self._clock.now()
+        wire.transport.write(frame)
+        self._keep("sent", frame)
+        try:
+            if on_sent is not None:
+                on_sent(self._t_request)
+        except HilError as fault:
+            self._fault = fault
+
+    def _resolve(self, reply: ModbusPDU | None) -> None:
+        """End the wait for an answer, if there is one."""
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(reply)
+
+    async def _reconnect(self) -> _Wire:
+        if self._left and not self._told_reopened:
             self._told_reopened = True
             self._journal.finding(
                 self._device,
@@ -214,49 +294,45 @@ class ModbusTcp:
             )
         return await self._connect()
 
-    async def _connect(self) -> AsyncModbusTcpClient:
+    async def _connect(self) -> _Wire:
         self.close()
-        # A client of its own for each connection: nothing of an old one reaches the new one.
-        client = AsyncModbusTcpClient(
-            self._host,
-            port=self._port,
-            timeout=self._timeout_s,
-            retries=0,
-            reconnect_delay=0,
-            trace_packet=self._trace,
-        )
-        client.register(_HoldingRegisters)
-        client.register(_InputRegisters)
-        if not await client.connect():
-            client.close()
-            raise DeviceError(
-                self._device,
-                f"cannot be reached: {await self._why_not()}",
-                f"Check that the device is powered, that {self._host}:{self._port} is its address, "
-                "and that no other master holds its only connection.",
-            )
-        self._client = client
-        return client
-
-    async def _why_not(self) -> str:
-        """What the system says of the address; pymodbus keeps that to its own log."""
+        wire = _Wire(self._take, self._end)
         try:
             async with asyncio.timeout(self._timeout_s):
-                _, writer = await asyncio.open_connection(self._host, self._port)
-        except TimeoutError:
-            return f"no answer to the connection request within {self._timeout_s:g} s"
-        except socket.gaierror as error:
-            return f"its name is not known ({error.strerror})"
-        except OSError as error:
-            # The error's own text has the port in it, which differs from run to run on loopback.
-            if error.errno is None:
-                return "no address of that name takes the connection"
-            return os.strerror(error.errno).lower()
-        writer.close()
-        return "the connection came about at the second attempt only"
+                await asyncio.get_running_loop().create_connection(
+                    lambda: wire, self._host, self._port
+                )
+        except OSError as error:  # of which TimeoutError is one
+            wire.close()
+            raise DeviceError(
+                self._device,
+                f"cannot be reached: {self._why_not(error)}",
+                f"Check that the device is powered, that {self._host}:{self._port} is its address, "
+                "and that no other master holds its only connection.",
+            ) from error
+        self._transaction = 0
+        self._wire = wire
+        return wire
 
-    def _no_answer(self, connected: bool) -> DeviceError:
+    def _why_not(self, error: OSError) -> str:
+        """What the system says of the address."""
+        if isinstance(error, TimeoutError):
+            return f"no answer to the connection request within {self._timeout_s:g} s"
+        if isinstance(error, socket.gaierror):
+            return f"its name is not known ({error.strerror})"
+        # The error's own text has the port in it, which differs from run to run on loopback.
+        if error.errno is None:
+            return "no address of that name takes the connection"
+        return os.strerror(error.errno).lower()
+
+    def _end(self, _: Exception | None) -> None:
+        """The connection has ended."""
+        self._wire, self._left = None, True
+        self._resolve(None)
+
+    def _no_answer(self) -> DeviceError:
         """Why there is no reply; the connection is let go of, as one may still be on its way."""
+        left = self._left
         self.close()
         if self._rest:
             self._keep("received", self._rest)
@@ -267,7 +343,7 @@ class ModbusTcp:
                 f"answered something that is no reply to the request: {self._odd}",
                 "Check that the address is that of a Modbus TCP device, not of a serial bridge.",
             )
-        if not connected:
+        if left:
             return DeviceError(
                 self._device,
                 "closed the connection instead of answering",
@@ -283,29 +359,39 @@ class ModbusTcp:
         name, remedy = EXCEPTIONS.get(code, ("not a code of the protocol", _CHECK_MAP))
         return RefusedError(self._device, f"answered exception {code} ({name})", remedy)
 
-    def _trace(self, sending: bool, data: bytes) -> bytes:
-        """Stamp and record what crosses the socket; pymodbus decodes what this returns.
-
-        For what is received pymodbus hands over all it has of a reply, again and again until it
-        is complete.
-        """
-        if sending:
-            self._t_request = self._clock.now()
-            self._keep("sent", data)
-            self._tell_sent()
-            return data
+    def _take(self, data: bytes) -> None:
+        """Stamp, record and check each frame that has come whole."""
+        data = self._rest + data
         start = 0
         while len(data) - start >= _HEADER_BYTES:
             end = start + _HEADER_BYTES + int.from_bytes(data[start + 4 : start + 6], "big")
             if end > len(data):
                 break
-            self._t_reply = self._clock.now()
+            t_reply = self._clock.now()
             self._keep("received", data[start:end])
-            self._odd = self._odd or _oddity(data[start:end], self._function)
+            self._weigh(data[start:end], t_reply)
             start = end
         self._rest = data[start:]
-        # An odd reply would be an error inside the event loop; without it the request times out.
-        return b"" if self._odd else data
+        if len(self._rest) > _LONGEST_BYTES:
+            self._odd = self._odd or f"more than the {_LONGEST_BYTES} bytes that a reply can have"
+            self._rest = self._rest[:_LONGEST_BYTES]
+            self._resolve(None)
+
+    def _weigh(self, frame: bytes, t_reply: float) -> None:
+        """Take a frame for the answer, if it is that of the request that waits for one."""
+        if self._answer is None or self._answer.done():
+            return
+        self._odd = _oddity(frame, self._function)
+        reply = None
+        if not self._odd:
+            try:
+                _, reply = _FRAMER.handleFrame(frame, self._unit, self._transaction)
+            except ModbusException as error:
+                self._odd = str(error)
+        if reply is not None:
+            self._t_reply = t_reply
+        if reply is not None or self._odd:
+            self._resolve(reply)
 
     def _keep(self, direction: Literal["sent", "received"], data: bytes) -> None:
         """Record a frame; an error inside the event loop would end the connection over it."""
@@ -314,14 +400,16 @@ class ModbusTcp:
         except HilError as fault:
             self._fault = fault
 
-    def _tell_sent(self) -> None:
-        """Tell whoever wants to know that the request leaves; errors as in :meth:`_keep`."""
-        on_sent, self._on_sent = self._on_sent, None
-        try:
-            if on_sent is not None:
-                on_sent(self._t_request)
-        except HilError as fault:
-            self._fault = fault
+
+@lru_cache(maxsize=4096)
+def _read_request(function: int, address: int, count: int, unit: int) -> bytes:
+    """A request that is sent again and again, without its number."""
+    return _without_number(_READS[function](address=address, count=count, dev_id=unit))
+
+
+def _without_number(request: ModbusPDU) -> bytes:
+    """A request as it is sent, but for the two bytes of its number."""
+    return _FRAMER.buildFrame(request)[2:]
 
 
 def _oddity(frame: bytes, function: int) -> str:

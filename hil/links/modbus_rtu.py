@@ -27,7 +27,8 @@ class ModbusRtu:
 
     ``within_s`` bounds the time from a request to the first byte of its answer; an answer later
     than twice that is taken never to come. ``gap_s`` is the pause that the unit needs between an
-    answer and the next request.
+    answer and the next request, ``factory`` how it leaves its factory, in words, for whoever has to
+    look for it.
     """
 
     def __init__(
@@ -38,9 +39,11 @@ class ModbusRtu:
         within_s: float,
         gap_s: float,
         journal: Journal,
+        factory: str = "",
     ) -> None:
         self._device, self._unit = device, unit
         self._within_s, self._gap_s = within_s, gap_s
+        self._factory = factory
         self._bus = bus_at(device, address, journal)
         self._clock = journal.clock
         self._rest_until = 0.0
@@ -105,9 +108,20 @@ class ModbusRtu:
         return Answer(registers, exchange.t_request, exchange.t_reply)
 
     def _silent(self, why: str) -> DeviceError:
+        bus = self._bus
+        others = ", ".join(str(unit) for unit in sorted(bus.heard - {self._unit}))
+        if self._unit in bus.heard:
+            look = "It has answered before: check its supply, both wires, and 'answer_within'"
+        elif others:
+            look = f"The line is set right, for unit {others} answers: check this unit's address"
+        else:
+            look = (
+                "Nothing has answered on this line yet: check address, baud rate and parity in the "
+                "unit's menu, both wires (exchange them), and 'answer_within'"
+            )
+        factory = f"; it leaves its factory with {self._factory}" if self._factory else ""
         return DeviceError(
             self._device,
-            f"{why} (unit {self._unit} on {self._bus.address.bus}, {self._bus.address.line})",
-            "Check the unit's address, baud rate and parity in its menu, both wires, and "
-            "'answer_within'.",
+            f"{why} (unit {self._unit} on {bus.address.bus}, {bus.address.line})",
+            look + factory,
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -61,6 +62,8 @@ class Bus:
         self.address = address
         self.counts: Counter[str] = Counter()
         """Questions, answers, and what went wrong with them."""
+        self.heard: set[int] = set()
+        """Units that have answered."""
         self._journal, self._clock = journal, journal.clock
         self._quiet_s = _QUIET_CHARACTERS * address.character_s
         if address.baudrate > 19200:
@@ -128,9 +131,6 @@ class Bus:
                 "Run with --clock real, or put a twin behind rtu+tcp://",
             )
         self._port = await open_port(device, self.address, self._arrived, self._port_lost)
-        if self._lost:
-            self._lost = False
-            self._journal.finding(device, "bus_back", f"{self.address.bus} is there again", "note")
         # Whatever was asked before is over once a port has been opened anew, save on the wire.
         self._t_last = self._clock.now()
         return self._port
@@ -177,11 +177,15 @@ class Bus:
                 f"answered something that is no reply to the request: {answer[:8].hex()}"
             )
         self.counts["answers"] += 1
+        if self._lost:  # opening proves nothing: a gateway may let in, and break off again
+            self._lost = False
+            self._journal.finding(device, "bus_back", f"{self.address.bus} is there again", "note")
         if check_sum(answer[:-2]) != answer[-2:]:
             self.counts["damaged"] += 1
             # Its length may be damaged too: what is left of it is to be off the line first.
             self._expected_until = t_reply + question.length * self.address.character_s
             raise NoAnswerError("answered with a wrong check sum")
+        self.heard.add(answer[0])
         return Exchange(answer, t_request, t_reply)
 
     def _expect(self, question: Question) -> None:
@@ -199,6 +203,10 @@ class Bus:
         if question is None or done is None or done.done():
             self._unasked()
             return
+        if self._buffer.startswith(question.frame):
+            self._leave_out_echo(question)
+        if question.frame.startswith(self._buffer):
+            return  # nothing yet, or what becomes an echo or an answer
         begun = self._buffer[: len(question.head)]
         refused = begun[:2] == bytes((question.head[0], question.head[1] | 0x80))
         length = 5 if refused else question.length
@@ -209,6 +217,11 @@ class Bus:
             done.set_result(None)
         elif len(self._buffer) > length:
             self._strange(question, done)
+
+    def _leave_out_echo(self, question: Question) -> None:
+        """An adapter that hears itself gives back each question before its answer."""
+        self._buffer = self._buffer[len(question.frame) :]
+        self.counts["echoes"] += 1
 
     def _strange(self, question: Question, done: asyncio.Future[None]) -> None:
         self.counts["strange"] += 1
@@ -249,28 +262,51 @@ class Bus:
 
     def _sum_up(self, device: str) -> None:
         """Say once how the line was."""
-        counts, answers = self.counts, max(self.counts["answers"], 1)
+        counts = self.counts
         said = ", ".join(f"{counts[what]} {what}" for what in sorted(counts))
-        share = counts["damaged"] / answers
-        if counts["unasked"]:
-            self._journal.finding(
-                device,
-                "bus_unasked_answers",
-                f"{self.address.bus}: {counts['unasked']} times something was on the line that "
-                "nobody had asked for; if it was an answer later than twice 'answer_within', the "
-                "value before it was another question's: raise 'answer_within', and keep other "
-                "masters away",
-            )
-        if share > _CRC_SHARE:
-            self._journal.finding(
-                device,
-                "bus_damaged_answers",
-                f"{self.address.bus} ({self.address.line}): {100 * share:.2f} % of the answers had "
-                f"a wrong check sum ({said}); see to termination, wiring and the common wire",
-            )
-        elif counts["unanswered"] or counts["damaged"]:
+        findings = list(_findings(counts))
+        for code, words in findings:
+            text = f"{self.address.bus} ({self.address.line}): {words} ({said})"
+            self._journal.finding(device, code, text)
+        if not findings and (counts["unanswered"] or counts["damaged"]):
             self._journal.finding(device, "bus_summary", f"{self.address.bus}: {said}", "note")
         self.counts.clear()
+
+
+def _findings(counts: Counter[str]) -> Iterator[tuple[str, str]]:
+    """What a person at the bench should do about the line: code, words."""
+    if counts["unasked"]:
+        yield (
+            "bus_unasked_answers",
+            f"{counts['unasked']} times something was on the line that nobody had asked for; if it "
+            "was an answer later than twice 'answer_within', the value before it was another "
+            "question's: raise 'answer_within', and keep other masters away",
+        )
+    share = counts["damaged"] / max(counts["answers"], 1)
+    if share > _CRC_SHARE:
+        yield (
+            "bus_damaged_answers",
+            f"{100 * share:.2f} % of the answers had a wrong check sum; see to termination, wiring "
+            "and the common wire",
+        )
+    if counts["late"]:
+        yield (
+            "bus_late_answers",
+            f"{counts['late']} answers came after 'answer_within', and were dropped; raise it, or "
+            "see what holds the line up",
+        )
+    if counts["strange"]:
+        yield (
+            "bus_noise",
+            f"{counts['strange']} times what came was no answer to what had been asked, and was "
+            "dropped: noise on a line without bias resistors, another master, or answers later "
+            "than twice 'answer_within'",
+        )
+    if counts["echoes"]:
+        yield (
+            "bus_echo",
+            "the adapter gives back what it sends, which was left out; switch its echo off",
+        )
 
 
 def check_sum(frame: bytes) -> bytes:

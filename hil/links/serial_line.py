@@ -1,6 +1,7 @@
 """Lines over a serial port, or over a socket that leads to one. The only importer of pyserial.
 
 ``serial:///dev/ttyUSB0?baudrate=115200`` and ``serial://COM3`` are ports of this computer,
+``serial:///usb/SERIAL`` the USB adapter with that serial number, whatever its port is called today,
 ``rfc2217://host:port`` is a port server with control of the line, ``socket://host:port`` the bare
 bytes of one. A socket is opened directly, not through pyserial, whose own socket class blocks while
 it connects and sleeps when it closes.
@@ -18,14 +19,16 @@ from typing import Any, Literal, NamedTuple, Protocol
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 import serial
-from serial.tools import list_ports
 
 from hil.clock import ClockKind
 from hil.errors import ConfigError, DeviceError, HilError
+from hil.links.usb import USB, ports_there, real_name
 from hil.record.journal import Journal
 
 LONGEST_LINE = 64
-"""Bytes kept of a line; what runs on without a line feed is cut here and dropped up to the next."""
+"""Bytes kept of a line; what runs on without a line end is cut here and dropped up to the next."""
+
+LINE_FEED = b"\n"
 
 _CONNECT_WITHIN_S = 5.0
 _READ_BYTES = 4096
@@ -43,7 +46,7 @@ class Address(NamedTuple):
     """As it stands in the bench file."""
     scheme: str
     port: str
-    """Name of the port (``/dev/ttyUSB0``, ``COM3``) or ``host:port``."""
+    """Name of the port (``/dev/ttyUSB0``, ``COM3``, ``/usb/SERIAL``) or ``host:port``."""
     baudrate: int
 
 
@@ -56,13 +59,15 @@ def parse_address(text: str, where: str) -> Address:
         parts = urlsplit(text)
         options = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
         networked = parts.scheme in ("socket", "rfc2217")
-        missing = not parts.hostname or parts.port is None if networked else not _port_name(parts)
+        port = _port_name(parts)
+        missing = not parts.hostname or parts.port is None if networked else not port
+        missing = missing or port == USB
     except ValueError as error:
         raise ConfigError(f"{where}: '{text}' is not an address: {error}") from error
     if parts.scheme not in ("serial", "socket", "rfc2217") or missing:
         raise ConfigError(
             f"{where}: '{text}' is not an address; write serial:///dev/ttyUSB0?baudrate=115200, "
-            "serial://COM3, rfc2217://host:port or socket://host:port"
+            "serial://COM3, serial:///usb/SERIAL, rfc2217://host:port or socket://host:port"
         )
     baudrate = options.pop("baudrate", "115200")
     if options or parts.fragment or (networked and parts.path not in ("", "/")):
@@ -75,7 +80,8 @@ def parse_address(text: str, where: str) -> Address:
 
 def _port_name(parts: SplitResult) -> str:
     """``/dev/ttyUSB0`` of ``serial:///dev/ttyUSB0``, ``COM3`` of ``serial://COM3``."""
-    return parts.netloc + (parts.path if parts.path != "/" else "")
+    name = parts.netloc + (parts.path if parts.path != "/" else "")
+    return "" if name.rstrip("/") == "/usb" else name
 
 
 class _Port(Protocol):
@@ -127,14 +133,15 @@ class _SerialPort:
 
 
 class LineBuffer:
-    """Bytes in, lines out; memory is bounded whatever arrives."""
+    """Bytes in, lines out; memory is bounded whatever arrives. ``end`` is what ends a line."""
 
-    def __init__(self) -> None:
+    def __init__(self, end: bytes = LINE_FEED) -> None:
+        self._end = end
         self._pending = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that ``data`` completes, without line feeds, none longer than LONGEST_LINE."""
-        *ended, rest = data.split(b"\n")
+        """The lines that ``data`` completes, without their ends, none longer than LONGEST_LINE."""
+        *ended, rest = data.split(self._end)
         lines = []
         for part in ended:
             self._keep(part)
@@ -150,6 +157,8 @@ class LineBuffer:
 class SerialLine:
     """A line-based connection on the running loop; every line goes to the journal as a frame.
 
+    A connection that was lost or closed can be opened again.
+
     ``on_line`` is told each line and the bench instant of its arrival; ``on_lost`` once, in words,
     when the port goes away by itself; ``on_fault`` what went wrong on the bench's own side, such as
     a full disk, while lines came and went all the same.
@@ -164,13 +173,15 @@ class SerialLine:
         on_line: Callable[[bytes, float], None],
         on_lost: Callable[[str], None],
         on_fault: Callable[[HilError], None],
+        line_end: bytes = LINE_FEED,
     ) -> None:
         self._address = address
         self._device = device
         self._journal = journal
         self._protocol = protocol
         self._on_line, self._on_lost, self._on_fault = on_line, on_lost, on_fault
-        self._buffer = LineBuffer()
+        self._line_end = line_end
+        self._buffer = LineBuffer(line_end)
         self._port: _Port | None = None
         self._watched = False
         self._reader: threading.Thread | None = None
@@ -183,7 +194,7 @@ class SerialLine:
                 f"{self._address.text} is a real port, and the warp clock runs ahead of it",
                 "Run with --clock real, or put a twin behind socket://",
             )
-        self._port = await self._open_port()
+        self._port, self._buffer = await self._open_port(), LineBuffer(self._line_end)
         loop = asyncio.get_running_loop()
         if self._watchable():
             loop.add_reader(self._port.fileno(), self._readable)
@@ -199,7 +210,7 @@ class SerialLine:
         if self._port is None:
             raise self._gone("the connection is closed")
         t = self._journal.clock.now()
-        self._keep("sent", line.rstrip(b"\n"))
+        self._keep("sent", line.removesuffix(self._line_end))
         try:
             taken = self._port.write(line)
         except BlockingIOError:
@@ -228,7 +239,8 @@ class SerialLine:
             if self._address.scheme == "socket":
                 async with asyncio.timeout(_CONNECT_WITHIN_S):
                     return _SocketPort(await self._connect(loop))
-            return _SerialPort(await loop.run_in_executor(None, _open_serial, self._address))
+            opened = loop.run_in_executor(None, _open_serial, self._device, self._address)
+            return _SerialPort(await opened)
         except TimeoutError as error:
             raise self._unreachable("nothing answers there") from error
         except (OSError, ValueError, serial.SerialException) as error:
@@ -260,11 +272,10 @@ class SerialLine:
             return self._unreachable(str(error))
         name = self._address.port
         if number == errno.ENOENT or "FileNotFoundError" in str(error):
-            there = ", ".join(port.device for port in sorted(list_ports.comports())) or "none"
             return DeviceError(
                 self._device,
                 f"there is no serial port {name}",
-                f"Check the cable and the bench file; the ports of this computer: {there}",
+                f"Check the cable and the bench file; the ports of this computer: {ports_there()}",
             )
         if number in (errno.EAGAIN, errno.EWOULDBLOCK, errno.EBUSY):
             return DeviceError(
@@ -368,11 +379,12 @@ def _waits_s(address: Address) -> float:
     return 0.0 if watched else _THREAD_LOOKS_EVERY_S
 
 
-def _open_serial(address: Address) -> Any:
+def _open_serial(device: str, address: Address) -> Any:
     """A port of pyserial that is this program's alone."""
     options: dict[str, Any] = {"baudrate": address.baudrate, "timeout": _waits_s(address)}
     if address.scheme == "serial":
-        return serial.Serial(address.port, write_timeout=0, exclusive=True, **options)
+        name = real_name(device, address.port)
+        return serial.Serial(name, write_timeout=0, exclusive=True, **options)
     return serial.serial_for_url(f"rfc2217://{address.port}", **options)
 
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import serial
-from serial.tools import list_ports
 
 from hil.config.rtu_address import RtuAddress
 from hil.errors import DeviceError
+from hil.links.usb import ports_there, real_name
 
 _CONNECT_WITHIN_S = 5.0
 _THREAD_LOOKS_EVERY_S = 0.2
@@ -33,26 +33,6 @@ class Port(Protocol):
     def close(self) -> None:
         """Let go; nobody is told that the port is lost."""
         ...
-
-
-def port_name(device: str, address: RtuAddress) -> str:
-    """The port of the moment; an adapter that is named by its serial number is looked for.
-
-    Raises DeviceError if no adapter, or more than one port, has that number.
-    """
-    if address.usb_serial is None:
-        return address.port
-    ports = list(list_ports.comports())
-    found = [port.device for port in ports if port.serial_number == address.usb_serial]
-    if len(found) == 1:
-        return str(found[0])
-    there = ", ".join(f"{p.device} ({p.serial_number})" for p in ports if p.serial_number) or "none"
-    what = "no USB adapter has" if not found else f"the ports {', '.join(found)} all have"
-    raise DeviceError(
-        device,
-        f"cannot be reached: {what} the serial number {address.usb_serial}",
-        f"Check the cable and 'link'; adapters of this computer: {there}",
-    )
 
 
 class _TcpPort(asyncio.Protocol):
@@ -153,10 +133,8 @@ async def open_port(device: str, address: RtuAddress, on_bytes: OnBytes, on_lost
                     lambda: _TcpPort(on_bytes, on_lost), host.strip("[]"), int(port)
                 )
             return opened
-        name = port_name(device, address)
-        return _SerialPort(
-            await loop.run_in_executor(None, _open, name, address), on_bytes, on_lost
-        )
+        port = await loop.run_in_executor(None, _open, device, address)
+        return _SerialPort(port, on_bytes, on_lost)
     except TimeoutError as error:
         raise _unreachable(device, address, "nothing answers there") from error
     except ConnectionRefusedError as error:
@@ -165,9 +143,9 @@ async def open_port(device: str, address: RtuAddress, on_bytes: OnBytes, on_lost
         raise _unreachable(device, address, str(error)) from error
 
 
-def _open(name: str, address: RtuAddress) -> Any:
+def _open(device: str, address: RtuAddress) -> Any:
     return serial.Serial(
-        name,
+        real_name(device, address.port),
         baudrate=address.baudrate,
         parity=address.parity,
         stopbits=address.stop_bits,
@@ -181,10 +159,9 @@ def _unreachable(device: str, address: RtuAddress, why: str) -> DeviceError:
     if address.scheme == "rtu+tcp":
         remedy = f"Check that the gateway is powered and that {address.port} is its raw RTU port"
     else:
-        there = ", ".join(port.device for port in sorted(list_ports.comports())) or "none"
         remedy = (
             "Check the cable, that no other program has the port, and that this user may open it "
-            f"(often group dialout); ports of this computer: {there}"
+            f"(often group dialout); ports of this computer: {ports_there()}"
         )
     return DeviceError(device, f"cannot be reached: {address.bus} does not open: {why}", remedy)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hil.quantities import LINES, Event, Frame, Phase, Quality, Quantity, Reading, Seen
@@ -18,36 +18,52 @@ class _Meter:
     """Of power and currents."""
     changed_s: float = -math.inf
 
-    def take(self, reading: Reading) -> None:
-        key = (reading.quantity, reading.phase)
-        if self.values.get(key) != reading.value:
-            self.values[key] = reading.value
-            self.changed_s = reading.t
-        if key == _POWER or (reading.quantity is Quantity.CURRENT and reading.phase in LINES):
-            self.instants_s[key] = reading.t
+    def take(self, readings: Sequence[Reading], by_hand: bool) -> None:
+        """Readings of one request, or of one answer of a person."""
+        for t, _, t_reply, _, quantity, phase, value, quality in readings:
+            if quality is not Quality.GOOD:
+                continue
+            key = (quantity, phase)
+            # A person who read it anew saw that it is not frozen.
+            if self.values.get(key) != value or by_hand:
+                self.values[key] = value
+                self.changed_s = t_reply if by_hand else t
+            if key in _FLOW:
+                self.instants_s[key] = t
 
 
 _POWER = (Quantity.POWER, Phase.TOTAL)
+_FLOW = frozenset({_POWER, *((Quantity.CURRENT, line) for line in LINES)})
 
 
 class Observed:
     """Newest meter readings by the EVSE they belong to."""
 
     def __init__(
-        self, measures: Mapping[str, str], oldest_s: Mapping[str, float] | None = None
+        self,
+        measures: Mapping[str, str],
+        oldest_s: Mapping[str, float] | None = None,
+        by_hand: Collection[str] = (),
     ) -> None:
-        """``measures``: meter -> EVSE; ``oldest_s``: how old a value of a meter may be by then."""
-        self._measures, self._oldest_s = measures, oldest_s or {}
-        self._meters = {name: _Meter() for name in measures}
+        """``measures``: meter -> EVSE; ``oldest_s``: how old a value of a meter may be by then.
+
+        What is read ``by_hand``, now and then, counts where nothing else measures an EVSE.
+        """
+        self._polled = {name: evse for name, evse in measures.items() if name not in by_hand}
+        polled = set(self._polled.values())
+        self._measures = {
+            name: evse
+            for name, evse in measures.items()
+            if name not in by_hand or evse not in polled
+        }
+        self._by_hand, self._oldest_s = by_hand, oldest_s or {}
+        self._meters = {name: _Meter() for name in self._measures}
 
     def on_readings(self, readings: Sequence[Reading]) -> None:
         """Keep the newest of what a meter says."""
         meter = self._meters.get(readings[0].device) if readings else None
-        if meter is None:
-            return
-        for reading in readings:
-            if reading.quality is Quality.GOOD:
-                meter.take(reading)
+        if meter is not None:
+            meter.take(readings, readings[0].device in self._by_hand)
 
     def on_event(self, event: Event) -> None:
         """Events are not kept."""
@@ -56,8 +72,8 @@ class Observed:
         """Frames are not kept."""
 
     def metered(self, evse: str) -> bool:
-        """Whether a meter of the bench measures this EVSE."""
-        return evse in self._measures.values()
+        """Whether a meter of the bench measures this EVSE all the time."""
+        return evse in self._polled.values()
 
     def seen(self, evse: str) -> Seen:
         """The newest values of an EVSE; where several meters measure it, the largest of each."""

@@ -10,17 +10,15 @@ from typing import Literal
 
 from hil.config.scenario import Condition, PowerCondition
 from hil.config.sources import Level
-from hil.drivers.protocols import Evse, Pilot, Source
+from hil.drivers.protocols import Evse, Meter, Person, Pilot, Source
 from hil.errors import DeviceError
 from hil.j1772 import PilotState
 from hil.play.observed import Observed
+from hil.play.plug import CHARGING_CURRENT_A, show_fault
 from hil.play.supply import Supply
 from hil.play.timeline import Command, Plan, condition_text
 from hil.quantities import EventKind, Setpoint
 from hil.record.journal import Journal
-
-CHARGING_CURRENT_A = 1.0
-"""A car that draws more than this on a phase is charging; standby stays well below."""
 
 _LOOK_EVERY_S = 0.1
 """How often a condition is looked at."""
@@ -38,6 +36,9 @@ class Stage:
     """Pilot emulators by the EVSE they are plugged into."""
     observed: Observed
     sources: Mapping[str, Source] = field(default_factory=dict)
+    by_hand: Mapping[str, Meter] = field(default_factory=dict)
+    """Meters that are read when the plan says so."""
+    person: Person | None = None
 
 
 class Player:
@@ -133,12 +134,25 @@ class Player:
                 await self._plug_in(command)
             case "unplug":
                 await self._each_pilot(command.targets, PilotState.A)
+                await self._ask_to_plug(command.targets, "unplug the car from")
+            case "plug_fault" | "cable":
+                await self._plug(command, due_s)
             case "start_charging" | "stop_charging":
                 await self._switch(command, command.action)
-            case "source" | "dip" | "outage":
-                assert command.supply is not None
-                sources = [self._stage.sources[name] for name in command.targets]
-                await self._supply(sources, command.supply, due_s)
+            case _:
+                await self._instruments(command, due_s)
+
+    async def _instruments(self, command: Command, due_s: float) -> None:
+        """What is done with the instruments around the charger."""
+        if command.supply is not None:
+            sources = [self._stage.sources[name] for name in command.targets]
+            await self._supply(sources, command.supply, due_s)
+            return
+        if command.asks:
+            assert self._stage.person is not None
+            await self._stage.person.do(command.words, command.shows)
+        for name in command.targets:
+            await self._stage.by_hand[name].read()
 
     # --- setpoints --------------------------------------------------------------------------
 
@@ -241,6 +255,7 @@ class Player:
 
     async def _plug_in(self, command: Command) -> None:
         await self._each_pilot(command.targets, PilotState.B)
+        await self._ask_to_plug(command.targets, "plug the car into")
         await asyncio.sleep(_PLUG_TO_READY_S)
         await asyncio.gather(*(self._start(target) for target in command.targets))
         await self._each_pilot(command.targets, PilotState.C)
@@ -254,7 +269,8 @@ class Player:
             pilots = self._stage.pilots.get(target, ())
             for pilot in pilots:
                 await pilot.set_state(state)
-            if not pilots and state in (PilotState.A, PilotState.C):
+            somebody = self._stage.person is not None
+            if not pilots and not somebody and state in (PilotState.A, PilotState.C):
                 verb = "unplug" if state is PilotState.A else "plug in"
                 self._journal.finding(
                     target,
@@ -262,6 +278,21 @@ class Player:
                     f"no pilot emulator is plugged into {target}: {verb} the car by hand now",
                     "note",
                 )
+
+    async def _ask_to_plug(self, targets: Sequence[str], what: str) -> None:
+        """Where a person has the plug in hand: ask, and go on once it is done."""
+        for target in targets:
+            if self._stage.person is not None and not self._stage.pilots.get(target):
+                await self._stage.person.do(f"{what} {target}", None)
+
+    async def _plug(self, command: Command, due_s: float) -> None:
+        pilots = {target: self._stage.pilots[target] for target in command.targets}
+        if command.shown is not None:
+            await show_fault(pilots, command.shown, due_s, self._stage.observed, self._journal)
+            return
+        for some in pilots.values():
+            for pilot in some:
+                await pilot.set_proximity(command.cable_a)
 
     async def _switch(
         self, command: Command, action: Literal["start_charging", "stop_charging"]

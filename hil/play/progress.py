@@ -33,6 +33,8 @@ class Progress:
         self._power_w: dict[str, float] = {}
         self._drawn_s = -_REDRAW_EVERY_S
         self._width = 0
+        self._asking = False
+        """Whether somebody may be typing an answer on this very terminal."""
 
     def on_readings(self, readings: Sequence[Reading]) -> None:
         """Keep the newest power and redraw now and then."""
@@ -45,7 +47,11 @@ class Progress:
                 and reading.device in self._meters
             ):
                 self._power_w[self._meters[reading.device]] = reading.value
-        if self._terminal and time.monotonic() - self._drawn_s >= _REDRAW_EVERY_S:
+        if (
+            self._terminal
+            and not self._asking
+            and time.monotonic() - self._drawn_s >= _REDRAW_EVERY_S
+        ):
             self._redraw()
 
     def on_event(self, event: Event) -> None:
@@ -65,6 +71,12 @@ class Progress:
         elif event.kind is EventKind.FINDING:
             text = f"{data['severity']}: {event.device}: {data['text']}"
             self._say(event.t, text, lasting=True)
+        elif event.kind is EventKind.OPERATOR:
+            self._clear()
+            asking = data["state"] in ("asked", "refused", "discarded")
+            if self._terminal and self._asking and data["state"] in ("unanswered", "withdrawn"):
+                self._write("\n")
+            self._asking = asking
         elif event.kind is EventKind.RUN:
             self._command = str(data["state"])
             self._say(event.t, f"{data['state']} {data['ending']}".strip(), lasting=True)
@@ -75,7 +87,9 @@ class Progress:
     def _say(self, t: float, text: str, lasting: bool) -> None:
         if lasting:
             self._clear()
-            self._write(f"[{t:8.1f} s] {text}\n")
+            # What was typed so far stays with the terminal; it goes on in a line of its own.
+            before, after = ("\n", "> ") if self._terminal and self._asking else ("", "")
+            self._write(f"{before}[{t:8.1f} s] {text}\n{after}")
 
     def _redraw(self) -> None:
         self._drawn_s = time.monotonic()
@@ -86,12 +100,16 @@ class Progress:
     def _line(self, now_s: float) -> str:
         """What is being done, setpoint and power of each EVSE, and the time to go."""
         levels = [
-            f"{evse}: {setpoint} -> {self._power_w.get(evse, 0.0) / 1000:.2f} kW"
-            for evse, setpoint in self._setpoint.items()
+            f"{evse}: {setpoint}{self._flow(evse)}" for evse, setpoint in self._setpoint.items()
         ]
         rest_s = max(self._hold_s - (now_s - self._began_s), 0.0)
         parts = [self._number, self._command, *levels, f"{self._to_go_s + rest_s:.0f} s to go"]
         return "  ".join(parts)
+
+    def _flow(self, evse: str) -> str:
+        """The power, if anything has told it."""
+        power_w = self._power_w.get(evse)
+        return "" if power_w is None else f" -> {power_w / 1000:.2f} kW"
 
     def _clear(self) -> None:
         if self._terminal and self._width:

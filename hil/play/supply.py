@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from hil.config.bench import BenchConfig
 from hil.config.scenario import Dip, DipStep, Outage, OutageStep, SourceLevel, SourceStep
-from hil.config.sources import Level
+from hil.config.sources import Level, ManualSourceConfig
 
 
 class Supply(NamedTuple):
@@ -53,8 +53,11 @@ def supply_of(
 
 def supply_problems(bench: BenchConfig, name: str, supply: Supply, level: Level) -> Iterator[str]:
     """Why a source may not do that: its limits, or an interlock that would end the run over it."""
+    source = bench.sources[name]
     if supply.action != "outage":
-        yield from bench.sources[name].limits.problems(level)
+        yield from source.limits.problems(level)
+    if isinstance(source, ManualSourceConfig):
+        yield from _not_by_hand(name, source, supply)
     voltage_v = 0.0 if supply.action == "outage" else level.voltage_v
     lasts_s = supply.lasts_s or math.inf
     locks = bench.interlocks
@@ -66,6 +69,14 @@ def supply_problems(bench: BenchConfig, name: str, supply: Supply, level: Level)
     if supply.action == "outage" and frozen_s is not None and lasts_s >= frozen_s:
         words = f"{frozen_s:g} s without a change, and without voltage nothing changes"
         yield _trips("frozen_meter", words)
+
+
+def _not_by_hand(name: str, source: ManualSourceConfig, supply: Supply) -> Iterator[str]:
+    if supply.action == "dip":
+        yield f"'{name}' is set by hand, and nobody can make a dip of a set length; leave it out"
+    other_hz = supply.frequency_hz is not None and supply.frequency_hz != source.frequency
+    if source.frequency_fixed and other_hz:
+        yield f"the frequency of '{name}' is fixed at {source.frequency:g} Hz"
 
 
 def _trips(interlock: str, when: str) -> str:

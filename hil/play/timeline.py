@@ -13,15 +13,22 @@ from random import Random
 from typing import Literal
 
 from hil.config.bench import BenchConfig
+from hil.config.by_hand import FaceValue
 from hil.config.scenario import (
+    AskStep,
+    Cable,
+    CableStep,
     Condition,
     DipStep,
+    FaultAtPlug,
     HoldStep,
     OutageStep,
+    PlugFaultStep,
     PlugInStep,
     PowerCondition,
     Ramp,
     RampStep,
+    ReadStep,
     RepeatStep,
     ScenarioConfig,
     SetpointStep,
@@ -33,15 +40,17 @@ from hil.config.scenario import (
     StopChargingStep,
     Trace,
     TraceStep,
+    Unplug,
     UnplugStep,
     WaitStep,
 )
 from hil.config.source import Location, Source
 from hil.config.sources import Level
 from hil.errors import ConfigError
+from hil.play.plug import FaultShown, plug_problems
 from hil.play.supply import Supply, supply_of, supply_problems
 from hil.play.trace_file import read_trace_file
-from hil.quantities import Setpoint
+from hil.quantities import Phase, Setpoint
 
 Action = Literal[
     "setpoint",
@@ -49,11 +58,15 @@ Action = Literal[
     "wait",
     "plug_in",
     "unplug",
+    "plug_fault",
+    "cable",
     "start_charging",
     "stop_charging",
     "source",
     "dip",
     "outage",
+    "read",
+    "ask",
 ]
 
 _MOST_COMMANDS = 200_000
@@ -66,7 +79,7 @@ class Command:
     number: int
     action: Action
     targets: tuple[str, ...]
-    """EVSEs it concerns; sources, of what is done to the supply."""
+    """EVSEs it concerns; sources, of what is done to the supply; meters, of what is read."""
     hold_s: float = 0.0
     """Time to the next command's deadline; nothing for commands that wait for a condition."""
     setpoint: Setpoint | None = None
@@ -75,11 +88,26 @@ class Command:
     """Time limit of a condition, or of the device's part."""
     supply: Supply | None = None
     """What becomes of the supply."""
+    words: str = ""
+    """What a person is asked for."""
+    by_hand: bool = False
+    """Whether a person does it, and the plan waits."""
+    shown: FaultShown | None = None
+    """What is shown as broken at the plug."""
+    cable_a: float | None = None
+    """Rating of the cable that is fitted."""
+    shows: FaceValue | None = None
+    """What is typed once it is done."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether a person is asked who reads no instrument of the bench."""
+        return self.action == "ask" or (self.by_hand and self.action in ("plug_in", "unplug"))
 
     @property
     def waits(self) -> bool:
         """Whether its duration is up to the device."""
-        return self.action in ("wait", "plug_in", "start_charging", "stop_charging")
+        return self.by_hand or self.action in ("wait", "plug_in", "start_charging", "stop_charging")
 
     @property
     def text(self) -> str:
@@ -87,14 +115,28 @@ class Command:
         who = ", ".join(self.targets)
         if self.action == "setpoint":
             return f"setpoint {self.setpoint} to {who}, hold {self.hold_s:.4g} s"
+        if self.supply is not None and self.by_hand:
+            return (
+                f"{self.action} of {who} by hand: {self.supply.text}; at most {self.within_s:g} s"
+            )
         if self.supply is not None:
             return f"{self.action} of {who}: {self.supply.text}, hold {self.hold_s:.4g} s"
+        if self.shown is not None:
+            return f"plug fault to {who}: {self.shown.text}, hold {self.hold_s:.4g} s"
+        if self.action == "cable":
+            return f"cable of {self.cable_a:g} A to {who}, hold {self.hold_s:.4g} s"
         if self.action == "hold":
             return f"hold {self.hold_s:.4g} s"
         if self.until is not None:
             verb = "plug in" if self.action == "plug_in" else "wait for"
+            who += " by hand" if self.by_hand else ""
             return f"{verb} {who} until {condition_text(self.until)}, at most {self.within_s:g} s"
-        return f"{self.action.replace('_', ' ')} {who}"
+        if self.action == "ask":
+            typed = f" (then {self.shows.name} in {self.shows.unit})" if self.shows else ""
+            return f"ask: {self.words}{typed}; at most {self.within_s:g} s"
+        if self.action == "read":
+            return f"read {who} by hand: {self.words}; at most {self.within_s:g} s"
+        return f"{self.action.replace('_', ' ')} {who}{' by hand' if self.by_hand else ''}"
 
 
 @dataclass(frozen=True)
@@ -108,6 +150,11 @@ class Plan:
     """Most that all conditions may take besides."""
     traces: Mapping[str, str]
     """Text of every CSV file that it was made from, by the name it has in the run folder."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether it has a person do something on a bench that may need none otherwise."""
+        return any(command.asks for command in self.commands)
 
 
 def condition_text(condition: Condition) -> str:
@@ -176,6 +223,10 @@ class _Expansion:
                 self.ramp(step.ramp, (*at, "ramp"))
             case TraceStep():
                 self.trace(step.trace, (*at, "trace"))
+            case AskStep():
+                self.ask(step)
+            case ReadStep():
+                self.read(step, at)
             case SourceStep() | DipStep() | OutageStep():
                 self.supply(step, at)
             case RepeatStep():
@@ -197,10 +248,14 @@ class _Expansion:
                 plug = step.plug_in
                 self.condition(plug.until, plug.target, (*at, "plug_in"))
                 targets = self.targets(plug.target, (*at, "plug_in"))
-                self.add("plug_in", targets, until=plug.until, within_s=plug.within)
+                by_hand, within_s = self.plugged_by_hand(targets), plug.within
+                self.add("plug_in", targets, until=plug.until, within_s=within_s, by_hand=by_hand)
             case UnplugStep():
-                targets = self.targets(step.unplug.target, (*at, "unplug"))
-                self.add("unplug", targets, hold_s=step.unplug.hold)
+                self.unplug(step.unplug, (*at, "unplug"))
+            case PlugFaultStep():
+                self.plug(step.plug_fault, (*at, "plug_fault"))
+            case CableStep():
+                self.plug(step.cable, (*at, "cable"))
             case StartChargingStep():
                 start = step.start_charging
                 targets = self.targets(start.target, (*at, "start_charging"))
@@ -221,9 +276,38 @@ class _Expansion:
         setpoint: Setpoint | None = None,
         until: Condition | None = None,
         within_s: float = 0.0,
+        by_hand: bool = False,
     ) -> None:
         number = len(self.commands) + 1
-        self.commands.append(Command(number, action, targets, hold_s, setpoint, until, within_s))
+        command = Command(number, action, targets, hold_s, setpoint, until, within_s)
+        self.commands.append(replace(command, by_hand=by_hand) if by_hand else command)
+
+    def plugged_by_hand(self, targets: Sequence[str]) -> bool:
+        """Whether a person has the plug of one of them in hand."""
+        return any(self.bench.plugged_by_hand(target) for target in targets)
+
+    def unplug(self, part: Unplug, at: Location) -> None:
+        targets = self.targets(part.target, at)
+        if not self.plugged_by_hand(targets):
+            self.add("unplug", targets, hold_s=part.hold)
+            return
+        within_s = len(targets) * self.bench.operator.answer_within
+        self.add("unplug", targets, within_s=within_s, by_hand=True)
+        if part.hold:
+            self.add("hold", (), hold_s=part.hold)
+
+    def plug(self, part: FaultAtPlug | Cable, at: Location) -> None:
+        targets = self.targets(part.target, at)
+        for words in plug_problems(self.bench, targets, isinstance(part, FaultAtPlug)):
+            self.problem(at, words)
+        number = len(self.commands) + 1
+        if isinstance(part, FaultAtPlug):
+            shown = FaultShown(part.fault, part.for_, part.within)
+            hold_s = part.for_ + part.hold
+            self.commands.append(Command(number, "plug_fault", targets, hold_s, shown=shown))
+        else:
+            cable = Command(number, "cable", targets, part.hold, cable_a=part.current)
+            self.commands.append(cable)
 
     def targets(self, target: str | None, at: Location) -> tuple[str, ...]:
         names = self.bench.targets(target)
@@ -238,10 +322,12 @@ class _Expansion:
     def condition(self, until: Condition, target: str | None, at: Location) -> None:
         if not isinstance(until, PowerCondition):
             return
-        metered = {meter.measures for meter in self.bench.meters.values()}
+        metered = {meter.measures for meter in self.bench.connected_meters().values()}
         for name in self.bench.targets(target):
             if name not in metered:
                 words = f"no meter of the bench measures '{name}', so its power cannot be told"
+                if name in {meter.measures for meter in self.bench.meters.values()}:
+                    words = f"the power of '{name}' is read by hand, so it cannot be waited for"
                 self.problem((*at, "until"), words)
 
     def setpoints(
@@ -260,6 +346,47 @@ class _Expansion:
                 self.prolong(self.random.uniform(0.0, self.dither_s))
             hold = last_hold_s if index == len(setpoints) - 1 else hold_s
             self.add("setpoint", targets, setpoint=setpoint, hold_s=hold)
+            self.read_at_end(targets, hold)
+
+    def read_at_end(self, evses: Sequence[str], hold_s: float) -> None:
+        """A hold that is long enough for it is read by hand at its end."""
+        for name, meter in self.bench.hand_read_meters().items():
+            if meter.measures in evses and hold_s >= meter.settled_after:
+                self.add_reading(name)
+
+    def read(self, step: ReadStep, at: Location) -> None:
+        by_hand = self.bench.hand_read_meters()
+        wanted = list(by_hand) if step.read.meters is None else step.read.meters
+        if not wanted or any(name not in by_hand for name in wanted):
+            known = ", ".join(by_hand) or "none"
+            words = f"needs a meter with 'driver: manual' on the bench; there is {known}"
+            self.problem((*at, "read"), words)
+            return
+        for name in wanted:
+            self.add_reading(name)
+
+    def ask(self, step: AskStep) -> None:
+        part, within_s = step.ask, self.bench.operator.answer_within
+        command = Command(
+            len(self.commands) + 1,
+            "ask",
+            (),
+            within_s=within_s,
+            words=part.do,
+            by_hand=True,
+            shows=part.shows,
+        )
+        self.commands.append(command)
+
+    def add_reading(self, name: str) -> None:
+        meter = self.bench.hand_read_meters()[name]
+        what = ", ".join(_alike(meter.reads))
+        times = f", {meter.times} times" if meter.times > 1 else ""
+        within_s = meter.questions * self.bench.operator.answer_within
+        words = f"{what}{times} ({meter.instrument})"
+        number = len(self.commands) + 1
+        command = Command(number, "read", (name,), within_s=within_s, words=words)
+        self.commands.append(replace(command, by_hand=True))
 
     def prolong(self, by_s: float) -> None:
         last = self.commands[-1]
@@ -280,8 +407,17 @@ class _Expansion:
             if supply.action == "source":
                 self.levels[name] = level
         hold_s = supply.lasts_s + part.hold
-        command = Command(len(self.commands) + 1, supply.action, targets, hold_s, supply=supply)
-        self.commands.append(command)
+        number = len(self.commands) + 1
+        if not any(name in self.bench.hand_set_sources() for name in targets):
+            self.commands.append(Command(number, supply.action, targets, hold_s, supply=supply))
+            return
+        # The plan waits for the person, and goes on from then.
+        questions = (2 if supply.action == "outage" else 1) * len(targets)
+        within_s = supply.lasts_s + questions * self.bench.operator.answer_within
+        command = Command(number, supply.action, targets, within_s=within_s, supply=supply)
+        self.commands.append(replace(command, by_hand=True))
+        if part.hold:
+            self.add("hold", (), hold_s=part.hold)
 
     def within_rating(self, setpoint: Setpoint, targets: Sequence[str], at: Location) -> None:
         for name in targets:
@@ -339,6 +475,14 @@ class _Expansion:
         holds = [after - before for before, after in itertools.pairwise(instants)]
         for (_, setpoint), hold_s in zip(rows, [*holds, trace.hold], strict=True):
             self.setpoints([setpoint], hold_s, hold_s, trace.target, at)
+
+
+def _alike(reads: Sequence[FaceValue]) -> Iterator[str]:
+    """What is read, in words; phases of one quantity together."""
+    for (quantity, unit), some in itertools.groupby(reads, lambda one: (one.quantity, one.unit)):
+        phases = [one.phase.value for one in some if one.phase is not Phase.TOTAL]
+        of = f" of {', '.join(phases)}" if phases else ""
+        yield f"{quantity.value.replace('_', ' ')}{of} in {unit}"
 
 
 def _stairs(first: float, last: float, step: float) -> Iterator[float]:

@@ -12,8 +12,11 @@ from typing import Any, Literal
 
 from hil import __version__
 from hil.clock import Clock, ClockKind
-from hil.config.bench import poll_s
+from hil.config.bench import AnyMeterConfig, poll_s
+from hil.config.by_hand import ManualMeterConfig
 from hil.config.load import Bench
+from hil.config.mqtt_meter import MqttMeterConfig
+from hil.config.sources import AnySourceConfig, ManualSourceConfig
 
 _LIBRARIES = (
     "aiomqtt",
@@ -138,12 +141,11 @@ def _devices(bench: Bench, identities: Mapping[str, Any]) -> dict[str, Any]:
         devices[name] = {
             "role": "meter",
             "driver": meter.driver,
-            "profile": meter.profile,
+            **_kind_of_meter(meter),
             "measures": meter.measures,
-            "poll_s": poll_s(meter),
-            "refresh_s": profile.refresh if poll_s(meter) else None,
+            "refresh_s": None if isinstance(meter, MqttMeterConfig) else profile.refresh,
             "averaging_s": profile.averaging,
-            "accuracy": profile.accuracy.facts() if profile.accuracy else None,
+            "accuracy": profile.accuracy_facts(),
             "calibration": (
                 bench.calibrations[name].facts() if name in bench.calibrations else None
             ),
@@ -153,13 +155,14 @@ def _devices(bench: Bench, identities: Mapping[str, Any]) -> dict[str, Any]:
             "role": "pilot",
             "driver": pilot.driver,
             "plugged_into": pilot.plugged_into,
+            "listens": pilot.listens,
         }
     for name, source in config.sources.items():
         limits = source.limits
         devices[name] = {
             "role": "source",
             "driver": source.driver,
-            "profile": source.profile,
+            **_kind_of_source(source),
             "feeds": list(source.feeds),
             "limits": {
                 "voltage_v": [limits.voltage.from_, limits.voltage.to],
@@ -178,6 +181,34 @@ def _devices(bench: Bench, identities: Mapping[str, Any]) -> dict[str, Any]:
             else None
         )
     return devices
+
+
+def _kind_of_meter(meter: AnyMeterConfig) -> dict[str, Any]:
+    """How it is read: at a rate, or by a person and what of it."""
+    if not isinstance(meter, ManualMeterConfig):
+        return {"profile": meter.profile, "poll_s": poll_s(meter)}
+    return {
+        "instrument": meter.instrument,
+        "settled_after_s": meter.settled_after,
+        "times": meter.times,
+        "reads": [
+            {
+                "quantity": one.quantity.value,
+                "phase": one.phase.value,
+                "unit": one.unit,
+                "least": one.least,
+                "most": one.most,
+                "resolution": one.resolution_si,
+            }
+            for one in meter.reads
+        ],
+    }
+
+
+def _kind_of_source(source: AnySourceConfig) -> dict[str, Any]:
+    if isinstance(source, ManualSourceConfig):
+        return {"instrument": source.instrument}
+    return {"profile": source.profile}
 
 
 def _library_versions() -> dict[str, str]:

@@ -80,6 +80,8 @@ class RunFolder:
                 f"the run folder {path} cannot be written: {error.strerror or error}; "
                 "choose another place with --out"
             ) from error
+        self._new_frames: list[Frame] = []
+        """Put into words together, when they are flushed: that is quicker than one by one."""
         self._truth: AppendFile | None = None
         self._flushed_s = 0.0
         self._tolerant = False
@@ -113,7 +115,7 @@ class RunFolder:
 
     def on_frame(self, frame: Frame) -> None:
         """Append a raw frame; it is on disk within a second of bench time."""
-        self._frames.write(_line(frame._asdict()))
+        self._new_frames.append(frame)
         self._keep_pace(frame.t)
 
     def on_truth(self, t: float, evse: str, what: str, numbers: Mapping[str, Any]) -> None:
@@ -129,6 +131,7 @@ class RunFolder:
 
     def flush(self) -> None:
         """Hand all that is held to the operating system. Raises RecordError."""
+        self._word_frames()
         named = ((STREAM, self._samples), (FRAMES, self._frames), (TRUTH, self._truth))
         for name, file in named:
             try:
@@ -136,6 +139,10 @@ class RunFolder:
                     file.flush()
             except OSError as error:
                 self._disk_failed(name, error)
+
+    def _word_frames(self) -> None:
+        self._frames.write(b"".join(map(_frame_line, self._new_frames)))
+        self._new_frames.clear()
 
     def _disk_failed(self, name: str, error: OSError) -> None:
         if not self._tolerant:
@@ -154,6 +161,7 @@ class RunFolder:
     def seal(self) -> dict[str, str]:
         """Close every file and turn the stream into Parquet; SHA-256 by file name."""
         try:
+            self._word_frames()
             self._samples.close()
             for file in (self._events, self._frames, self._truth):
                 if file is not None:
@@ -173,6 +181,18 @@ class RunFolder:
 
 def _line(document: Mapping[str, Any]) -> bytes:
     return (_one_line(document) + "\n").encode()
+
+
+def _frame_line(frame: Frame) -> bytes:
+    """As :func:`_line` has it, in a third of the time: there are hundreds of frames a second.
+
+    Directions and protocols are words of hil's own, in which nothing has to be escaped.
+    """
+    t, device, direction, protocol, payload = frame
+    return (
+        f'{{"t": {t!r}, "device": {_one_line(device)}, "direction": "{direction}", '
+        f'"protocol": "{protocol}", "payload": {_one_line(payload)}}}\n'
+    ).encode()
 
 
 def _make_whole(path: Path, manifest: Mapping[str, Any], files: Mapping[str, str]) -> None:

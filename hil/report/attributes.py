@@ -30,6 +30,8 @@ class AttributeRow(NamedTuple):
     """Short where nothing was judged; the whole of it stands with the budget."""
     anchor: str
     """Where its definition and its budget stand."""
+    by_hand: bool
+    """Whether it rests on a meter that a person read."""
 
 
 class AttributeGroup(NamedTuple):
@@ -70,7 +72,7 @@ def groups(result: Mapping[str, Any]) -> list[AttributeGroup]:
         AttributeGroup(
             key,
             words.group(key),
-            [_row(entry, anchor, blocked) for anchor, entry in entries],
+            [_row(entry, anchor, blocked, _by_hand(entry, result)) for anchor, entry in entries],
             key == "practical" or any(entry.get("limit") is not None for _, entry in entries),
         )
         for key, entries in found.items()
@@ -93,7 +95,7 @@ def limit_text(entry: Mapping[str, Any]) -> str:
     return words.with_unit(f"{sign}{rounding.exact(entry['limit'])}", entry.get("unit"))
 
 
-def _row(entry: Mapping[str, Any], anchor: str, blocked: bool) -> AttributeRow:
+def _row(entry: Mapping[str, Any], anchor: str, blocked: bool, by_hand: bool) -> AttributeRow:
     value = measured(entry)
     told = value is not None and value.uncertainty is not None
     return AttributeRow(
@@ -110,7 +112,15 @@ def _row(entry: Mapping[str, Any], anchor: str, blocked: bool) -> AttributeRow:
         verdict=words.verdict(entry["verdict"]),
         reason=_reason(entry, blocked),
         anchor=anchor,
+        by_hand=by_hand,
     )
+
+
+def _by_hand(entry: Mapping[str, Any], result: Mapping[str, Any]) -> bool:
+    """Whether a figure was made of what a person read; times never are."""
+    meter = (result.get("meters") or {}).get(entry["target"]) or {}
+    of_meter = entry.get("unit") != "s" and entry["name"] != "pilot_error"
+    return bool(meter.get("by_hand")) and of_meter and entry.get("value") is not None
 
 
 def _reason(entry: Mapping[str, Any], blocked: bool) -> str:

@@ -29,6 +29,7 @@ from hil.report import (
     services,
     words,
 )
+from hil.report.by_hand import hand_rows
 from hil.report.chain import chain_tables
 from hil.report.claims import COLUMNS, claim_rows
 from hil.report.supplies import supply_table
@@ -90,6 +91,7 @@ def _content(record: Record, result: Mapping[str, Any]) -> dict[str, Any]:
         "no_limit": attributes.NO_LIMIT,
         "services": services.services(result),
         "supplies": supply_table(result),
+        "by_hand": hand_rows(result),
         "chains": [chain._replace(picture=Markup(chain.picture)) for chain in chain_tables(result)],
         "claims": claim_rows(result),
         "claim_columns": COLUMNS,

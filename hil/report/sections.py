@@ -208,6 +208,17 @@ def _with_unit(value: float | None, unit: str, digits: int) -> str:
     return "" if value is None else f"{rounding.plain(value, digits)} {unit}"
 
 
+_SHOWN = (
+    "driver",
+    "profile",
+    "instrument",
+    "personality",
+    "vehicle",
+    "measures",
+    "plugged_into",
+)
+
+
 def device_facts(device: Mapping[str, Any]) -> list[Fact]:
     """Identity, versions and settings of a device."""
     identity = device.get("identity") or {}
@@ -216,9 +227,11 @@ def device_facts(device: Mapping[str, Any]) -> list[Fact]:
         Fact(str(key).replace("_", " "), rounding.exact(value))
         for key, value in (identity.get("details") or {}).items()
     ]
-    for key in ("driver", "profile", "personality", "vehicle", "measures", "plugged_into"):
+    for key in _SHOWN:
         if device.get(key) is not None:
             facts.append(Fact(key.replace("_", " "), str(device[key])))
+    if device.get("listens"):
+        facts.append(Fact("part", "listens beside a real car"))
     rating = device.get("rating")
     if rating:
         facts.append(Fact("rating", _rating(rating)))

@@ -47,6 +47,9 @@ def _parts(result: Mapping[str, Any], ascii_only: bool) -> Iterator[Text | Table
     yield Text.assemble(*line)
     if result.get("virtual"):
         yield shown(f"virtual: {', '.join(result.get('virtual_devices') or ())}", ascii_only)
+    read = [evse for evse, meter in (result.get("meters") or {}).items() if meter.get("by_hand")]
+    if read:
+        yield shown(f"read by hand: {', '.join(read)}", ascii_only)
     rows = [e for e in result["attributes"] if attributes.group_of(e) == "practical"]
     if any(entry.get("value") is not None for entry in rows):
         yield _table(rows, ascii_only)

@@ -12,6 +12,7 @@ from hil.quantities import Event, EventKind, Quantity
 
 if TYPE_CHECKING:
     from hil.record.run_folder import Record
+    from hil.record.samples import Series
 
 Floats = NDArray[np.float64]
 
@@ -128,11 +129,28 @@ def _power(record: Record, meter: str | None, lag_s: float) -> tuple[Curve, Curv
     if meter is None:
         return curve_of([]), curve_of([])
     series = record.series(meter, Quantity.POWER)
+    if (record.manifest["devices"].get(meter) or {}).get("driver") == "manual":
+        return _by_hand(series)
     good, t = series.good, series.t - lag_s
     return (
         Curve(t[good], series.value[good]),
         Curve(t[~good], series.value[~good]),
     )
+
+
+def _by_hand(series: Series) -> tuple[Curve, Curve]:
+    """Readings of a person: each holds from the question to the answer, and joins no other."""
+
+    def bars(wanted: bool) -> Curve:
+        points: list[tuple[float, float | None]] = []
+        for asked_s, answered_s, value, good in zip(
+            series.t_request, series.t_reply, series.value, series.good, strict=True
+        ):
+            if good == wanted:
+                points += [(asked_s, value), (answered_s, value), (answered_s, None)]
+        return curve_of(points)
+
+    return bars(True), bars(False)
 
 
 def curve_of(points: Sequence[tuple[float, float | None]]) -> Curve:
@@ -202,7 +220,7 @@ def _offered(events: Sequence[Event], pilot: str | None, end_s: float) -> Curve:
 
 
 _SUPPLY_ACTIONS = ("source", "dip", "outage")
-_SHOWN_ACTIONS = ("plug_in", "unplug", "start_charging", "stop_charging")
+_SHOWN_ACTIONS = ("plug_in", "unplug", "plug_fault", "start_charging", "stop_charging")
 
 
 def _marks(events: Sequence[Event], target: Target) -> list[Mark]:

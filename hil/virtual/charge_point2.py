@@ -82,7 +82,7 @@ class ChargePoint2Twin:
     ) -> None:
         self.charge_point_id, self.evse = charge_point_id, connector
         self.personality, self.rating, self.plant = personality, rating, plant
-        self.variables = Variables(personality)
+        self.variables = Variables(personality, version)
         self.transaction: Transaction | None = None
         self._loop = loop or asyncio.get_running_loop()
         self._identity = zlib.crc32(charge_point_id.encode())
@@ -149,7 +149,10 @@ class ChargePoint2Twin:
     def limit_elsewhere(self, limit_a: float | None) -> None:
         """A local energy management allows so much per phase; the management system is told."""
         self.limits.limit_elsewhere(limit_a)
+        if "hides_limit_elsewhere" in self.personality.profile_flaws:
+            return
         self.say(limit_message(self.evse, limit_a), keep=True)
+        self.say_event("Updated", "ChargingRateChanged")
 
     def _power_changed(self, on: bool) -> None:
         """The station lost its supply, or has it again and has started."""

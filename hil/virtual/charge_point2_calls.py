@@ -17,6 +17,7 @@ from ocpp.v201 import ChargePoint, call, call_result
 from hil.virtual.charge_point2_words import purpose_of
 from hil.virtual.charging_profiles import TX, CompositePeriod, ProfileError
 from hil.virtual.refusal import refuse_profiles
+from hil.virtual.station_profiles import Kept
 from hil.virtual.station_setpoints import told
 from hil.virtual.station_variables import HEARTBEAT_INTERVAL, METER_INTERVAL, Variable
 from hil.virtual.troubled_line import Socket
@@ -78,23 +79,21 @@ class Calls(ChargePoint):  # type: ignore[misc]
             limits.refresh()
         return call_result.ClearChargingProfile(status="Accepted" if removed else "Unknown")
 
-    def _matching(
-        self, criterion: dict[str, Any], evse_id: int | None
-    ) -> list[tuple[int, dict[str, Any]]]:
-        """EVSE and profile of those asked for."""
+    def _matching(self, criterion: dict[str, Any], evse_id: int | None) -> list[Kept]:
+        """Those asked for."""
         if "ignores_get_filters" in self._twin.personality.profile_flaws:
             return self._twin.profiles.kept()
-        sources = criterion.get("charging_limit_source") or ["CSO"]
+        sources = criterion.get("charging_limit_source")
         ids = criterion.get("charging_profile_id")
         return [
-            (evse, profile)
-            for evse, profile in self._twin.profiles.kept()
-            if "CSO" in sources
-            and evse_id in (None, evse)
-            and (not ids or profile["id"] in ids)
-            and criterion.get("stack_level") in (None, profile["stack_level"])
+            kept
+            for kept in self._twin.profiles.kept()
+            if (not sources or kept.source in sources)
+            and evse_id in (None, kept.evse)
+            and (not ids or kept.data["id"] in ids)
+            and criterion.get("stack_level") in (None, kept.data["stack_level"])
             and criterion.get("charging_profile_purpose")
-            in (None, profile["charging_profile_purpose"])
+            in (None, kept.data["charging_profile_purpose"])
         ]
 
     @on("GetChargingProfiles")  # type: ignore[untyped-decorator]
@@ -115,13 +114,13 @@ class Calls(ChargePoint):  # type: ignore[misc]
     ) -> None:
         """A message a profile."""
         found = self._matching(charging_profile, evse_id)
-        for left, (evse, profile) in enumerate(found, 1 - len(found)):
+        for left, kept in enumerate(found, 1 - len(found)):
             self._twin.say(
                 call.ReportChargingProfiles(
                     request_id=request_id,
-                    charging_limit_source="CSO",
-                    charging_profile=[profile],
-                    evse_id=evse,
+                    charging_limit_source=kept.source,
+                    charging_profile=[kept.data],
+                    evse_id=kept.evse,
                     tbc=left < 0,
                 )
             )

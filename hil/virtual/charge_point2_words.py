@@ -15,7 +15,7 @@ from hil.virtual.station_setpoints import taken
 CONNECTOR = 1
 """The only connector of its EVSE."""
 
-_SOURCE = "EMS"
+SOURCE = "EMS"
 """Who limits the station besides its management system."""
 
 _PURPOSES = {"ChargingStationMaxProfile": MAX}
@@ -46,18 +46,22 @@ def sampled(values: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def limit_message(evse: int, limit_a: float | None) -> Any:
-    """The message that a local energy management allows so much per phase, or all again."""
-    if limit_a is None:
-        return call.ClearedChargingLimit(charging_limit_source=_SOURCE, evse_id=evse)
-    schedule = {
+def external_schedule(limit_a: float) -> dict[str, Any]:
+    """The schedule of a limit that somebody else has set, per phase."""
+    return {
         "id": 1,
         "charging_rate_unit": "A",
         "charging_schedule_period": [{"start_period": 0, "limit": limit_a}],
     }
+
+
+def limit_message(evse: int, limit_a: float | None) -> Any:
+    """The message that a local energy management allows so much per phase, or all again."""
+    if limit_a is None:
+        return call.ClearedChargingLimit(charging_limit_source=SOURCE, evse_id=evse)
     return call.NotifyChargingLimit(
-        charging_limit={"charging_limit_source": _SOURCE, "is_grid_critical": False},
-        charging_schedule=[schedule],
+        charging_limit={"charging_limit_source": SOURCE, "is_grid_critical": False},
+        charging_schedule=[external_schedule(limit_a)],
         evse_id=evse,
     )
 

@@ -18,6 +18,7 @@ from hil.record.journal import Journal
 from hil.virtual.analyser import AnalyserTwin
 from hil.virtual.lab import VirtualLab
 from hil.virtual.relay import Relay
+from hil.virtual.rs485 import Trouble
 
 _MQTT_PORT = 1883
 
@@ -162,6 +163,9 @@ def _link(lab: VirtualLab, on: str, faults: _Faults) -> None:
     if on in lab.modbus_evses:
         lab.modbus_evses[on].server.doorway.bar(faults.are("link-drop"))
         return
+    if on in lab.rapi_evses:
+        lab.rapi_evses[on].doorway.bar(faults.are("link-drop"))
+        return
     if on in lab.mqtt_evses:
         lab.mqtt_evses[on].bar(faults.are("link-drop"))
         return
@@ -181,6 +185,9 @@ def _frames(lab: VirtualLab, on: str, faults: _Faults) -> None:
 def _half_open(lab: VirtualLab, on: str, faults: _Faults) -> None:
     if on in lab.modbus_evses:
         lab.modbus_evses[on].silent = faults.are("link-half-open")
+        return
+    if on in lab.rapi_evses:
+        lab.rapi_evses[on].silent = faults.are("link-half-open")
         return
     if on in lab.mqtt_evses:
         lab.mqtt_evses[on].silent = faults.are("link-half-open")
@@ -209,11 +216,27 @@ def _meter(lab: VirtualLab, on: str, faults: _Faults) -> None:
     wire.other_device = faults.are("meter-other-device")
 
 
+def _line(lab: VirtualLab, on: str, faults: _Faults) -> None:
+    bus, unit = lab.bus_of(on)
+    trouble = Trouble(
+        damaged=faults.last("bus-damaged", "share", 0.0),
+        noise=faults.last("bus-noise", "share", 0.0),
+        late=faults.last("bus-late", "share", 0.0),
+        late_by_s=faults.last("bus-late", "delay", 0.0),
+        echo=faults.are("bus-echo"),
+        unplugged=faults.are("port-unplugged"),
+    )
+    bus.disturb(unit, trouble)
+
+
 def _source(lab: VirtualLab, on: str, faults: _Faults) -> None:
     lab.sources[on].server.silent = faults.are("source-silent")
 
 
 def _port(lab: VirtualLab, on: str, faults: _Faults) -> None:
+    if on not in lab.pilots:
+        _line(lab, on, faults)
+        return
     pilot = lab.pilots[on]
     pilot.noise = _NOISE if faults.are("serial-noise") else b""
     pilot.noise_share = faults.last("serial-noise", "share", 1.0)
@@ -235,6 +258,10 @@ _EFFECTS: Mapping[str, Callable[[VirtualLab, str, _Faults], None]] = {
     "meter-frozen": _meter,
     "meter-garbled": _meter,
     "meter-other-device": _meter,
+    "bus-damaged": _line,
+    "bus-late": _line,
+    "bus-noise": _line,
+    "bus-echo": _line,
     "source-silent": _source,
     "serial-noise": _port,
     "port-unplugged": _port,

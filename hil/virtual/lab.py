@@ -11,16 +11,24 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-from hil.config.bench import BenchConfig, MeterConfig, ModbusEvseConfig, MqttEvseConfig
+from hil.config.bench import (
+    BenchConfig,
+    MeterConfig,
+    ModbusEvseConfig,
+    MqttEvseConfig,
+    RapiEvseConfig,
+)
 from hil.config.evse_modbus import ModbusEvseProfile
 from hil.config.evse_mqtt import MqttEvseProfile
 from hil.config.instruments import AnalyserProfile
 from hil.config.load import Bench
 from hil.config.mqtt_meter import MqttMeterConfig, MqttMeterProfile
-from hil.config.personalities import VirtualEvse
+from hil.config.personalities import VirtualEvse, VirtualOperator
+from hil.config.profiles import MeterProfile
 from hil.config.rtu_address import is_rtu, parse_rtu
 from hil.config.secrets import secret_from
 from hil.errors import ConfigError
+from hil.j1772 import PilotState
 from hil.virtual.ac_source import SourceTwin
 from hil.virtual.analyser import AnalyserTwin
 from hil.virtual.charge_point_tls import client_context
@@ -28,6 +36,8 @@ from hil.virtual.meter import MeterTwin
 from hil.virtual.modbus_evse import ModbusEvseTwin
 from hil.virtual.mqtt_evse import MqttEvseTwin
 from hil.virtual.mqtt_meter import MqttMeterTwin
+from hil.virtual.openevse_rapi import OpenEvseTwin
+from hil.virtual.operator import Face, Knobs, OperatorTwin, Plug
 from hil.virtual.pilot_emulator import PilotEmulatorTwin
 from hil.virtual.plant import Plant
 from hil.virtual.rs485 import BusTwin
@@ -59,10 +69,12 @@ class VirtualLab:
         self.plants: dict[str, Plant] = {}
         self.charge_points: dict[str, ChargePointTwin | ChargePoint2Twin] = {}
         self.modbus_evses: dict[str, ModbusEvseTwin] = {}
+        self.rapi_evses: dict[str, OpenEvseTwin] = {}
         self.meters: dict[str, MeterTwin | AnalyserTwin | MqttMeterTwin] = {}
         self.mqtt_evses: dict[str, MqttEvseTwin] = {}
         self.pilots: dict[str, PilotEmulatorTwin] = {}
         self.sources: dict[str, SourceTwin] = {}
+        self.operator: OperatorTwin | None = None
         self.buses: dict[str, BusTwin] = {}
         """RS-485 buses by the address in the bench file."""
 
@@ -87,23 +99,30 @@ class VirtualLab:
             if truth is not None:
                 plant.on_truth(lambda t, what, numbers, name=name: truth(t, name, what, numbers))  # type: ignore[misc]
             self.plants[name] = plant
-        meters = {name: await self._serve_meter(name) for name in self._bench.virtual_meters}
+        by_hand = config.by_hand()
+        served = [name for name in self._bench.virtual_meters if name not in by_hand]
+        meters = {name: await self._serve_meter(name) for name in served}
         for link, bus in self.buses.items():
-            served = await self._serve(f"the bus {link}", link, bus)
-            members = [n for n in meters if _bus_link(config.meters[n].link) == link]
-            meters |= {
-                n: _with_port(config.meters[n].link, urlsplit(served).port or 0) for n in members
-            }
+            address = await self._serve(f"the bus {link}", link, bus)
+            members = [n for n in meters if _bus_link(meters[n]) == link]
+            meters |= {n: _with_port(meters[n], urlsplit(address).port or 0) for n in members}
         pilots = {name: await self._serve_pilot(name) for name in config.virtual.pilots}
-        sources = {name: await self._serve_source(name) for name in config.virtual.sources}
+        served = [name for name in config.virtual.sources if name not in by_hand]
+        sources = {name: await self._serve_source(name) for name in served}
+        operator = {}
+        if self._bench.virtual_operator is not None:
+            console = await self._serve_operator(config, self._bench.virtual_operator)
+            operator = {"operator": config.operator.model_copy(update={"console": console})}
         listen = {
             name: _with_free_port(name, evse.listen)
             for name, evse in config.ocpp_evses().items()
             if name in self.plants
         }
+        wired: dict[str, ModbusEvseConfig | RapiEvseConfig]
+        wired = {**config.modbus_evses(), **config.rapi_evses()}
         buses = {
             name: await self._serve_evse(name, evse)
-            for name, evse in config.modbus_evses().items()
+            for name, evse in wired.items()
             if name in self.plants
         }
         for name, evse in config.mqtt_evses().items():
@@ -115,6 +134,7 @@ class VirtualLab:
                 "meters": _patched(config.meters, "link", meters),
                 "pilots": _patched(config.pilots, "link", pilots),
                 "sources": _patched(config.sources, "link", sources),
+                **operator,
             }
         )
 
@@ -137,6 +157,8 @@ class VirtualLab:
             await twin.connect(evse.listen)
         for source in self.sources.values():
             source.feed()
+        for knobs in self.operator.knobs.values() if self.operator else ():
+            knobs.feed()
 
     def _certificates(self, name: str) -> ssl.SSLContext | None:
         config = self._bench.config.virtual
@@ -147,25 +169,37 @@ class VirtualLab:
         """The plant that a pilot emulator is plugged into."""
         return self.plants[self._bench.config.pilots[pilot].plugged_into]
 
+    def bus_of(self, meter: str) -> tuple[BusTwin, int]:
+        """The RS-485 bus that a meter is on, and its unit there."""
+        config = self._bench.config.meters[meter]
+        assert isinstance(config, MeterConfig)
+        return self.buses[_bus_link(config.link)], config.unit
+
     async def stop(self) -> None:
         """Stop every twin."""
         stops = [twin.stop for twin in self.charge_points.values()]
         stops += [twin.stop for twin in self.modbus_evses.values()]
+        stops += [twin.stop for twin in self.rapi_evses.values()]
         stops += [twin.stop for twin in self.mqtt_evses.values()]
         stops += [twin.stop for twin in self.meters.values()]
         stops += [twin.stop for twin in self.pilots.values()]
         stops += [twin.stop for twin in self.sources.values()]
         stops += [bus.stop for bus in self.buses.values()]
+        stops += [self.operator.stop] if self.operator is not None else []
         for stop in stops:
             await stop()
 
     def _seed_of(self, name: str) -> int:
         return zlib.crc32(name.encode(), self._seed & 0xFFFFFFFF)
 
-    async def _serve_evse(self, name: str, evse: ModbusEvseConfig) -> str:
+    async def _serve_evse(self, name: str, evse: ModbusEvseConfig | RapiEvseConfig) -> str:
         profile = self._bench.evses[name]
-        assert isinstance(profile, ModbusEvseProfile)
         personality, plant = self._bench.virtual_evses[name], self.plants[name]
+        if isinstance(evse, RapiEvseConfig):
+            seed, loop = self._seed_of(name), asyncio.get_running_loop()
+            self.rapi_evses[name] = OpenEvseTwin(personality, plant, seed, loop)
+            return await self._serve(name, evse.link, self.rapi_evses[name])
+        assert isinstance(profile, ModbusEvseProfile)
         twin = ModbusEvseTwin(personality, profile, plant, evse.unit, asyncio.get_running_loop())
         self.modbus_evses[name] = twin
         return await self._serve(name, evse.link, twin)
@@ -181,7 +215,7 @@ class VirtualLab:
         await twin.start(evse.link)
 
     async def _serve_meter(self, name: str) -> str:
-        meter = self._bench.config.meters[name]
+        meter = self._bench.config.connected_meters()[name]
         profile = self._bench.virtual_maps.get(name, self._bench.meters[name])
         personality, plant = self._bench.virtual_meters[name], self.plants[meter.measures]
         seed = self._seed_of(name)
@@ -193,6 +227,7 @@ class VirtualLab:
             twin = AnalyserTwin(personality, profile, plant, seed)
         else:
             assert isinstance(meter, MeterConfig)
+            assert isinstance(profile, MeterProfile)
             twin = MeterTwin(personality, profile, plant, unit=meter.unit, seed=seed)
         self.meters[name] = twin
         if isinstance(meter, MeterConfig) and isinstance(twin, MeterTwin) and is_rtu(meter.link):
@@ -233,12 +268,47 @@ class VirtualLab:
     async def _serve_source(self, name: str) -> str:
         config = self._bench.config
         assert config.virtual is not None
-        source = config.sources[name]
+        source = config.scpi_sources()[name]
         plants = [self.plants[evse] for evse in source.feeds]
         nominal_v, seed = config.virtual.grid.voltage, self._seed_of(name)
         twin = SourceTwin(self._bench.sources[name], plants, nominal_v, seed)
         self.sources[name] = twin
         return await self._serve(name, source.link, twin)
+
+    async def _serve_operator(self, config: BenchConfig, personality: VirtualOperator) -> str:
+        """A person at the console, before the faces and the knobs of what is used by hand."""
+        assert config.virtual is not None
+        assert config.operator.console is not None
+        faces = {
+            name: Face(
+                self._bench.virtual_meters[name],
+                meter,
+                self.plants[meter.measures],
+                self._seed_of(name),
+            )
+            for name, meter in config.hand_read_meters().items()
+        }
+        nominal_v = config.virtual.grid.voltage
+        knobs = {
+            name: Knobs([self.plants[evse] for evse in source.feeds], nominal_v)
+            for name, source in config.hand_set_sources().items()
+        }
+        plugs = {
+            name: Plug(plant, self._beside(name, plant))
+            for name, plant in self.plants.items()
+            if not config.cars_of(name)
+        }
+        mark = "," if config.operator.decimal == "comma" else "."
+        seed = self._seed_of("operator")
+        self.operator = OperatorTwin(personality, faces, knobs, plugs, mark, seed)
+        return await self._serve("operator", config.operator.console, self.operator)
+
+    def _beside(self, evse: str, plant: Plant) -> Callable[[PilotState], None]:
+        """What a car by itself shows: beside an emulator that listens, or alone."""
+        for name, pilot in self._bench.config.pilots.items():
+            if pilot.plugged_into == evse and name in self.pilots:
+                return self.pilots[name].put_car_beside
+        return plant.show
 
     async def _serve(self, name: str, address: str, twin: _Served) -> str:
         host, port = _loopback(name, address)

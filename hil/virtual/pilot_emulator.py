@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable
 
 from hil.clock import Scheduler, TimerHandle
-from hil.j1772 import PilotState
+from hil.j1772 import PROXIMITY_OHM, PilotState, state_at
 from hil.virtual.pilot_lines import IDS, LINE_BYTES, seal, unseal
 from hil.virtual.pilot_roles import (
     NO_REFERENCE,
@@ -23,7 +23,6 @@ from hil.virtual.pilot_roles import (
     Told,
     duty_for_tenths,
     generated,
-    state_seen,
     told,
 )
 from hil.virtual.plant import Plant
@@ -51,7 +50,9 @@ _LEAST_DUTY_CHANGE = 5
 
 _LEAST_LEVEL_CHANGE_MV = 300
 
+_OF_ROLES = ("CAPS", "ROLE", "OFFER", "AMPS", "PE")
 _RESISTORS = ("100", "220", "680", "1500", "OPEN")
+_CABLES_A = {f"{ohm:.0f}": current_a for current_a, ohm in PROXIMITY_OHM.items()}
 _ERRORS = {1: "UNKNOWN", 2: "MALFORMED", 3: "RANGE", 4: "UNSUPERVISED", 5: "HARDWARE", 6: "ROLE"}
 
 
@@ -72,7 +73,7 @@ class PilotEmulatorTwin:
     """A pilot emulator in the plug of a plant's car, reached over TCP; on the running loop's clock.
 
     The plain attributes ``silent``, ``stuck``, ``noise``, ``corrupt_checksums``, ``drop_events``,
-    ``answer_after_s`` and ``protocol`` make it misbehave.
+    ``answer_after_s``, ``one_role`` and ``protocol`` make it misbehave.
     """
 
     def __init__(self, plant: Plant, seed: int, scheduler: Scheduler | None = None) -> None:
@@ -85,6 +86,8 @@ class PilotEmulatorTwin:
         self.proximity = "OPEN"
         self.diode_fault = self.pe_broken = False
         self.role = Role.VEHICLE
+        self.one_role = False
+        """Its firmware is from before there were roles: it is a vehicle alone."""
         self._offered = STEADY_HIGH
         self._beside = PilotState.A
         self.silent = False
@@ -197,7 +200,7 @@ class PilotEmulatorTwin:
             "REPORT": self._report,
         }
         try:
-            if request.verb not in verbs:
+            if request.verb not in verbs or (self.one_role and request.verb in _OF_ROLES):
                 raise _RefusalError(1)
             wanted = 0 if request.verb in ("IDENT", "CAPS", "REPORT") else 1
             if len(request.arguments) != wanted:
@@ -260,6 +263,7 @@ class PilotEmulatorTwin:
             raise _RefusalError(3)
         self._may(Role.VEHICLE, safe=code == "OPEN")
         self.proximity = code
+        self._plant.fit(_CABLES_A.get(code))
         return f"{code} {self.clock_us()}"
 
     def _set_role(self, name: str) -> str:
@@ -286,7 +290,7 @@ class PilotEmulatorTwin:
         return f"{duty} {self.clock_us()}"
 
     def _report(self) -> str:
-        state = self.state if self.role is Role.VEHICLE else state_seen(self._told.high_mv)
+        state = self.state if self.role is Role.VEHICLE else state_at(self._told.high_mv / 1000)
         words = " ".join(str(value) for value in self._told)
         return f"{self.clock_us()} {state.value} {words}"
 
@@ -313,6 +317,7 @@ class PilotEmulatorTwin:
         self.diode_fault = self.pe_broken = False
         self._offered = STEADY_HIGH
         self._show()
+        self._plant.fit(None)
 
     def _show(self) -> None:
         """Present to the EVSE what the switches make of it, and see what comes of that."""

@@ -58,11 +58,6 @@ def generated(duty: int, vehicle: PilotState) -> Told:
     return Told(duty, _FREQUENCY, high_mv, _LOW_MV)
 
 
-def state_seen(high_mv: int) -> PilotState:
-    """The state whose nominal high level is nearest; on the middle, the one that is above."""
-    return min(PilotState, key=lambda state: (abs(HIGH_LEVEL_V[state] * 1000 - high_mv), state))
-
-
 def duty_for_tenths(current: int) -> int:
     """The duty that offers a current of 60 to 800 tenths of an ampere, rounded down.
 

@@ -117,6 +117,8 @@ class Plant:
         self._command_due_s = self._duty_changed_s = -math.inf
         self._shown = PilotState.A
         self._diode_fault = False
+        self._cable_a: float | None = math.inf
+        """What the cable takes, by its resistor; ``None`` while the proximity contact is open."""
         self._signal = self._pilot_now()
         self._status = "Available"
 
@@ -162,8 +164,11 @@ class Plant:
 
     @property
     def limit_a(self) -> float:
-        """The limit last commanded, after quantum and minimum; the rating before the first."""
-        return self._commanded_a
+        """The limit last commanded, after quantum and minimum; the rating before the first.
+
+        Never more than the cable takes.
+        """
+        return self._within_cable(self._commanded_a)
 
     @property
     def contactor_closed(self) -> bool:
@@ -222,6 +227,11 @@ class Plant:
         self._car.pilot_open(state is PilotState.A)
         if state is PilotState.A:
             self._was_allowed = self._allowed
+        self._refresh_pilot()
+
+    def fit(self, cable_a: float | None) -> None:
+        """Plug in a cable of this rating; ``None`` opens its proximity contact."""
+        self._cable_a = cable_a
         self._refresh_pilot()
 
     def pilot(self) -> PilotSignal:
@@ -321,15 +331,26 @@ class Plant:
             return PilotSignal(self._shown, STEADY_PERCENT, 0.0, high_v, high_v)
         duty = DIGITAL_PERCENT
         if not self._digital:
-            duty = duty_for(max(self._applied_a, MINIMUM_CURRENT_A))
+            duty = duty_for(max(self._within_cable(self._applied_a), MINIMUM_CURRENT_A))
         duty += 100.0 * self.evse.duty_error
+        low_v = -high_v if self._shorted_diode() else LOW_LEVEL_V
         return PilotSignal(
-            self._shown, min(max(duty, 0.0), 99.9), PILOT_FREQUENCY_HZ, high_v, LOW_LEVEL_V
+            self._shown, min(max(duty, 0.0), 99.9), PILOT_FREQUENCY_HZ, high_v, low_v
         )
 
+    def _within_cable(self, current_a: float) -> float:
+        return min(current_a, self._cable_a or math.inf) if self.evse.socket else current_a
+
+    def _shorted_diode(self) -> bool:
+        return self._diode_fault or self._wrong.diode_fault
+
     def _faulted(self) -> bool:
-        broken = self._diode_fault or self._wrong.diode_fault or self._wrong.pe_break
-        return broken or self._shown is PilotState.E
+        """Whether the EVSE finds the plug, or what is in it, broken."""
+        overlooks = self.evse.overlooks
+        diode = self._shorted_diode() and "diode-fault" not in overlooks
+        loose = self.evse.socket and self._cable_a is None and self._shown is not PilotState.A
+        loose = loose and "proximity-open" not in overlooks
+        return diode or loose or self._wrong.pe_break or self._shown is PilotState.E
 
     def _refresh_pilot(self) -> None:
         """Work out the pilot anew; if it changed, tell the car, the contactor and who listens."""

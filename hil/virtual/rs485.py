@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable
+from typing import NamedTuple
 
 from hil.config.personalities import VirtualMeter
 from hil.virtual.doorway import Doorway, Visitor
@@ -18,6 +19,22 @@ from hil.virtual.meter import MeterTwin
 _QUIET_CHARACTERS = 3.5
 _REQUEST_BYTES = 8
 _INSTANT_S = 1e-6
+
+
+class Trouble(NamedTuple):
+    """What is wrong with a unit's answers, as shares of them, and with the adapter of its line."""
+
+    damaged: float = 0.0
+    noise: float = 0.0
+    """Bytes that nobody sent come right before the answer."""
+    late: float = 0.0
+    late_by_s: float = 0.0
+    echo: bool = False
+    """The adapter gives back what it was to send."""
+    unplugged: bool = False
+
+
+_SOUND = Trouble()
 
 
 class BusTwin:
@@ -34,6 +51,7 @@ class BusTwin:
         """Whether what is on the line collides with something."""
         self._busy_until_s = self._rest_until_s = 0.0
         self._after_absent = False
+        self._troubles: dict[int, Trouble] = {}
 
     def add(self, unit: int, meter: MeterTwin, personality: VirtualMeter) -> None:
         """Wire a meter to the line."""
@@ -53,6 +71,13 @@ class BusTwin:
     def unplug(self) -> None:
         """Break every connection off, as a gateway does that restarts."""
         self._doorway.drop()
+
+    def disturb(self, unit: int, trouble: Trouble) -> None:
+        """Let a unit have this trouble from now on, instead of what it had."""
+        self._troubles[unit] = trouble
+        unplugged = any(one.unplugged for one in self._troubles.values())
+        if unplugged != self._doorway.barred:
+            self._doorway.bar(unplugged)
 
     def _meet(self, visitor: Visitor) -> Callable[[bytes], None]:
         """A master at the gateway; its requests are of eight bytes, as those that read are."""
@@ -91,6 +116,9 @@ class BusTwin:
         """The last byte of a request has reached the meters."""
         loop = asyncio.get_running_loop()
         meter, personality = self._meters.get(request[0], (None, None))
+        trouble = self._troubles.get(request[0], _SOUND)
+        if any(one.echo for one in self._troubles.values()):
+            master.send(request)
         swallowed, self._after_absent = self._after_absent, False
         if _check_sum(request[:-2]) != request[-2:]:
             self.counts["damaged requests"] += 1
@@ -103,15 +131,18 @@ class BusTwin:
             self.counts["swallowed"] += 1
             return
         begin_s = loop.time() + personality.latency
-        if self._random.random() < personality.late_answers:
+        if self._random.random() < max(personality.late_answers, trouble.late):
             self.counts["late"] += 1
-            begin_s += personality.late_by
+            begin_s += trouble.late_by_s or personality.late_by
         answered = meter.answer(b"\0\0\0\0\0\6" + request[:-2], loop.time())
         if answered is not None:
             answer = answered[6:] + _check_sum(answered[6:])
-            if self._random.random() < personality.damaged_answers:
+            if self._random.random() < max(personality.damaged_answers, trouble.damaged):
                 self.counts["damaged"] += 1
                 answer = self._damaged(answer)
+            if trouble.noise and self._random.random() < trouble.noise:
+                self.counts["noise"] += 1
+                answer = self._random.randbytes(self._random.randint(1, 3)) + answer
             loop.call_at(begin_s, self._begin, answer, master)
 
     def _damaged(self, answer: bytes) -> bytes:

@@ -86,7 +86,11 @@ class StationLimits:
 
     def limit_elsewhere(self, limit_a: float | None) -> None:
         """Somebody else, such as a local energy management, allows so much; ``None`` for all."""
-        self.profiles.external_a = math.inf if limit_a is None else limit_a
+        flaws = self._personality.profile_flaws
+        if limit_a is None and "keeps_limit_elsewhere" in flaws:
+            return
+        if "ignores_limit_elsewhere" not in flaws:
+            self.profiles.external_a = math.inf if limit_a is None else limit_a
         self.refresh()
 
     def refresh(self, accepted: bool = False, at_s: float = -math.inf) -> None:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from hil.config.bench import Rating
 from hil.config.personalities import VirtualEvse
-from hil.virtual.charge_point2_words import profile_of, updated
+from hil.virtual.charge_point2_words import SOURCE, external_schedule, profile_of, updated
 from hil.virtual.charging_profiles import TX, Profile, ProfileError
 from hil.virtual.station_limits import StationLimits
 from hil.virtual.station_setpoints import summed
 from hil.virtual.station_time import StationTime
+
+_EXTERNAL_ID = 1_000_001
+"""Above every id that a management system is likely to use."""
+
+
+class Kept(NamedTuple):
+    """A profile as the station reports it."""
+
+    source: str
+    evse: int
+    data: dict[str, Any]
 
 
 class StationProfiles:
@@ -78,15 +90,22 @@ class StationProfiles:
 
     def update(self, profile_id: int, update: dict[str, Any]) -> ProfileError | None:
         """UpdateDynamicSchedule: as :meth:`take`; the profile's duration begins anew."""
+        if "ignores_updates" in self._personality.profile_flaws:
+            return None
         there = {data["id"]: (evse, data) for evse, data in self._kept()}
         evse, data = there.get(profile_id, (0, {}))
         if data.get("charging_profile_kind") != "Dynamic":
             return ProfileError(f"there is no dynamic profile {profile_id}", "InvalidProfile")
         return self.take(evse, {**updated(data, update), "dyn_update_time": self._time.utc_text()})
 
-    def kept(self) -> list[tuple[int, dict[str, Any]]]:
-        """EVSE and profile of those that are still there, phases summed up."""
-        return [(evse, _reported(data)) for evse, data in self._kept()]
+    def kept(self) -> list[Kept]:
+        """Those that are still there, phases summed up, and what somebody else allows."""
+        of_the_bench = [Kept("CSO", evse, _reported(data)) for evse, data in self._kept()]
+        external_a = self._limits.profiles.external_a
+        told = math.isfinite(external_a)
+        if "hides_limit_elsewhere" in self._personality.profile_flaws:
+            told = False
+        return [*of_the_bench, *([Kept(SOURCE, 0, _external(external_a))] if told else [])]
 
     def _kept(self) -> list[tuple[int, dict[str, Any]]]:
         ids = [profile.profile_id for profile in self._limits.profiles]
@@ -95,3 +114,13 @@ class StationProfiles:
 
 def _reported(data: dict[str, Any]) -> dict[str, Any]:
     return {**data, "charging_schedule": [summed(one) for one in data["charging_schedule"]]}
+
+
+def _external(limit_a: float) -> dict[str, Any]:
+    return {
+        "id": _EXTERNAL_ID,
+        "stack_level": 0,
+        "charging_profile_purpose": "ChargingStationExternalConstraints",
+        "charging_profile_kind": "Absolute",
+        "charging_schedule": [external_schedule(limit_a)],
+    }

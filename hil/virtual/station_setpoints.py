@@ -30,12 +30,20 @@ def taken(
         if "limit" not in period:
             raise ProfileError("ChargingOnly needs a limit")
         return dict(period)
+    if mode == MODE and not evse.discharges and "takes_any_mode" in evse.profile_flaws:
+        return dict(period)
     if mode != MODE or not evse.discharges:
         raise ProfileError(f"this station does not know the operation mode {mode}")
+    if "setpoint" not in period and "takes_broken_profiles" in evse.profile_flaws:
+        return dict(period)
     if "setpoint" not in period:
         raise ProfileError(f"{mode} needs a setpoint")
     among = (period.get("number_phases") or rating.phases) if unit == "A" else 1
     setpoint, least = _sum(period, "setpoint") / among, -math.inf
+    if "setpoint_of_one_phase" in evse.profile_flaws:
+        setpoint = period["setpoint"] / among
+    if "charges_instead" in evse.profile_flaws:
+        setpoint = abs(setpoint)
     if "discharge_limit" in period:
         least = _sum(period, "discharge_limit") / among
     limit = max(least, min(setpoint, period.get("limit", math.inf)))

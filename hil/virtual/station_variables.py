@@ -16,6 +16,7 @@ METER_INTERVAL = "SampledDataCtrlr.TxUpdatedInterval"
 MEASURANDS_SENT = "SampledDataCtrlr.TxUpdatedMeasurands"
 HEARTBEAT_INTERVAL = "OCPPCommCtrlr.HeartbeatInterval"
 CONNECTION_TIMEOUT = "TxCtrlr.EVConnectionTimeOut"
+_DYNAMIC = "SmartChargingCtrlr.SupportsDynamicProfiles"
 _INTERVALS = (METER_INTERVAL, HEARTBEAT_INTERVAL, CONNECTION_TIMEOUT)
 
 
@@ -31,7 +32,7 @@ class Variable(NamedTuple):
 class Variables:
     """What can be read, and what of it can be changed."""
 
-    def __init__(self, evse: VirtualEvse) -> None:
+    def __init__(self, evse: VirtualEvse, version: str = "ocpp2.0.1") -> None:
         self._values = {
             "AuthCtrlr.AuthorizeRemoteStart": "true",
             HEARTBEAT_INTERVAL: "300",
@@ -45,6 +46,8 @@ class Variables:
             "TxCtrlr.TxStartPoint": "Authorized",
             "TxCtrlr.TxStopPoint": "Authorized,EVConnected",
         }
+        if version == "ocpp2.1":
+            self._values[_DYNAMIC] = "true" if "Dynamic" in evse.kinds else "false"
         self._writable = {*_INTERVALS, MEASURANDS_SENT}
 
     def __iter__(self) -> Iterator[Variable]:

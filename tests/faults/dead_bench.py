@@ -84,7 +84,6 @@ def orphans(
         draw = random.Random(seed)
         plans = [draw.uniform(*_LIVES_S) for _ in range(count)]
         deaths = _let_live(folder, plans, how)
-        time.sleep(LEASE_S + 2.5)
     finally:
         os.kill(lab, signal.SIGKILL)
         os.waitpid(lab, 0)
@@ -151,7 +150,10 @@ def _read_story(folder: Path) -> dict[int, list[dict[str, Any]]]:
 
 
 def _let_live(folder: Path, plans: list[float], how: str) -> list[float]:
-    """Start every bench, and end each at its instant; the instants, on the monotonic clock."""
+    """Start every bench, and end each at its instant; the instants, on the monotonic clock.
+
+    Returns when the lease of the last one is over.
+    """
     children = [_start(folder, number) for number in range(len(plans))]
     born_s = time.monotonic()
     deaths = [0.0] * len(plans)
@@ -159,11 +161,9 @@ def _let_live(folder: Path, plans: list[float], how: str) -> list[float]:
         time.sleep(max(born_s + plans[number] - time.monotonic(), 0.0))
         deaths[number] = time.monotonic()
         os.kill(children[number], signal.SIGKILL if how == "kill" else signal.SIGSTOP)
-    if how == "freeze":
-        time.sleep(LEASE_S + 2.5)
-        for child in children:
-            os.kill(child, signal.SIGKILL)
+    time.sleep(LEASE_S + 2.5)
     for child in children:
+        os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     return deaths
 

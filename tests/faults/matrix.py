@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench_files import changed_bench
+from bench_files import ON_RS485, changed_bench
 
 from hil.clock import ClockKind
 from hil.config.faults import ROLES, TELEMETRY
@@ -36,6 +36,12 @@ VERSIONS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("driver: ocpp16", "driver: modbus-evse"),
         ("profile: generic-ac", "profile: keba-p30-modbus"),
         ("listen: ws://127.0.0.1:0", "link: tcp://127.0.0.1:0"),
+        ("    charge_point: CP-VIRTUAL-1\n", ""),
+    ),
+    "rapi": (
+        ("driver: ocpp16", "driver: openevse-rapi"),
+        ("profile: generic-ac", "profile: openevse-rapi"),
+        ("listen: ws://127.0.0.1:0", "link: socket://127.0.0.1:0"),
         ("    charge_point: CP-VIRTUAL-1\n", ""),
     ),
 }
@@ -77,12 +83,20 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "charger-reboot": ("charger-reboot", "@dut,takes=10 s"),
     "clock-jump": ("clock-jump", "@bench"),
     "clock-jump of the charger": ("clock-jump", "@dut"),
+    "port-unplugged of the bus": ("port-unplugged", "@reference"),
 }
 """Rows of the matrix: the kind, and where and how it is injected. What is not said lasts to the end
 of the run."""
 
 OF_OCPP = ("frames-slow", "frames-garbled", "clock-jump of the charger", "external-limit")
 """Rows that mean nothing to a charger on Modbus; the check of the bench refuses them."""
+
+BUS_MOMENTS = ("mid-step",)
+"""A line that turns bad while it matters most; to no protocol of a charger does it matter more."""
+
+OF_LINK = ("link-drop", "link-half-open", "charger-reboot")
+"""Rows in which a charger on RAPI could differ from one on Modbus: the others are of the meter, the
+pilot, the car or the mains, and no other way leads from them to the verdict."""
 
 ALLOWED = """
                            start    mid-step steady   teardown
@@ -100,6 +114,11 @@ meter-silent               4n       6u       6u       6u
 meter-frozen               6u       6u       6u       6u
 meter-garbled              4n       6u       6u       6u
 meter-other-device         4n       6u       6u       6u
+bus-damaged                -        0c,3c    -        -
+bus-late                   -        0c,3c    -        -
+bus-noise                  -        0c,3c    -        -
+bus-echo                   -        0c       -        -
+port-unplugged of the bus  -        6u       -        -
 source-silent              4n       6u       6u       6u
 source-output-off          0c       5c       5c       0c
 serial-noise               0c,3c    0c,3c    0c,3c    0c
@@ -120,6 +139,10 @@ OTHERWISE: Mapping[tuple[str, str], Mapping[str, tuple[int, str]]] = {
         "mid-step": (5, "confirmed"),  # a request without an answer is a lost charger at once
         "steady": (5, "confirmed"),
     },
+    ("rapi", "link-half-open"): {
+        "mid-step": (5, "confirmed"),  # as above
+        "steady": (5, "confirmed"),
+    },
     ("modbus", "charger-reboot"): {
         "start": (4, "nothing live"),  # nobody waits for it: the bench connects to the charger
     },
@@ -136,6 +159,8 @@ WHY = {
     "for digit, cannot be told from a frozen one",
     "mains-dip": "at the start it is over before the interlocks are watched; then one trips",
     "meter-silent": "without a reading nothing confirms the safe state",
+    "bus-damaged": "what is damaged, late or noise costs readings: whatever is told is true",
+    "port-unplugged of the bus": "as for a silent meter",
     "source-silent": "nothing says that its output is off",
     "source-output-off": "at the start it is off anyway; then nothing that is measured is the "
     "charger's, and the run is aborted",
@@ -170,13 +195,21 @@ def cells() -> list[Cell]:
         for fault in KINDS
         for moment in MOMENTS
         if not (version == "modbus" and fault in OF_OCPP)
-        if version == "ocpp1.6" or not of_source(fault)  # which is the same whatever it feeds
+        if version != "rapi" or fault in OF_LINK
+        # Source and bus are the same whatever charger is there.
+        if version == "ocpp1.6" or not (of_source(fault) or of_bus(fault))
+        if moment in BUS_MOMENTS or not of_bus(fault)
     ]
 
 
 def of_source(fault: str) -> bool:
     """Whether a fault needs the bench that has a source."""
     return fault.startswith("source-")
+
+
+def of_bus(fault: str) -> bool:
+    """Whether a fault needs a meter on RS-485."""
+    return fault.startswith("bus-") or fault == "port-unplugged of the bus"
 
 
 def allowed(fault: str, moment: str, version: str = "") -> set[tuple[int, str]]:
@@ -196,7 +229,8 @@ def allowed(fault: str, moment: str, version: str = "") -> set[tuple[int, str]]:
 
 def run_cell(cell: Cell, folder: Path, broker_port: int | None = None) -> dict[str, Any]:
     """Play one cell; its row. ``broker_port`` is that of a broker, which broker-down needs."""
-    finished = play(folder, cell.version, option(cell), broker_port)
+    on_bus = of_bus(cell.fault)
+    finished = play(folder, cell.version, option(cell), broker_port, on_bus)
     status, safe = int(finished.status), safe_state(finished)
     lies = list(contradictions(finished))
     return {
@@ -215,10 +249,14 @@ def option(cell: Cell) -> str:
 
 
 def play(
-    folder: Path, version: str = "ocpp1.6", fault: str = "", broker_port: int | None = None
+    folder: Path,
+    version: str = "ocpp1.6",
+    fault: str = "",
+    broker_port: int | None = None,
+    on_bus: bool = False,
 ) -> Finished:
     """The scenario on the shipped virtual bench, with a fault or without one."""
-    changes = list(VERSIONS[version])
+    changes = [*VERSIONS[version], *(ON_RS485 if on_bus else ())]
     if broker_port is not None:
         telemetry = f"telemetry: {{broker: mqtt://127.0.0.1:{broker_port}, topic: bench}}\n"
         changes.append(("safe_state:", telemetry + "safe_state:"))

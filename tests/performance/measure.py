@@ -30,7 +30,6 @@ from hil.bench.wiring import wired
 from hil.clock import Clock, ClockKind, end_tasks, run_on
 from hil.config.bench import BenchConfig, MeterConfig
 from hil.config.interlocks import Interlocks
-from hil.config.library import Kind, find
 from hil.config.load import load_bench
 from hil.drivers.meter.modbus import ModbusMeter
 from hil.errors import SafetyTrip
@@ -46,12 +45,12 @@ from hil.virtual.lab import VirtualLab
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from long_run import long_run
+from many_meters import METERS, cpu_share, many_meters
 from ocpp_load import commanded, echoed, meter_values, metered
 from recorder import Recorder
 
 Entry = dict[str, Any]
 
-METERS = 32
 READS = 1500
 SETPOINTS = 100
 TRIPS = 200
@@ -135,15 +134,7 @@ def _without_latency(bench: Any) -> Any:
 
 def setpoint_release_lateness(folder: Path) -> Entry:
     """P99 of how late a setpoint leaves under the real clock, with 32 meters polled at 10 Hz."""
-    bench = folder / "many-meters.yaml"
-    text = find(Kind.BENCH, "virtual-ac").read_text(encoding="utf-8")
-    head, tail = text.split("meters:\n", 1)
-    meter, rest = tail.split("\npilots:", 1)
-    names = [f"m{number}" for number in range(METERS)]
-    meters = "".join(meter.replace("reference:", f"{name}:") for name in names)
-    twins = ", ".join(f"{name}: em540-fast" for name in names)
-    rest = rest.replace("{reference: em540-fast}", f"{{{twins}}}")
-    bench.write_text(f"{head}meters:\n{meters}\npilots:{rest}", encoding="utf-8")
+    bench = many_meters(folder)
     scenario = folder / "many-setpoints.yaml"
     scenario.write_text(
         "scenario: many-setpoints\nsteps:\n"
@@ -165,6 +156,18 @@ def setpoint_release_lateness(folder: Path) -> Entry:
         "of": p99_s,
         "to": 1.0,
         "what": f"seconds; P99 of {len(lateness_s)} setpoints, {METERS} meters at 10 Hz",
+    }
+
+
+def meters_32_at_10hz_cpu(folder: Path) -> Entry:
+    """Share of one core that a run with 32 meters at 10 Hz takes; the twins are not counted."""
+    cpu_s, window_s, polls = cpu_share(folder)
+    return {
+        "ratio": cpu_s / window_s,
+        "of": cpu_s,
+        "to": window_s,
+        "what": f"CPU seconds of a run to seconds, {polls} polls of {METERS} meters at 10 Hz, "
+        "all recorded, real clock; twins in another process",
     }
 
 
@@ -289,6 +292,7 @@ def evaluate_over_sum(_: Path) -> Entry:
 MEASUREMENTS: dict[str, Callable[[Path], Entry]] = {
     "warp_speedup": warp_speedup,
     "meter_poll_overhead": meter_poll_overhead,
+    "meters_32_at_10hz_cpu": meters_32_at_10hz_cpu,
     "setpoint_release_lateness_p99_s": setpoint_release_lateness,
     "interlock_to_safe_setpoint_p99_s": interlock_to_safe_setpoint,
     "ocpp_metervalues_over_echo_100": ocpp_metervalues_over_echo,

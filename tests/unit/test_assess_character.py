@@ -23,7 +23,7 @@ CHARACTER = [
     *("granularity", "dead_band_up", "dead_band_down"),
     *("power_at_zero", "smallest_stable_power"),
     *("overshoot", "over_limit_energy", "under_use_energy"),
-    *("start_delay", "stop_delay", "pause_delay", "resume_delay"),
+    *("start_delay", "stop_delay", "fault_stop_delay", "pause_delay", "resume_delay"),
     *("phase_use", "energy_accuracy"),
 ]
 

@@ -67,6 +67,27 @@ def test_a_step_ends_when_the_car_is_taken_away_or_charging_is_stopped(action: s
     assert (step.ends_s, step.ended_by) == (25, action)
 
 
+@pytest.mark.parametrize(
+    ("cause", "ended_by"),
+    [("car", "unplug"), ("watchdog", "pilot_gone"), ("restart", "pilot_gone")],
+)
+def test_a_step_ends_with_state_a_that_nobody_commanded(cause: str, ended_by: str) -> None:
+    def state(t: float, letter: str) -> Event:
+        return Event(t, EventKind.PILOT_STATE, "vehicle", {"state": letter, "cause": cause})
+
+    seen = state(5, "A"), state(8, "B"), state(9, "C"), state(25, "A"), state(26, "A")
+    events = sent(10, 1, 16), sent(30, 2, 6), *seen, closing(40)
+    one, two = steps(*(events if cause == "car" else events[:2] + events[5:]))
+    assert (one.ends_s, one.ended_by, one.plugged) == (25, ended_by, True)
+    assert two.plugged is False
+
+
+def test_a_listener_that_is_lost_takes_no_car_away() -> None:
+    made = record_of(sent(10, 1, 16), Event(20, EventKind.DEVICE, "vehicle", {"state": "lost"}))
+    made.manifest["devices"]["vehicle"]["listens"] = True
+    assert cut(made, "dut", 100.0)[0].ended_by == "end"
+
+
 def test_unplugging_another_evse_ends_nothing() -> None:
     (step,) = steps(sent(10, 1, 16), command(25, "unplug", device="other"), closing(40))
     assert step.ends_s == 40

@@ -15,6 +15,7 @@ from hil.config.load import json_schema, load, load_bench, load_text
 from hil.config.source import parse_yaml
 from hil.config.units import CURRENT, DURATION, POWER, parse
 from hil.errors import ConfigError
+from hil.serve import bench_text
 
 SCENARIO = """\
 scenario: wrong
@@ -50,7 +51,7 @@ def test_every_problem_at_once_each_with_line_and_column() -> None:
     ]
     assert "60 has no unit; write for example '60 s'" in problems[0]
     assert "s, ms, us, min, h" in problems[1]
-    assert "did you mean hold?" in problems[3]
+    assert "did you mean hold or" in problems[3]
     assert "'NO' is not a number" in problems[5], "YAML 1.2: NO is a word, not false"
 
 
@@ -162,6 +163,16 @@ def bench_problems(tmp_path: Path, **changes: str) -> list[str]:
         ("poll: 10 Hz", "poll: 0 Hz", "out of range"),
         ("pilots:\n  vehicle:", "pilots:\n  dut:", "another device has the same name"),
         ("driver: ocpp16", "driver: ocpp15", "'ocpp16', 'ocpp201'"),
+        (
+            "    plugged_into: dut",
+            "    plugged_into: dut\n    listens: true\n    proximity: 20 A",
+            "fits no",
+        ),
+        (
+            "pilots:\n",
+            "pilots:\n  o: {driver: pilot-emulator, link: 'socket://h:1', plugged_into: dut}\n",
+            "'o' has the pilot of 'dut' already",
+        ),
     ],
 )
 def test_what_a_bench_cannot_be(tmp_path: Path, old: str, new: str, words: str) -> None:
@@ -172,6 +183,19 @@ def test_what_a_bench_cannot_be(tmp_path: Path, old: str, new: str, words: str) 
 def test_place_of_a_missing_key_is_its_parent() -> None:
     source = parse_yaml("a:\n  b: 1\n", "f.yaml")
     assert source.problem(("a", "c"), "is missing") == "f.yaml:2:3: a.c: is missing"
+
+
+def test_a_text_that_was_read_before_is_data_and_places_of_its_own() -> None:
+    """It serves a file of another name, whatever the first reader did to its own."""
+    text = "a: {b: 1}\na: 2\n"
+    first, second = parse_yaml(text, "first.yaml"), parse_yaml(text, "second.yaml")
+    first.data["a"]["b"] = 3
+    assert second.data == {"a": {"b": 1}}
+    assert [problem.split(":")[0] for problem in second.problems] == ["second.yaml"]
+    assert second.problem(("a", "b"), "") == "second.yaml:1:8: a.b: "
+    for name in ("first.yaml", "second.yaml"):
+        with pytest.raises(ConfigError, match=f"{name}:1:.*not valid YAML"):
+            parse_yaml("a: [", name)
 
 
 CALIBRATION = """\
@@ -359,3 +383,11 @@ def test_a_twin_is_given_nothing_that_it_has_no_use_for(
     bench = changed_bench(tmp_path, (old, new), base=shipped)
     with pytest.raises(ConfigError, match=words):
         load_bench(bench)
+
+
+@pytest.mark.parametrize("shipped", ["virtual-ideal", "virtual-modbus-evse", "virtual-openevse"])
+def test_a_bench_that_is_served_names_the_address_of_its_charger(shipped: str) -> None:
+    """Whether the charger connects to the bench, or the bench to the charger."""
+    bench = load_bench(shipped)
+    served = load_text(Kind.BENCH, bench_text(bench, bench.config), "served")
+    assert served.evses == bench.config.evses

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hil.config.bench import Rating
 from hil.config.conformance import ConformanceCase, Pics
 from hil.config.library import Kind, names
 from hil.config.load import load, load_text
@@ -28,7 +29,8 @@ from hil.quantities import Frame
 
 ORACLE: Any = "octt201-errata-2025-04"
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
-TERMS = Terms(1, "A", 690.0, NOW, "T-1", None)
+RATING = Rating.model_validate({"current": "32 A", "phases": 3, "voltage": "230 V"})
+TERMS = Terms(1, "A", 690.0, NOW, "T-1", None, RATING)
 VARIABLES = {"SmartChargingCtrlr.RateUnit": "A", "SmartChargingCtrlr.Enabled": "true"}
 
 
@@ -63,7 +65,7 @@ def test_where_no_profile_applies_the_station_must_not_contradict_itself() -> No
         "chargingRateUnit": "A",
         "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 6}],
     }
-    reported = calls2.read_composite({"schedule": told})
+    reported = calls2.read_composite({"schedule": told}, 3)
     (problem,) = composite_differences(reported, [Step(-math.inf, None)], asked)
     assert "none did it said 32 A before" in problem
     assert (
@@ -161,7 +163,7 @@ def test_no_report_however_mad_breaks_the_comparison(items: list[Any]) -> None:
 @given(anything)
 def test_no_answer_however_mad_breaks_the_reading(value: Any) -> None:
     calls2.keys_told({"getVariableResult": value})
-    calls2.read_composite({"schedule": value})
+    calls2.read_composite({"schedule": value}, 3)
     calls2.start_untold([Call("TransactionEvent", {"transactionInfo": value})], CASE_37)
     heard = Heard("dut")
     frame = json.dumps([2, "1", "BootNotification", value])
@@ -184,6 +186,25 @@ def test_a_remote_start_is_told_by_the_station_too(event: dict[str, Any], words:
     untold = calls2.start_untold([Call("TransactionEvent", event)], CASE_37)
     assert words in untold
     assert bool(untold) is bool(words)
+
+
+def test_a_setpoint_in_amperes_goes_phase_by_phase_and_comes_back_as_a_sum() -> None:
+    terms = TERMS._replace(rating=RATING.model_copy(update={"discharge": 16.0}))
+    payload = calls2.set_profile(case("V2X_01").profiles["feed"], terms).payload
+    (period,) = payload["chargingProfile"]["chargingSchedule"][0]["chargingSchedulePeriod"]
+    lines = ("setpoint", "setpoint_L2", "setpoint_L3")
+    assert [period[line] for line in lines] == [-10, -10, -10]
+    assert (period["limit"], period["dischargeLimit_L3"]) == (32, -16)
+    summed = {"startPeriod": 0, "operationMode": "CentralSetpoint", "setpoint": -30, "limit": 32}
+    reported = as_reported(payload)
+    (schedule,) = reported["chargingProfile"]["chargingSchedule"]
+    schedule["chargingSchedulePeriod"] = [{**summed, "dischargeLimit": -48}]
+    assert differences({"feed": payload}, [reported]) == []
+    schedule["chargingSchedulePeriod"] = [{**summed, "setpoint": -10, "dischargeLimit": -48}]
+    (problem,) = differences({"feed": payload}, [reported])
+    assert problem.endswith("setpoint is -10, not -30.0")
+    told = {"chargingRateUnit": "A", "chargingSchedulePeriod": [summed]}
+    assert calls2.read_composite({"schedule": told}, 3).steps == [(0.0, -10.0)]
 
 
 # --- which cases apply, and which are none -------------------------------------------------------
@@ -220,13 +241,16 @@ def test_a_remote_start_is_told_by_the_station_too(event: dict[str, Any], words:
         ("K_15", {}, {"SmartChargingCtrlr.Available": "false"}, ""),
         ("K_53", {}, VARIABLES, "ISO 15118"),
         ("K_105", {}, VARIABLES, "the station speaks OCPP 2.0.1"),
+        ("K_48", {}, VARIABLES, "with a virtual charger alone"),
+        ("K_48", {"ExternalLimit": False}, VARIABLES, "the PICS 'mine' says ExternalLimit: false"),
     ],
 )
 def test_a_case_that_does_not_apply_says_why(
     name: str, features: dict[str, bool], known: dict[str, str], words: str
 ) -> None:
     pics = Pics.model_validate({"pics": "mine", "version": "2.0.1", "features": features})
-    why = why_not(case(name), pics, known, load(Kind.EVSE, "generic-ac").model, "2.0.1")
+    profile = load(Kind.EVSE, "generic-ac").model
+    why = why_not(case(name), pics, known, profile, "2.0.1", RATING, elsewhere=False)
     assert words in why
     assert bool(why) is bool(words)
 

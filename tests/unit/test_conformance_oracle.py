@@ -13,7 +13,7 @@ from hil.conformance.applies import too_much, why_not
 from hil.conformance.calls import Reported
 from hil.conformance.calls16 import read_composite
 from hil.conformance.compare import Asked, differences
-from hil.conformance.flow import SETTLE_S, Sample, Seen, Tolerance, follows, unchanged
+from hil.conformance.flow import SETTLE_S, Lately, Sample, Seen, Tolerance, follows, unchanged
 from hil.conformance.oracle import DEFAULT, MAX, TX, Installed, Step, composite, within
 from hil.conformance.verdicts import Outcome, worst
 from hil.errors import ConfigError
@@ -65,7 +65,7 @@ def answer(periods: object, **changes: object) -> Reported:
     schedule = {"duration": 100, "chargingRateUnit": "A", "chargingSchedulePeriod": periods}
     start = "2020-09-13T12:26:40Z"
     return read_composite(
-        {"connectorId": 1, "scheduleStart": start, "chargingSchedule": schedule, **changes}
+        {"connectorId": 1, "scheduleStart": start, "chargingSchedule": schedule, **changes}, 3
     )
 
 
@@ -101,7 +101,7 @@ def test_a_schedule_is_right_however_it_is_cut_and_up_to_3_s_off() -> None:
             answer(periods((0, 6), (40, 8)), scheduleStart="1970-01-01T00:00:00Z"),
             "it begins -1600000000 s from when it was asked for",
         ),
-        (read_composite({}), "it has no periods"),
+        (read_composite({}, 3), "it has no periods"),
     ],
 )
 def test_a_schedule_that_is_not_what_was_asked_for_is_told(reported: Reported, words: str) -> None:
@@ -125,8 +125,8 @@ def flat(value_a: float, from_s: float = 0.0, until_s: float = 60.0) -> list[Sam
     return [Sample(from_s + i, value_a) for i in range(int(until_s - from_s))]
 
 
-def verdicts(steps: list[Step], seen: Seen) -> list[str]:
-    return [s.verdict for s in follows(steps, 60.0, seen, TOLERANCE, None)]
+def verdicts(steps: list[Step], seen: Seen, lately: Lately | None = None) -> list[str]:
+    return [s.verdict for s in follows(steps, 60.0, seen, TOLERANCE, lately)]
 
 
 @pytest.mark.parametrize(
@@ -161,6 +161,43 @@ def test_a_change_may_take_its_time_and_not_overshoot() -> None:
     assert verdicts(steps, Seen(too_late, too_late)) == ["PASS", "FAIL"]
     spike = flat(6.0, 0.0, 31.0) + flat(32.0, 31.0, 32.0) + flat(10.0, 32.0)
     assert verdicts(steps, Seen(spike, late)) == ["PASS", "FAIL"]
+
+
+DIGITAL = [Sample(0.0, 0.0, digital=True)]
+"""A pilot that leaves the limit to digital communication."""
+
+
+@pytest.mark.parametrize(
+    ("limit_a", "drawn_a", "verdict"),
+    [
+        (-8.0, -7.9, "PASS"),
+        (-8.0, -9.0, "FAIL"),  # more is fed back
+        (-8.0, 0.9, "FAIL"),  # it charges
+        (-8.0, -6.0, "INCONCLUSIVE"),  # the car may be the reason
+        (-8.0, 0.0, "INCONCLUSIVE"),
+        (8.0, 7.9, "PASS"),
+        (8.0, 9.0, "FAIL"),
+        (8.0, -7.9, "FAIL"),  # it discharges
+        (None, 16.0, "PASS"),
+        (None, -2.0, "FAIL"),
+        (None, 0.0, "INCONCLUSIVE"),
+    ],
+)
+def test_a_setpoint_that_discharges_is_told_by_the_current_alone(
+    limit_a: float | None, drawn_a: float, verdict: str
+) -> None:
+    assert verdicts([Step(0.0, limit_a)], Seen(DIGITAL, flat(drawn_a))) == [verdict]
+
+
+def test_a_change_between_directions_overshoots_neither() -> None:
+    steps = [Step(0.0, 6.0), Step(30.0, -6.0)]
+    ramp = flat(6.0, 0.0, 32.0) + flat(-6.0, 32.0)
+    assert verdicts(steps, Seen(DIGITAL, ramp), Lately(6.0, 6.0)) == ["PASS", "PASS"]
+    spike = flat(6.0, 0.0, 32.0) + flat(-9.0, 32.0, 33.0) + flat(-6.0, 33.0)
+    assert verdicts(steps, Seen(DIGITAL, spike), Lately(6.0, 6.0)) == ["PASS", "FAIL"]
+    back = flat(-6.0, 0.0, 2.0) + flat(6.0, 2.0)
+    assert verdicts([Step(0.0, 6.0)], Seen(DIGITAL, back), Lately(-6.0, 6.0)) == ["PASS"]
+    assert verdicts([Step(0.0, 6.0)], Seen(DIGITAL, back), Lately(6.0, 6.0)) == ["FAIL"]
 
 
 def test_unchanged_is_held_against_what_was_before() -> None:
@@ -207,7 +244,8 @@ def test_what_a_station_cannot_do_does_not_apply() -> None:
     profile = load(Kind.EVSE, "generic-ac").model
 
     def why(stated: Pics | None = None, version: str = "1.6", **known: str) -> str:
-        return why_not(case(), stated, known, profile, version)
+        rating = load(Kind.BENCH, "virtual-ideal").model.evses["dut"].rating
+        return why_not(case(), stated, known, profile, version, rating, elsewhere=False)
 
     assert why() == ""
     assert why(SupportedFeatureProfiles="Core,SmartCharging") == ""

@@ -193,6 +193,8 @@ def test_numbers_have_bounds() -> None:
     [
         ("serial:///dev/ttyUSB0?baudrate=9600", "/dev/ttyUSB0", 9600),
         ("serial://COM3", "COM3", 115200),
+        ("serial:///usb/A50285BI?baudrate=9600", "/usb/A50285BI", 9600),
+        ("serial:///usb/A50285BI", "/usb/A50285BI", 115200),
         ("socket://127.0.0.1:4000", "127.0.0.1:4000", 115200),
         ("rfc2217://bench:4000", "bench:4000", 115200),
     ],
@@ -206,6 +208,7 @@ def test_addresses(text: str, port: str, baudrate: int) -> None:
     "text",
     [
         "serial://",
+        "serial:///usb/",
         "socket://host",
         "socket://:1",
         "socket://host:1/path",

@@ -10,7 +10,7 @@ import pytest
 from hil.clock import Clock, ClockKind, end_tasks, run_on
 from hil.drivers.protocols import Acknowledgement, Identity
 from hil.errors import DeviceError
-from hil.j1772 import PilotState
+from hil.j1772 import PilotState, PlugFault
 from hil.play.observed import Observed
 from hil.play.player import Player, Stage
 from hil.play.sampler import sample
@@ -82,6 +82,10 @@ class SlowPilot:
         self.shown.append(state)
 
     async def set_proximity(self, current_a: float | None) -> None: ...
+
+    async def show_fault(self, fault: PlugFault) -> None: ...
+
+    async def mend(self) -> None: ...
 
     async def make_safe(self) -> str:
         return "safe"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,26 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     assert record.events == [Event(1.0, EventKind.RUN, "bench", {"state": "ended"})]
     assert not record.incomplete
     assert record.series("meter", Quantity.CURRENT, Phase.L1).t.size == 0
+
+
+@settings(max_examples=25)
+@given(
+    t=st.floats(allow_nan=False, allow_infinity=False),
+    device=st.text(st.characters(exclude_categories=["Cs"])),
+    payload=st.text(st.characters(exclude_categories=["Cs"])),
+)
+def test_a_frame_stands_in_a_line_of_its_own_whatever_is_in_it(
+    t: float, device: str, payload: str
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = made(Path(name) / "run")
+        frame = Frame(t, device, "received", "ocpp1.6", payload)
+        folder.on_frame(frame)
+        folder.flush()
+        folder.release()
+        data = (folder.path / "frames.jsonl").read_bytes()
+    assert data.count(b"\n") == 1
+    assert json.loads(data) == frame._asdict()
 
 
 def test_two_runs_with_the_same_content_have_the_same_bytes(tmp_path: Path) -> None:

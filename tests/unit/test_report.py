@@ -25,7 +25,7 @@ from hil.quantities import Event, EventKind, Phase, Quantity
 from hil.report import figures
 from hil.report.html import write_report
 from hil.report.plots import step_svg
-from hil.report.rounding import rounded
+from hil.report.rounding import exact, rounded
 from hil.report.sections import banners
 from hil.report.steps import instants, window
 from hil.report.svg import ticks
@@ -571,3 +571,12 @@ def test_a_browser_draws_what_is_in_view_and_complains_of_nothing(tmp_path: Path
     assert dom.classes("scatterlayer") >= 2
     links = [attributes.get("href") or "#" for _, attributes in dom.tags]
     assert all(link.startswith("#") for link in links), "no button leads out of the report"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.01 * 7360, "73.6"), (220.8, "220.8"), (10**15, "1" + 15 * "0"), (1e-7, "0.0000001")],
+)
+def test_what_was_written_down_is_shown_as_it_was(value: float, text: str) -> None:
+    """A share of a rating is a product of floats, 73.60000000000001 W of 7360 W."""
+    assert exact(value) == text

@@ -137,6 +137,9 @@ def test_a_bad_trace_names_its_line(tmp_path: Path, rows: str, words: str) -> No
         ("ramp: {from: 6 A, to: 7 kW, over: 1 s, every: 1 s}", "the same unit"),
         ("staircase: {from: 6 A, to: 8 A, step: 0 A, hold: 1 s}", "more than 0"),
         ("{setpoint: 6 A, hold: 1 s, target: other}", "no EVSE or group 'other', only dut"),
+        ("plug_fault: {fault: pe-brake}", "pe-break"),
+        ("plug_fault: {fault: pe-break, for: 3 s}", "'for' must outlast 'within'"),
+        ("cable: {current: 16 A}", "no resistor codes a cable of 16 A"),
         ("trace: {file: none.csv, column: a, unit: A}", "none.csv cannot be read"),
     ],
 )
@@ -180,7 +183,7 @@ def test_every_shipped_scenario_expands_on_the_virtual_bench() -> None:
     for name in names(Kind.SCENARIO):
         loaded = load(Kind.SCENARIO, name)
         bench = able_to_discharge(16.0) if name in DISCHARGING else BENCH
-        bench = FED if name == "supply-voltages" else bench
+        bench = FED if name.startswith("supply-") else bench
         plan = expand(loaded.model, loaded.source, loaded.path.parent, bench, 1)
         assert plan.commands
 

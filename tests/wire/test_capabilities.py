@@ -155,7 +155,11 @@ class Sent:
 
 def try_out(folder: Path, line: str, base: str = "virtual-ideal") -> tuple[Sent, Capabilities, str]:
     """What was sent, what was found, and the composite schedule afterwards."""
-    bench = bench_with(folder, line, base=base)
+    return try_out_on(bench_with(folder, line, base=base), folder)
+
+
+def try_out_on(bench: str, folder: Path) -> tuple[Sent, Capabilities, str]:
+    """The same of a bench file."""
     with contextlib.chdir(folder):
         loaded = load_bench(bench)
 
@@ -195,6 +199,41 @@ def test_nothing_over_the_safe_setpoint_is_tried_and_all_is_cleared(
     asked = [payload[reads[action]] for action, payload in sent.calls if action in reads]
     assert max(len(keys) for keys in asked) <= 10
     assert "MeterValuesSampledData" not in [key for keys in asked for key in keys]
+
+
+def test_setpoints_to_follow_are_tried_within_the_safe_one_and_a_maximum_as_a_limit(
+    tmp_path: Path,
+) -> None:
+    """Watts are the sum of all phases, and amperes stand phase by phase."""
+    bench = changed_bench(tmp_path, ("poll: 10 Hz", "poll: 2 Hz"), base="virtual-v2g")
+    sent, found, after = try_out_on(bench, tmp_path)
+    assert after == "32 A", "what was tried is still in force"
+    assert found.composite == "Accepted, 6 A for 6"
+    assert found.purposes["ChargePointMaxProfile"].taken
+    assert found.left_behind == []
+    tried = [p["chargingProfile"] for a, p in sent.calls if a == "SetChargingProfile"]
+    for profile in tried:
+        (schedule,) = profile["chargingSchedule"]
+        (period,) = schedule["chargingSchedulePeriod"]
+        if profile["chargingProfilePurpose"] == "ChargingStationMaxProfile":
+            assert period["limit"] == 6.0
+            assert "setpoint" not in period
+            continue
+        lines = [period.get(f"setpoint{line}", 0.0) for line in ("", "_L2", "_L3")]
+        highest = {"A": 6.0 * period.get("numberPhases", 3), "W": 6.0 * 230.0 * 3}
+        assert 0.0 < sum(lines) <= highest[schedule["chargingRateUnit"]] + 1e-6
+
+
+def test_a_dynamic_profile_is_tried_as_one(tmp_path: Path) -> None:
+    line, base = "kinds: [Absolute, Relative, Dynamic]", "virtual-ideal-21"
+    taking = probed(tmp_path, line, "generic-dynamic", base)
+    assert taking.capabilities["dut"].base == "TxDefaultProfile, Dynamic, level 1, A"
+    assert taking.capabilities["dut"].kinds["Dynamic"].taken
+    assert taking.status is ExitStatus.PASS
+    refusing = probed(tmp_path, "kinds: [Absolute, Relative]", "generic-dynamic", base)
+    assert refusing.status is ExitStatus.FAIL
+    (gap,) = refusing.gaps["dut"]
+    assert gap.code == "capability_kind"
 
 
 @pytest.mark.parametrize("base", BASES[:2])

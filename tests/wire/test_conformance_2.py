@@ -14,9 +14,11 @@ from hil.errors import ConfigError, ExitStatus
 from hil.inputs import prepare_conformance
 from hil.run import Checked, conform
 
-NOT_DRIVEN = {f"K_{n}" for n in (48, 50, 51, 52, 53, 54, 55, 56, 57, 58)}
+NOT_DRIVEN = {f"K_{n}" for n in (53, 54, 55, 56, 57, 58)}
+DISCHARGING = {"K_101", *(f"V2X_0{n}" for n in range(1, 8))}
 ONE_UNIT = {"K_12", "K_42"}
 WITHOUT = {"K_15", "K_38"}
+WITHOUT_V2X = {"V2X_08"}
 RARELY = ("poll: 10 Hz", "poll: 1 Hz")
 """Cases are long, and the meter of a bench for tests need not be quick."""
 
@@ -81,6 +83,16 @@ FLAWS: dict[str, list[Bad]] = {
     "tx_profile_keeps_default_out": [
         Bad("K_41", "composite", "it matches the oracle octt16-2024-04")
     ],
+    "ignores_limit_elsewhere": [
+        Bad("K_48", "current", "the pilot offers 32.0 A"),
+    ],
+    "keeps_limit_elsewhere": [
+        Bad("K_51", "current", "offers 8.0 A, before 32.0 A"),
+    ],
+    "hides_limit_elsewhere": [
+        Bad("K_50", "reply", "no ClearedChargingLimit has come"),
+        Bad("K_52", "reply", "GetChargingProfiles: NoProfiles, not Accepted"),
+    ],
     "takes_broken_profiles": [
         Bad("K01_FR_03", "current", "offers 6.0 A, before"),
         Bad("K01_FR_38", "reply", "Accepted, not Rejected"),
@@ -116,7 +128,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Checked:
 def test_the_sound_charger_passes_every_case_that_applies(sound: Checked) -> None:
     said = {one["case"]: one["verdict"] for one in sound.outcomes}
     assert set(said.values()) == {"PASS", "NOT_APPLICABLE"}, sound.outcomes
-    not_played = NOT_DRIVEN | ONE_UNIT | WITHOUT | {"K_100-K_136"}
+    not_played = NOT_DRIVEN | ONE_UNIT | WITHOUT | DISCHARGING | WITHOUT_V2X | {"K_100-K_136"}
     assert {case for case, verdict in said.items() if verdict != "PASS"} == not_played
     assert {one["version"] for one in sound.outcomes} == {"2.1"}
     assert {one["composite"]["oracle"] for one in sound.outcomes} == {"octt201-errata-2025-04"}
@@ -128,8 +140,9 @@ def test_what_is_not_played_says_why(sound: Checked) -> None:
     assert "it takes A and W" in reasons["K_12"]
     assert "no PICS says that this is one" in reasons["K_15"]
     assert "ISO 15118" in reasons["K_53"]
-    assert "no device of this bench sets one" in reasons["K_48"]
-    assert "K_105 alone" in reasons["K_100-K_136"]
+    assert "K_101 and K_105" in reasons["K_100-K_136"]
+    assert "names no 'discharge'" in reasons["V2X_01"]
+    assert "no PICS says that this is one" in reasons["V2X_08"]
 
 
 def test_over_2_0_1_the_same_cases_are_played_and_those_of_2_1_are_not(tmp_path: Path) -> None:

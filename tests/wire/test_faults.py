@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bench_files import changed_bench, hil
+from bench_files import ON_RS485, changed_bench, hil
 from conftest import StartMosquitto
 
 from hil.clock import ClockKind
@@ -254,6 +254,27 @@ def no_stop(ran: Ran) -> None:
     assert "Available" in [e.data["status"] for e in ran.of(EventKind.EVSE_STATUS)][-1]
 
 
+def bus_damaged(ran: Ran) -> None:
+    assert "% of the answers had a wrong check sum" in ran.findings()["bus_damaged_answers"]
+    assert ran.read(Quantity.POWER, MOMENT_S, SENT_S[2]).size > 40, "it is asked once more"
+
+
+def bus_late(ran: Ran) -> None:
+    assert "came after 'answer_within'" in ran.findings()["bus_late_answers"]
+    after_w = ran.read(Quantity.POWER, MOMENT_S + 5, SENT_S[2])
+    assert after_w == pytest.approx(np.full(after_w.size, after_w[0]), abs=100.0)
+
+
+def bus_noise(ran: Ran) -> None:
+    assert "bias resistors" in ran.findings()["bus_noise"]
+    assert ran.read(Quantity.POWER, MOMENT_S, SENT_S[2]).size > 10
+
+
+def bus_echo(ran: Ran) -> None:
+    assert "switch its echo off" in ran.findings()["bus_echo"]
+    assert ran.read(Quantity.POWER, MOMENT_S, SENT_S[2]).size > 50, "and nothing is missed"
+
+
 def source_silent(ran: Ran) -> None:
     assert {"source_lost", "source_back"} <= set(ran.findings())
     assert ran.status is ExitStatus.PASS
@@ -279,6 +300,10 @@ CASES: dict[str, tuple[str, Callable[[Ran], None]]] = {
     "meter-frozen": (f"reference,{MID_STEP}", meter_frozen),
     "meter-garbled": (f"reference,{MID_STEP},for=4 s", meter_garbled),
     "meter-other-device": (f"reference,{MID_STEP},for=4 s", meter_other_device),
+    "bus-damaged": (f"reference,{MID_STEP}", bus_damaged),
+    "bus-late": (f"reference,{MID_STEP},share=20 %", bus_late),
+    "bus-noise": (f"reference,{MID_STEP}", bus_noise),
+    "bus-echo": (f"reference,{MID_STEP}", bus_echo),
     "source-silent": (f"mains,{MID_STEP},for=4 s", source_silent),
     "source-output-off": (f"mains,{MID_STEP}", source_output_off),
     "serial-noise": (f"vehicle,{MID_STEP},share=60 %", serial_noise),
@@ -300,6 +325,8 @@ CASES: dict[str, tuple[str, Callable[[Ran], None]]] = {
 def test_a_fault_does_what_it_says_and_is_on_record(kind: str, tmp_path: Path) -> None:
     where, check = CASES[kind]
     bench = without_interlocks(tmp_path, base="virtual-scpi") if "mains" in where else ""
+    if kind.startswith("bus-"):
+        bench = without_interlocks(tmp_path, *ON_RS485)
     ran = play(tmp_path, [f"{kind}@{where}"], bench=bench)
     check(ran)
     told = ran.of(EventKind.FAULT)
@@ -317,6 +344,23 @@ def test_a_fault_does_what_it_says_and_is_on_record(kind: str, tmp_path: Path) -
 def test_every_kind_has_a_case() -> None:
     elsewhere = {"broker-down"}
     assert set(CASES) | elsewhere == set(ROLES)
+
+
+def test_an_adapter_that_vanishes_takes_its_meters_along_and_brings_them_back(
+    tmp_path: Path,
+) -> None:
+    """What the gateway lets in and breaks off again is not said to be back each time."""
+    bench = without_interlocks(tmp_path, *ON_RS485)
+    ran = play(tmp_path, [f"port-unplugged@reference,{MID_STEP},for=4 s"], bench=bench)
+    assert not ran.read(Quantity.POWER, MOMENT_S, MOMENT_S + 4).size
+    assert ran.read(Quantity.POWER, MOMENT_S + 6, SENT_S[2]).size > 15
+    told = [e.data["code"] for e in ran.of(EventKind.FINDING)]
+    assert [code for code in told if code.startswith(("bus_", "meter_"))][:4] == [
+        "bus_lost",
+        "meter_lost",
+        "bus_back",
+        "meter_back",
+    ]
 
 
 def test_a_jump_of_the_bench_s_calendar_is_found(tmp_path: Path) -> None:
@@ -441,6 +485,8 @@ WRONG = {
     "unknown kind": ("{fault: meter-slient, on: reference}", "did you mean meter-silent"),
     "unknown key": ("{fault: meter-silent, on: reference, share: 5 %}", "share: is not a known"),
     "wrong role": ("{fault: meter-silent, on: dut}", "a fault of a meter, here reference"),
+    "no bus": ("{fault: bus-late, on: reference}", "a fault of meters on RS-485"),
+    "no adapter": ("{fault: port-unplugged, on: reference}", "a fault of meters on RS-485"),
     "no device": ("{fault: link-drop, on: dat}", "a fault of a evse, here dut"),
     "no telemetry": ("{fault: broker-down, on: telemetry}", "the bench has no telemetry"),
     "no such setpoint": (

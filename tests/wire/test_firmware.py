@@ -80,9 +80,9 @@ def test_the_driver_plays_a_charge_and_a_killed_emulator_is_a_finding(host: Emul
             host.tell(f"evse {duty}")
             await until(lambda duty=duty: duty / 100 in _edges(bench.record))  # type: ignore[misc]
         assert host.look()["high"] == 5995
-        await bench.pilot.set_diode_fault(True)
+        await bench.pilot.show_fault("diode-fault")
         assert host.look()["low"] == -5623
-        await bench.pilot.set_diode_fault(False)
+        await bench.pilot.mend()
         assert await bench.pilot.make_safe() == "vehicle state A shown; pilot high level 12.0 V"
         await bench.pilot.set_state(PilotState.C)
         host.kill()

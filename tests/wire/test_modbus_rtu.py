@@ -16,8 +16,9 @@ from hil.config.library import Kind, find
 from hil.config.load import load_bench
 from hil.drivers.meter.modbus import ModbusMeter
 from hil.errors import ConfigError, DeviceError
-from hil.links import serial_port
+from hil.links import usb
 from hil.record.journal import Journal
+from hil.virtual.rs485 import Trouble
 
 
 def codes(said):
@@ -28,7 +29,7 @@ def codes(said):
 def test_no_value_is_wrong_on_a_bad_line(baudrate):
     line = bad_line(baudrate, 2000, seed=baudrate)
     assert line.wrong == 0
-    assert line.values > 1000
+    assert line.reads >= 2000
     assert all(line.counts[what] > 3 for what in ("late", "damaged", "swallowed"))
     assert "too soon" not in line.counts
 
@@ -46,47 +47,121 @@ def test_a_gateway_that_goes_away_is_a_finding_and_comes_back():
     warp(main)
 
 
+class Adapter:
+    """A pty whose far end leads to the line, as an adapter does; ``name`` is that of its port."""
+
+    async def plug_in(self, line_port):
+        self.ours, self.theirs = os.openpty()
+        tty.setraw(self.theirs)
+        self.name = os.ttyname(self.theirs)
+        reader, self.line = await asyncio.open_connection("127.0.0.1", line_port)
+        self.loop = asyncio.get_running_loop()
+        self.loop.add_reader(self.ours, lambda: self.line.write(os.read(self.ours, 256)))
+
+        async def back():
+            while data := await reader.read(256):
+                os.write(self.ours, data)
+
+        self.relay = asyncio.ensure_future(back())
+        return self
+
+    def pull(self):
+        self.loop.remove_reader(self.ours)
+        self.relay.cancel()
+        self.line.close()
+        os.close(self.ours)
+        os.close(self.theirs)
+
+
+def meter_at(link):
+    recorder, journal = MeterRecorder(), Journal(Clock(ClockKind.REAL))
+    journal.subscribe(recorder)
+    return ModbusMeter("m1", config(1, link), EM540, journal), recorder
+
+
 def test_the_same_code_reads_over_a_pty_at_the_real_clock():
     async def main():
         async with bus({1: {"latency": "1 ms"}}, 115200, ClockKind.REAL) as b:
-            ours, theirs = os.openpty()
-            tty.setraw(theirs)
-            reader, writer = await asyncio.open_connection("127.0.0.1", b.port)
-            loop = asyncio.get_running_loop()
-            loop.add_reader(ours, lambda: writer.write(os.read(ours, 256)))
-
-            async def back():
-                while data := await reader.read(256):
-                    os.write(ours, data)
-
-            relay = asyncio.ensure_future(back())
-            link = f"rtu://{os.ttyname(theirs)}?baudrate=115200&parity=N&stopbits=1"
-            recorder, journal = MeterRecorder(), Journal(Clock(ClockKind.REAL))
-            journal.subscribe(recorder)
-            meter = ModbusMeter("m1", config(1, link), EM540, journal)
+            adapter = await Adapter().plug_in(b.port)
+            link = f"rtu://{adapter.name}?baudrate=115200&parity=N&stopbits=1"
+            meter, recorder = meter_at(link)
             await meter.open()
             await meter.read()
             await meter.close()
-            loop.remove_reader(ours)
-            relay.cancel()
-            writer.close()
-            os.close(ours)
-            os.close(theirs)
+            adapter.pull()
             assert len(recorder.readings) > 5
 
     run_on(ClockKind.REAL, main)
+
+
+def test_an_adapter_that_comes_back_under_another_name_is_read_on(monkeypatch):
+    """By its serial number; the run goes on, with a gap that has its findings."""
+    there = []
+    monkeypatch.setattr(usb.list_ports, "comports", lambda: there)
+
+    async def main():
+        async with bus({1: {"latency": "1 ms"}}, 115200, ClockKind.REAL) as b:
+            first = await Adapter().plug_in(b.port)
+            there.append(SimpleNamespace(device=first.name, serial_number="A50285BI"))
+            meter, recorder = meter_at("rtu:///usb/A50285BI?baudrate=115200&parity=N&stopbits=1")
+            await meter.open()
+            await meter.read()
+            first.pull()
+            there.clear()
+            await asyncio.sleep(0.05)
+            with pytest.raises(DeviceError, match="no USB adapter has the serial number A50285BI"):
+                await meter.read()
+            second, another = await Adapter().plug_in(b.port), await Adapter().plug_in(b.port)
+            there.append(SimpleNamespace(device=another.name, serial_number="other"))
+            there.append(SimpleNamespace(device=second.name, serial_number="A50285BI"))
+            recorder.readings.clear()
+            await meter.read()
+            assert len(recorder.readings) > 5
+            assert codes(recorder)[:4] == ["bus_lost", "meter_lost", "bus_back", "meter_back"]
+            await meter.close()
+            second.pull()
+            another.pull()
+
+    run_on(ClockKind.REAL, main)
+
+
+def test_a_unit_that_is_silent_is_told_by_what_else_answers():
+    """With the wrong baud rate or parity nobody does; with the wrong address the others do."""
+
+    async def main():
+        async with bus({1: {}, 2: {}, 5: {"absent": True}}) as b:
+            with pytest.raises(DeviceError) as error:
+                await b.meters[5].open()
+            assert "gave no answer within 0.2 s (unit 5 on rtu+tcp://" in error.value.what
+            assert "9600 8N1)" in error.value.what
+            assert "Nothing has answered on this line yet" in error.value.remedy
+            assert "baud rate and parity" in error.value.remedy
+            assert error.value.remedy.endswith("leaves its factory with 9600 8N1, unit 1")
+            await b.meters[1].open()
+            with pytest.raises(DeviceError, match="for unit 1 answers: check this unit's address"):
+                await b.meters[5].open()
+            b.twin.disturb(1, Trouble(damaged=1.0))
+            await b.meters[2].open()
+            with pytest.raises(DeviceError, match="It has answered before") as error:
+                await b.meters[1].read()
+            assert "answered with a wrong check sum" in error.value.what
+
+    warp(main)
 
 
 def test_an_adapter_is_found_by_its_usb_serial_number(monkeypatch):
     from hil.config.rtu_address import parse_rtu
 
     ports = [SimpleNamespace(device="/dev/ttyUSB7", serial_number="A50285BI")]
-    monkeypatch.setattr(serial_port.list_ports, "comports", lambda: ports)
+    monkeypatch.setattr(usb.list_ports, "comports", lambda: ports)
     address = parse_rtu("rtu:///usb/A50285BI", EM540.serial)
     assert address.line == "9600 8N1"
-    assert serial_port.port_name("m", address) == "/dev/ttyUSB7"
+    assert usb.real_name("m", address.port) == "/dev/ttyUSB7"
     with pytest.raises(DeviceError, match="A50285BI"):
-        serial_port.port_name("m", parse_rtu("rtu:///usb/OTHER", EM540.serial))
+        usb.real_name("m", parse_rtu("rtu:///usb/OTHER", EM540.serial).port)
+    ports.append(SimpleNamespace(device="/dev/ttyUSB8", serial_number="A50285BI"))
+    with pytest.raises(DeviceError, match="/dev/ttyUSB7, /dev/ttyUSB8 all have"):
+        usb.real_name("m", address.port)
 
 
 def test_meters_of_a_bus_that_disagree_are_refused(tmp_path):

@@ -149,6 +149,7 @@ def test_a_profile_carries_setpoints_to_the_plant_and_what_is_measured_back(
         limits_a.append(stage.plant.limit_a)
         await stage.evse.start_charging()
         limits_a.append(stage.plant.limit_a)
+        stage.plant.fit(32.0)
         stage.plant.show(PilotState.B)
         await until(lambda: stage.evse.status == "SuspendedEV")
         told = (Quantity.VOLTAGE, Phase.L1)

@@ -100,14 +100,17 @@ def test_one_unanswered_call_now_and_then_does_not_close_the_connection() -> Non
     assert connected
 
 
-def test_a_charger_that_says_nothing_for_three_heartbeats_is_made_to_come_back() -> None:
-    async def scenario(bench: Bench, evse: Ocpp16, charger: RawCharger) -> Any:
+@pytest.mark.parametrize("driver", ["ocpp16", "ocpp201"])
+def test_a_charger_that_says_nothing_for_three_heartbeats_is_made_to_come_back(
+    driver: str,
+) -> None:
+    async def scenario(bench: Bench, evse: Any, charger: RawCharger) -> Any:
         await asyncio.sleep(179)
         just_before = evse.connected
         await asyncio.sleep(3)
         return just_before, evse.connected
 
-    connected, bench = play_raw(scenario)
+    connected, bench = play_raw(scenario, config={"driver": driver})
     assert connected == (True, False)
     assert "180 s" in bench.record.finding("ocpp_read_deadline")
     assert bench.record.findings() == ["ocpp_read_deadline", "charger_lost"]

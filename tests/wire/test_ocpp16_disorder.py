@@ -160,6 +160,33 @@ def test_a_wrong_clock_that_is_no_old_queue_does_not_silence_a_charger(stamp: st
     assert status == "Preparing"
 
 
+@pytest.mark.parametrize(
+    ("stamp", "status", "finding"),
+    [
+        ("2019-12-31T23:59:50Z", "Available", "the bench does not act on it"),
+        ("2020-01-01T00:00:20Z", "Charging", ""),  # in order
+        ("2020-01-01T00:00:04Z", "Charging", "came after a later one"),  # fresh all the same
+    ],
+)
+def test_a_status_that_another_has_overtaken_drives_nothing(
+    stamp: str, status: str, finding: str
+) -> None:
+    async def scenario(bench: Bench, evse: Ocpp16, charger: RawCharger) -> Any:
+        payload = {"connectorId": 1, "errorCode": "NoError"}
+        first = {**payload, "status": "Available", "timestamp": "2020-01-01T00:00:10Z"}
+        await charger.call("StatusNotification", first)
+        late = {**payload, "status": "Charging", "timestamp": stamp}
+        await charger.call("StatusNotification", late)
+        return evse.status
+
+    result, bench = play_raw(scenario)
+    assert result == status
+    told = [event.data for event in bench.record.of(EventKind.FINDING)]
+    found = [one["text"] for one in told if one["code"] == "status_out_of_order"]
+    assert bool(found) is bool(finding)
+    assert all(finding in text for text in found)
+
+
 def test_samples_of_another_connector_are_not_taken_for_this_one() -> None:
     async def scenario(bench: Bench, evse: Ocpp16, charger: RawCharger) -> None:
         sample = {"timestamp": "2020-01-01T00:00:00Z", "sampledValue": [{"value": "1"}]}

@@ -106,6 +106,17 @@ def test_a_replayed_history_drives_nothing(how: dict[str, Any]) -> None:
     assert "transaction_overlap" not in bench.record.findings()
 
 
+def test_a_status_out_of_an_old_queue_drives_nothing() -> None:
+    async def scenario(bench: Bench, evse: Ocpp2, charger: RawCharger2) -> Any:
+        status = {"connectorStatus": "Occupied", "evseId": 1, "connectorId": 1}
+        await charger.call("StatusNotification", {**status, "timestamp": LONG_AGO})
+        return evse.status
+
+    status, bench = play_raw(scenario, **NEWER)
+    assert status == "Available"
+    assert "does not act on it" in bench.record.finding("ocpp_replayed")
+
+
 def test_a_start_asked_for_is_followed_by_a_charger_whose_clock_is_wrong() -> None:
     async def scenario(bench: Bench, evse: Ocpp2, charger: RawCharger2) -> Any:
         starting = asyncio.get_running_loop().create_task(evse.start_charging())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from recorder import FullDisk
 from hil.clock import ClockKind, run_on
 from hil.drivers.protocols import Identity, Pilot
 from hil.errors import DeviceError, RecordError
-from hil.j1772 import PilotState
+from hil.j1772 import PilotState, PlugFault
 from hil.quantities import EventKind, Quantity
 
 
@@ -35,22 +36,15 @@ def test_it_says_who_it_is_and_begins_with_the_cable_fitted_and_state_a() -> Non
     assert bench.record.findings() == []
 
 
-def test_states_proximity_and_diode_reach_the_plant() -> None:
+def test_states_and_proximity_reach_the_plant() -> None:
     async def scenario(bench: Bench) -> None:
         for state in (PilotState.B, PilotState.C, PilotState.D, PilotState.E, PilotState.C):
             await bench.pilot.set_state(state)
             assert bench.plant.state is state
-        await bench.pilot.set_diode_fault(True)
-        assert bench.plant.diode_fault
-        await bench.pilot.set_diode_fault(False)
-        assert not bench.plant.diode_fault
-        await bench.pilot.set_pe_break(True)
-        assert bench.plant.state is PilotState.A
-        await bench.pilot.set_pe_break(False)
-        assert bench.plant.state is PilotState.C
         for current_a, word in ((13.0, "1500"), (20.0, "680"), (63.0, "100"), (None, "OPEN")):
             await bench.pilot.set_proximity(current_a)
             assert bench.twin.proximity == word
+            assert bench.plant.cable_a == current_a
         with pytest.raises(ValueError, match="EVSE's own"):
             await bench.pilot.set_state(PilotState.F)
         await asyncio.sleep(0.1)
@@ -170,6 +164,58 @@ def test_a_bench_that_dies_leaves_state_a_behind() -> None:
     record = play(scenario)
     assert record.states()[-1] == ("A", "watchdog")
     assert record.findings() == ["pilot_watchdog"]
+
+
+FAULTS: dict[PlugFault, Callable[[Bench], bool]] = {
+    "diode-fault": lambda bench: bench.plant.diode_fault,
+    "pe-break": lambda bench: bench.twin.pe_broken and bench.plant.state is PilotState.A,
+    "pilot-short": lambda bench: bench.plant.state is PilotState.E,
+    "proximity-open": lambda bench: bench.plant.cable_a is None,
+}
+
+
+def test_faults_at_the_plug_are_shown_and_mended() -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.pilot.set_proximity(20.0)
+        await bench.pilot.set_state(PilotState.C)
+        for fault, there in FAULTS.items():
+            assert not there(bench)
+            await bench.pilot.show_fault(fault)
+            assert there(bench), fault
+            await bench.pilot.mend()
+            assert (bench.plant.state, bench.plant.cable_a) == (PilotState.C, 20.0)
+        await bench.pilot.mend()
+
+    record = play(scenario)
+    told = [(e.data["fault"], e.data["state"]) for e in record.of(EventKind.PLUG_FAULT)]
+    assert told == [(fault, state) for fault in FAULTS for state in ("shown", "mended")]
+    assert record.findings() == []
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_way_to_the_safe_state_mends_what_is_shown_as_broken(fault: PlugFault) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.pilot.set_state(PilotState.C)
+        await bench.pilot.show_fault(fault)
+        assert "state A shown" in await bench.pilot.make_safe()
+        assert (bench.plant.state, bench.plant.cable_a) == (PilotState.A, 32.0)
+        assert not bench.plant.diode_fault
+        assert not bench.twin.pe_broken
+
+    assert play(scenario).of(EventKind.PLUG_FAULT)[-1].data["state"] == "mended"
+
+
+def test_a_bench_that_dies_leaves_no_fault_behind() -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.pilot.set_state(PilotState.C)
+        await bench.pilot.show_fault("pe-break")
+        assert bench.pilot._heartbeats is not None
+        bench.pilot._heartbeats.cancel()
+        await asyncio.sleep(2.6)
+        assert (bench.twin.pe_broken, bench.plant.state) == (False, PilotState.A)
+
+    told = [event.data["state"] for event in play(scenario).of(EventKind.PLUG_FAULT)]
+    assert told == ["shown", "mended"]
 
 
 def test_after_a_fall_back_the_cable_is_fitted_again_before_the_next_state() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 from pilot_stand_in import Bench, PilotRecorder, play
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from hil.clock import ClockKind, run_on
 from hil.errors import ConfigError, DeviceError
 from hil.j1772 import PilotState
+from hil.links import usb
 from hil.quantities import EventKind
 
 
@@ -174,6 +176,43 @@ def test_over_a_pty(threaded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     record = run_on(ClockKind.REAL, main)
     assert record.findings() == ["pilot_lost"]
     assert record.states() == [("A", "bench"), ("C", "bench")]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a pty needs POSIX")
+def test_an_emulator_is_found_by_its_usb_serial_number_whatever_its_port_is_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there: list[SimpleNamespace] = []
+    monkeypatch.setattr(usb.list_ports, "comports", lambda: there)
+
+    async def main() -> list[str]:
+        bench = Bench(ClockKind.REAL)
+        bench.pilot = bench.driver("serial:///usb/A50285BI?baudrate=115200")
+        for _ in range(2):  # pulled out, and back under another name
+            ours, theirs = os.openpty()
+            os.set_blocking(ours, False)
+            end = _PtyEnd(ours)
+            bench.twin.connected(end)  # type: ignore[arg-type]
+            bench.loop.add_reader(ours, lambda ours=ours: bench.twin.receive(os.read(ours, 4096)))
+            there[:] = [SimpleNamespace(device=os.ttyname(theirs), serial_number="A50285BI")]
+            await bench.pilot.open()
+            await bench.pilot.set_state(PilotState.C)
+            bench.loop.remove_reader(ours)
+            bench.twin.disconnected(end)  # type: ignore[arg-type]
+            os.close(ours)
+            os.close(theirs)
+            lost = len(bench.record.findings()) + 1
+            await until(lambda lost=lost: len(bench.record.findings()) >= lost)  # type: ignore[misc]
+            with pytest.raises(DeviceError, match="then run again"):
+                await bench.pilot.set_state(PilotState.B)
+            await bench.pilot.close()
+        there.clear()
+        with pytest.raises(DeviceError, match="no USB adapter has the serial number A50285BI"):
+            await bench.pilot.open()
+        await bench.twin.stop()
+        return bench.record.findings()
+
+    assert "pilot_lost" in run_on(ClockKind.REAL, main)
 
 
 class _PtyEnd:

@@ -98,6 +98,12 @@ KINDS = (
         "from the command to stop or to unplug until the power is below half of 6 A on one phase",
     ),
     Kind(
+        "fault_stop_delay",
+        "s",
+        "from a fault that the pilot emulator shows at the plug until the power is below half of "
+        "6 A on one phase; where it never is, until the fault was mended, which is less than true",
+    ),
+    Kind(
         "pause_delay",
         "s",
         "from sending a setpoint that lets no car charge until the power has settled",

@@ -3,7 +3,8 @@
 Charging is power above half the least charging current on one phase. A start counts from the
 instant at which the car asks for power (pilot state C), where no pilot emulator shows one from the
 command to plug in, or from the command to start charging; a stop from the command to stop or to
-unplug. A pause and its end count from sending the setpoint until the power has settled.
+unplug, or from a fault at the plug. A pause and its end count from sending the setpoint until the
+power has settled.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from hil.assess.entry import Figure, figure_of
 from hil.assess.outcome.doubts import counts_for_times, refused, without_figure
 from hil.assess.outcome.step import Bench, Measured
 from hil.assess.reading.devices import Rating, idle_below_w, pilots_of
+from hil.assess.reading.plug_faults import PlugFaultShown
 from hil.assess.reading.steps import Transition
 from hil.assess.reading.trace import Trace, Values, holed
 from hil.assess.response.passage import Told, leaves
@@ -135,6 +137,46 @@ def stop_delay(found: Sequence[Turn], bench: Bench | None, statistic: str) -> Fo
     stops = [turn for turn in found if not turn.starts and _flows(turn.t, bench)]
     missing = "no car was stopped or unplugged while power flowed"
     return _delays(stops, bench, statistic, missing, "did not end the power")
+
+
+def fault_stop_delay(shown: Sequence[PlugFaultShown], bench: Bench | None, statistic: str) -> Found:
+    """From a fault at the plug to no more power, s; where power flowed.
+
+    Power that flows until the fault is mended makes a figure too: it took longer than that.
+    """
+    if bench is None:
+        return Found(Figure(statistic, None), NO_METER)
+    tried = [one for one in shown if _flows(one.shown_s, bench)]
+    found = [_stopped(one, bench) for one in tried]
+    on = [one.fault for one, told in zip(tried, found, strict=True) if told is None or told.on]
+    figure = figure_of([told and told.estimate for told in found], statistic, len(tried))
+    doubts = (
+        [f"power flowed, or nobody saw whether it did, throughout {', '.join(on)}"] if on else []
+    )
+    return Found(figure, "no fault was shown at the plug while power flowed", doubts)
+
+
+class _Stopped(NamedTuple):
+    estimate: Estimate
+    on: bool
+    """Whether power flowed until the fault was mended."""
+
+
+def _stopped(one: PlugFaultShown, bench: Bench) -> _Stopped | None:
+    """``None`` where the meter did not see it."""
+    trace = bench.trace
+    ends_s = min(one.mended_s, bench.record_ends_s)
+    crossed = _crossed(Turn(one.shown_s, False, ends_s, False), bench)
+    if crossed is not None:
+        return _Stopped(crossed, False)
+    first, last = np.searchsorted(trace.values.t, (one.shown_s, ends_s))
+    powers_w = np.abs(trace.values.power_w[first:last])
+    if not powers_w.size or powers_w.min() <= idle_below_w(bench.rating):
+        return None
+    at_least_s = float(trace.values.t[last - 1]) - one.shown_s
+    if holed(trace, one.shown_s, float(trace.values.t[last - 1])) > 0.0:
+        return None
+    return _Stopped(Estimate(at_least_s, tuple(_instant_terms(trace, at_least_s))), True)
 
 
 def _delays(some: Sequence[Turn], bench: Bench, statistic: str, missing: str, failed: str) -> Found:

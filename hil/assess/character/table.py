@@ -20,13 +20,20 @@ from hil.assess.character.offered import NO_PILOT, current_points, duty_terms, p
 from hil.assess.character.overshoot import overshoot
 from hil.assess.character.phase_use import phase_use, phases_in_words
 from hil.assess.character.register import register_odd
-from hil.assess.character.sessions import setpoint_delay, start_delay, stop_delay, turns
+from hil.assess.character.sessions import (
+    fault_stop_delay,
+    setpoint_delay,
+    start_delay,
+    stop_delay,
+    turns,
+)
 from hil.assess.character.unused import under_use
 from hil.assess.entry import Bound, entry, judged
 from hil.assess.outcome.doubts import allowing, refused, without_figure
 from hil.assess.outcome.step import Bench, Measured
 from hil.assess.reading.devices import Rating
-from hil.assess.reading.reference import MeterError
+from hil.assess.reading.plug_faults import plug_faults
+from hil.assess.reading.reference import MeterError, Reference
 from hil.assess.reading.steps import DIGITAL, PilotEdge, pilot_edges
 from hil.assess.verdict import Ruling, Verdict
 from hil.config.limits import (
@@ -45,7 +52,7 @@ Entries = list[dict[str, Any]]
 Findings = list[dict[str, Any]]
 
 
-_TIMES = frozenset({"start_delay", "stop_delay", "pause_delay", "resume_delay"})
+_TIMES = frozenset({"start_delay", "stop_delay", "fault_stop_delay", "pause_delay", "resume_delay"})
 
 
 def character(
@@ -57,16 +64,20 @@ def character(
     limits: LimitsConfig,
     metered: bool,
     ruling: Ruling,
+    reference: Reference | None,
 ) -> tuple[Entries, Findings]:
     """Further attributes of one EVSE as they stand in the result, and what a reader must know.
 
-    ``bench`` is what the steps were measured with, ``None`` where no meter told the power;
-    ``metered`` whether the bench has a meter for the EVSE at all.
+    ``bench`` is what the steps were measured with, ``None`` where no meter told the power all the
+    time; ``metered`` whether the bench has a meter for the EVSE at all; ``reference`` what is known
+    of the errors of whichever meter told its levels.
     """
     within_s = limits.definitions.rapid_within
     isolated = [one for one in measured if refused(one) or not one.step.rapid(within_s)]
     edges = pilot_edges(record, evse)
-    subject = _Subject(record, evse, measured, isolated, bench, rating, limits, metered, edges)
+    subject = _Subject(
+        record, evse, measured, isolated, bench, rating, limits, metered, edges, reference
+    )
     trace = bench.trace if bench is not None else None
     excess = over_limit(measured, bench, metered)
     register_found, register = energy_accuracy(record, evse, trace, rating)
@@ -145,33 +156,34 @@ class _Subject(NamedTuple):
     limits: LimitsConfig
     metered: bool
     edges: Sequence[PilotEdge]
+    reference: Reference | None
 
 
 def _in_watts(subject: _Subject) -> dict[str, Found]:
     """The line and the hysteresis of the power."""
-    bench = subject.bench
+    bench, reference = subject.bench, subject.reference
     counted = allowing(subject.steps, subject.rating, subject.limits.definitions.rapid_within)
     doubts = without_figure(counted, [one.accuracy for one in counted], subject.metered)
     points = list(power_points(counted, subject.rating))
     missing = "the power was steady in no step" if subject.metered else NO_METER
     instrument = Instrument("power", MeterError(""), 0.0)
-    if bench is not None:
-        reference = bench.trace.reference
+    if reference is not None:
+        resolution_w = bench.trace.resolution_w if bench is not None else 0.0
         amperes = any(one.step.setpoint.unit == "A" for one in counted)
         volts = reference.voltage.term(0.0, "voltage")._replace(standard=reference.voltage.share)
         asked = (volts,) if amperes else ()
-        instrument = Instrument("power", reference.power, bench.trace.resolution_w, asked)
+        instrument = Instrument("power", reference.power, resolution_w, asked)
     line = lines(points, instrument, len(counted), missing, doubts)
     return {**line._asdict(), "hysteresis": hysteresis(points, instrument, missing, doubts)}
 
 
 def _in_amperes(subject: _Subject) -> dict[str, Found]:
     """The line of the current, and the error of the pilot."""
-    steps, edges, bench = subject.steps, subject.edges, subject.bench
+    steps, edges, reference = subject.steps, subject.edges, subject.reference
     rating, definitions = subject.rating, subject.limits.definitions
     duty = duty_terms(subject.record, subject.evse)
     points = list(current_points(steps, edges, rating, definitions))
-    error = bench.trace.reference.current if bench is not None else MeterError("")
+    error = reference.current if reference is not None else MeterError("")
     seen = [one.at for one in steps if one.at is not None and one.accuracy is not None]
     finest_a = max((at.current_resolution_a for at in seen), default=0.0)
     missing = "no steady current was measured while the pilot stood still"
@@ -216,11 +228,13 @@ def _delays(subject: _Subject) -> dict[str, Found]:
     def statistic(limit: TimeLimit | None) -> str:
         return limit.statistic if limit is not None else "median"
 
+    shown = plug_faults(subject.record, subject.evse)
     starts, stops = statistic(limits.start_delay), statistic(limits.stop_delay)
     pauses, resumes = statistic(limits.pause_delay), statistic(limits.resume_delay)
     return {
         "start_delay": start_delay(found, subject.steps, bench, starts),
         "stop_delay": stop_delay(found, bench, stops),
+        "fault_stop_delay": fault_stop_delay(shown, bench, statistic(limits.fault_stop_delay)),
         "pause_delay": setpoint_delay(subject.isolated, "pause", metered, pauses),
         "resume_delay": setpoint_delay(subject.isolated, "resume", metered, resumes),
     }

@@ -81,7 +81,7 @@ def measure_all(steps: Sequence[Step], bench: Bench | None, rating: Rating) -> l
     timings = iter(time_responses(bench.trace, moving, bench.definitions))
     for n, (one, passage) in zip(plugged, known, strict=True):
         timed = one if passage is None else _timed(one, passage, next(timings), bench)
-        found[n] = with_tracking(_paused(timed, bench), bench)
+        found[n] = with_tracking(paused(timed, bench.rating), bench)
     return found
 
 
@@ -286,21 +286,22 @@ def _ending(ended_by: str) -> str:
         "unplug": "the vehicle was unplugged",
         "stop_charging": "charging was stopped",
         "pilot_gone": "the pilot emulator fell back to state A, or was lost,",
+        "plug_fault": "a fault was shown at the plug",
         "supply": "the supply was changed",
         "abort": "the run was cut off",
     }.get(ended_by, "the run ended")
 
 
-def _paused(known: Measured, bench: Bench) -> Measured:
+def paused(known: Measured, rating: Rating) -> Measured:
     """A setpoint that lets no power flow; what flows on, either way, is a pause not followed.
 
     Allowed is what was asked for, or what a car in standby draws: half the least charging current
     on one phase.
     """
     after, at, step = known.after, known.at, known.step
-    if after is None or at is None or bench.rating.lets_power_flow(step.setpoint):
+    if after is None or at is None or rating.lets_power_flow(step.setpoint):
         return known
-    most_w = max(abs(requested_w(step.setpoint, at)), idle_below_w(bench.rating))
+    most_w = max(abs(requested_w(step.setpoint, at)), idle_below_w(rating))
     if abs(after.mean_w) - 2.0 * after.standard_w <= most_w:
         return known
     why = f"{after.mean_w:.0f} W flowed at the end of its hold, although it lets no car charge"

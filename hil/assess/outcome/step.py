@@ -231,7 +231,7 @@ def with_tracking(known: Measured, bench: Bench) -> Measured:
     if after is None or at is None:
         return known
     setpoint = known.step.setpoint
-    if not _watts_told(setpoint, at, bench.rating):
+    if not watts_told(setpoint, at, bench.rating):
         why = "the voltage, or the phases that carry current, were not measured: what its amperes "
         return known._replace(
             reason=known.reason or why + "ask for in watts is not known",
@@ -251,7 +251,7 @@ def with_tracking(known: Measured, bench: Bench) -> Measured:
     )
 
 
-def _watts_told(setpoint: Setpoint, at: Conditions, rating: Rating) -> bool:
+def watts_told(setpoint: Setpoint, at: Conditions, rating: Rating) -> bool:
     """Whether it is known what a setpoint asks for in watts."""
     if setpoint.unit == "W" or setpoint.value == 0.0:
         return True

@@ -13,7 +13,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from hil.assess.reading.devices import SAME_A, Rating, needed, needed_number, pilots_of
-from hil.assess.reading.pilot_gone import pilot_gone_s
+from hil.assess.reading.pilot_gone import pilot_gone_s, real_car_s
+from hil.assess.reading.plug_faults import plug_faults
 from hil.assess.reading.supply import Supplied, feeds_of, supplied_at
 from hil.errors import RecordError
 from hil.j1772 import MINIMUM_CURRENT_A, offer
@@ -78,8 +79,8 @@ class Step(NamedTuple):
     """Whether the EVSE answered at all; a failure that was answered is a rejection."""
     ends_s: float
     ended_by: str
-    """``setpoint``, ``unplug``, ``stop_charging``, ``pilot_gone``, ``supply``, ``abort`` or
-    ``end``."""
+    """``setpoint``, ``unplug``, ``stop_charging``, ``pilot_gone``, ``plug_fault``, ``supply``,
+    ``abort`` or ``end``."""
     edges: tuple[PilotEdge, ...]
     plugged: bool
     """Whether a vehicle was plugged in and charging had not been stopped."""
@@ -316,11 +317,21 @@ def _other_ends(record: Record, evse: str, record_ends_s: float) -> Iterator[tup
                 yield event.t, closing
             case EventKind.SAFE_STATE:
                 yield event.t, closing
-    for gone_s in pilot_gone_s(record, evse):
-        yield gone_s, "pilot_gone"
+    yield from _ends_at_the_plug(record, evse)
     for feed in feeds_of(record, evse):
         yield feed.t, "supply"
     yield record_ends_s, "abort" if record.incomplete else closing
+
+
+def _ends_at_the_plug(record: Record, evse: str) -> Iterator[tuple[float, str]]:
+    """The car that was not there any more, or was shown as broken."""
+    for gone_s in pilot_gone_s(record, evse):
+        yield gone_s, "pilot_gone"
+    for t, there in real_car_s(record, evse):
+        if not there:
+            yield t, "unplug"
+    for fault in plug_faults(record, evse):
+        yield fault.shown_s, "plug_fault"
 
 
 def _concerns(event: Event, evse: str) -> bool:
@@ -331,6 +342,8 @@ def _switches(record: Record, evse: str) -> Iterator[tuple[float, bool]]:
     """Instants from which a vehicle is there to charge, or is not."""
     turns = {"plug_in": True, "start_charging": True, "unplug": False, "stop_charging": False}
     switches = [(gone_s, False) for gone_s in pilot_gone_s(record, evse)]
+    switches += real_car_s(record, evse)
+    switches += [(fault.shown_s, False) for fault in plug_faults(record, evse)]
     for event in _of(record, EventKind.COMMAND):
         action = event.data.get("action")
         if action in turns and _concerns(event, evse):

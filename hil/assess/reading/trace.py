@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hil.assess.reading.by_hand import by_hand, hand_meter_of
 from hil.assess.reading.devices import devices_of
 from hil.assess.reading.habits import LOOKED_AT, Oddity, habits_of
 from hil.assess.reading.meter_check import measured_refresh_s
@@ -126,7 +127,9 @@ def trace_of(record: Record, evse: str) -> tuple[Trace | None, list[tuple[str, O
     ``None`` if there is none. Beside it, by device, whatever was odd.
     """
     meters = [
-        name for name, facts in devices_of(record, "meter").items() if facts.get("measures") == evse
+        name
+        for name, facts in devices_of(record, "meter").items()
+        if facts.get("measures") == evse and not by_hand(facts)
     ]
     oddities: list[tuple[str, Oddity]] = []
     chosen: Trace | None = None
@@ -137,7 +140,7 @@ def trace_of(record: Record, evse: str) -> tuple[Trace | None, list[tuple[str, O
             continue
         chosen, odd = _trace(record, name)
         oddities.extend((name, oddity) for oddity in odd)
-    if not meters:
+    if not meters and hand_meter_of(record, evse) is None:
         text = f"no meter measures {evse}: no attribute that needs its power can be told"
         oddities.append((evse, Oddity(0.0, "no_meter", "warning", text)))
     return chosen, oddities

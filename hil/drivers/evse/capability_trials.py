@@ -206,7 +206,7 @@ class Trials:
             found.purposes[purpose] = await self._trial(base._replace(purpose=purpose))
         found.purposes["TxProfile"] = await self._trial(base._replace(purpose="TxProfile"))
         kinds: tuple[Kind, ...] = ("Absolute", "Relative", "Recurring")
-        for kind in kinds:
+        for kind in dict.fromkeys((*kinds, self.profile.kind)):
             found.kinds[kind] = await self._trial(base._replace(kind=kind))
         for level in self._levels():
             found.stack_levels[level] = await self._trial(base._replace(stack_level=level))
@@ -292,7 +292,7 @@ class Trials:
             "chargingRateUnit": choice.unit,
             "chargingSchedulePeriod": [period],
         }
-        if choice.kind != "Relative":
+        if choice.kind not in ("Relative", "Dynamic"):
             begun = now - timedelta(seconds=self.profile.start_in_past)
             schedule["startSchedule"] = utc_text(begun)
         result: dict[str, Any] = {

@@ -42,10 +42,9 @@ def in_steps(
     return current_a
 
 
-def say_no_lease(profile: str, findings: FirstTimes) -> None:
-    """Say what it means that a charger has no watchdog."""
-    words = f"the EVSE profile '{profile}' has no watchdog; a bench that dies leaves its last "
-    words += "setpoint behind for ever"
+def say_no_lease(why: str, findings: FirstTimes) -> None:
+    """Say what it means that no watchdog ends a charger's setpoints."""
+    words = f"{why}; a bench that dies leaves its last setpoint behind for ever"
     findings.finding("no_lease", words)
 
 

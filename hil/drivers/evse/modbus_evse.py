@@ -9,8 +9,10 @@ from hil.clock import end_tasks
 from hil.config.bench import ModbusEvseConfig, SafeState
 from hil.config.evse_modbus import ModbusEvseProfile
 from hil.drivers.evse.direct import until_stopped
+from hil.drivers.evse.leased_setpoints import LeasedSetpoints
 from hil.drivers.evse.modbus_places import Places
 from hil.drivers.evse.modbus_setpoints import ModbusSetpoints
+from hil.drivers.evse.polled_charger import Presence
 from hil.drivers.protocols import Acknowledgement, HeldLease, Identity
 from hil.errors import DeviceError, HilError
 from hil.links.first_times import FirstTimes
@@ -51,12 +53,13 @@ class ModbusEvse:
         )
         self._findings = FirstTimes(journal, name)
         self._places = Places(name, profile, self._link)
-        self._setpoints = ModbusSetpoints(
-            name, config, profile, safe_state, self._places, journal, self._findings
+        self._commands = ModbusSetpoints(
+            name, config, profile, safe_state, self._places, self._findings
         )
+        self._setpoints = LeasedSetpoints(name, self._commands, journal, self._findings)
         self._blocks = compile_map(profile).blocks if profile.registers else ()
         self._watching: asyncio.Task[None] | None = None
-        self._lost = False
+        self._presence = Presence(name, journal)
         self._fault: HilError | None = None
         """What went wrong on the bench's own side while the charger was watched."""
 
@@ -72,6 +75,7 @@ class ModbusEvse:
             details = {}
             for what, place in self._profile.identity.items():
                 details[what] = f"{await self._places.read(place):g}"
+            self._commands.distrust()
             await self._setpoints.prepare()
             await self._look()
         except BaseException:
@@ -98,10 +102,11 @@ class ModbusEvse:
             await asyncio.sleep(self._profile.status_every)
             try:
                 await self._look()
-                await self._setpoints.look()
-                self._say_back()
+                await self._see_whether_it_stands()
+                if self._presence.back():
+                    self._commands.distrust()
             except DeviceError as error:
-                self._say_lost(error)
+                self._presence.lost(error)
             except HilError as fault:
                 self._fault = fault
 
@@ -142,19 +147,19 @@ class ModbusEvse:
             if readings:
                 self._journal.readings(readings)
 
-    def _say_lost(self, error: DeviceError) -> None:
-        if not self._lost:
-            self._lost = True
-            self._journal.event(EventKind.DEVICE, self.name, state="lost")
-            words = f"it {error.what}. {error.remedy}"
-            self._journal.finding(self.name, "charger_lost", words)
-
-    def _say_back(self) -> None:
-        if self._lost:
-            self._lost = False
-            self._setpoints.distrust()
-            self._journal.event(EventKind.DEVICE, self.name, state="back")
-            self._journal.finding(self.name, "charger_back", "the charger answers again", "note")
+    async def _see_whether_it_stands(self) -> None:
+        """That the setpoint in force no longer stands is a finding."""
+        setpoints = self._setpoints
+        current_a = setpoints.in_force_a
+        if setpoints.busy or not current_a:
+            return
+        read_a = await self._commands.other_current_a(current_a)
+        if read_a is None or setpoints.busy or current_a != setpoints.in_force_a:
+            return  # it stands, or another one went out meanwhile
+        words = f"{current_a:g} A were taken, and its register now reads {read_a:g} A: its "
+        words += "watchdog ran out, or something else commands it"
+        self._findings.finding("setpoint_lost", words, "error", key=setpoints.newest)
+        self._commands.distrust()
 
     # --- setpoints -----------------------------------------------------------------------------
 
@@ -177,7 +182,7 @@ class ModbusEvse:
 
     async def make_safe(self, setpoint: Setpoint) -> str:
         """Command the safe setpoint, to stay; in words what was done. Raises DeviceError."""
-        return await self._setpoints.make_safe(setpoint)
+        return f"{await self._setpoints.make_safe(setpoint)} written and read back"
 
     async def start_charging(self) -> None:
         """Let it charge, at the safe setpoint until another comes.
@@ -187,7 +192,7 @@ class ModbusEvse:
         self._raise_fault()
         await self._setpoints.make_safe(self._safe_state.setpoint)
         if self._profile.enable is not None:
-            await self._setpoints.enable(True)
+            await self._commands.enable(True)
 
     async def stop_charging(self) -> None:
         """End charging. Raises DeviceError if it goes on."""
@@ -198,8 +203,8 @@ class ModbusEvse:
     async def stop_now(self) -> str:
         """Take the release away, or where there is none command 0 A; in words what was done."""
         if self._profile.enable is None:
-            return await self._setpoints.make_safe(_PAUSE)
-        return await self._setpoints.enable(False)
+            return await self.make_safe(_PAUSE)
+        return await self._commands.enable(False)
 
     def _raise_fault(self) -> None:
         fault, self._fault = self._fault, None

@@ -45,7 +45,8 @@ class MqttSetpoints:
 
     async def prepare(self) -> None:
         """Command the safe setpoint: somebody else's may be in force. Raises DeviceError."""
-        say_no_lease(self._profile.evse_profile, self._findings)
+        words = f"the EVSE profile '{self._profile.evse_profile}' has no watchdog"
+        say_no_lease(words, self._findings)
         if self._profile.setpoint.result is None:
             words = "MQTT acknowledges no command; a setpoint counts as accepted once "
             words += f"{self._commands.setpoint(self._profile.setpoint, 0.0).echo} repeats it"

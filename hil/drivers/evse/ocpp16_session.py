@@ -16,26 +16,17 @@ import ocpp.messages
 from ocpp.routing import on
 from ocpp.v16 import ChargePoint, call_result
 
-from hil.drivers.evse import claimed
+from hil.drivers.evse import claimed, late
 from hil.drivers.evse.charging_profile import utc_text
 from hil.drivers.evse.ocpp16_payload import payload_of
 from hil.drivers.evse.ocpp_charger import Answer, Charger, TransactionId, whole
-from hil.drivers.evse.ocpp_talk import Talk
-from hil.drivers.evse.stamps import STALE_S, age_s, replayed, wrong_clock
+from hil.drivers.evse.ocpp_talk import HEARTBEAT_INTERVAL_S, Talk
 from hil.errors import HilError
 from hil.links.ocpp_frames import Message, printable
 from hil.links.ocpp_server import OcppConnection
 from hil.quantities import EventKind
 
 ocpp.messages.ASYNC_VALIDATION = False  # a worker thread would hold up the warp clock
-
-HEARTBEAT_INTERVAL_S = 60
-_SILENT_HEARTBEATS = 3
-"""A charger that says nothing for so many heartbeats is gone; a shorter deadline than its heartbeat
-threw out idle ones, as a server with 60 s did 17 times in a field report."""
-
-_STAMP_STEP_S = 1.5
-"""Stamps may be whole seconds, and take a while to come."""
 
 # The package logs each frame it does not like with a stack trace; findings say it better.
 _QUIET = logging.getLogger("hil.drivers.ocpp16")
@@ -76,7 +67,6 @@ class Session(ChargePoint):  # type: ignore[misc]
         super().__init__(charger.device, connection, answer_within_s, _QUIET)
         self.charger = charger
         self._talk = Talk(connection, charger, answer_within_s, self._take_call)
-        connection.silent_at_most_s = _SILENT_HEARTBEATS * HEARTBEAT_INTERVAL_S
 
     async def run(self) -> NoReturn:
         """Attend to the charger until the connection ends. Raises LinkLostError."""
@@ -126,10 +116,10 @@ class Session(ChargePoint):  # type: ignore[misc]
         status = printable(payload.get("status") or "")
         error_code = printable(payload.get("error_code") or "")
         connector = whole(payload.get("connector_id"))
-        old = self._is_replayed("StatusNotification", payload)
-        if connector in (charger.connector, None) and not old:
-            self._look_at_order(status, payload.get("timestamp"))
-        if connector in (charger.connector, None) and status and not old:
+        stamp, own = payload.get("timestamp"), connector in (charger.connector, None)
+        old = late.is_replayed(charger, "StatusNotification", stamp)
+        old = old or (own and late.is_overtaken(charger, status, stamp))
+        if own and status and not old:
             charger.status = status
             charger.journal.event(
                 EventKind.EVSE_STATUS,
@@ -144,17 +134,6 @@ class Session(ChargePoint):  # type: ignore[misc]
             charger.findings.finding("evse_error", words, key=(connector, error_code))
         charger.changed()
         return call_result.StatusNotification()
-
-    def _look_at_order(self, status: str, stamp: object) -> None:
-        """Say so if a status is older than the one before; a clock that was set counts for none."""
-        charger, clock = self.charger, self.charger.journal.clock
-        age = age_s(stamp, clock.utc())
-        if age is None:
-            return
-        before_s, charger.status_stamped_s = charger.status_stamped_s, clock.now() - age
-        if before_s - STALE_S < charger.status_stamped_s < before_s - _STAMP_STEP_S:
-            words = f"status {status}, stamped {printable(stamp)}, came after a later one"
-            charger.findings.finding("status_out_of_order", words, key=status)
 
     @_handles("Authorize")
     def on_authorize(self, /, **_: Any) -> Any:
@@ -171,7 +150,7 @@ class Session(ChargePoint):  # type: ignore[misc]
             words = f"a transaction of connector {connector} is given a number and not followed"
             charger.findings.finding("transaction_elsewhere", words, "note", key=connector)
             return self._transaction_begun(charger.last_transaction_id)
-        if self._is_replayed("StartTransaction", payload):
+        if late.is_replayed(charger, "StartTransaction", payload.get("timestamp")):
             charger.last_transaction_id += 1
             return self._transaction_begun(charger.last_transaction_id)
         request = tuple(repr(payload.get(key)) for key in ("id_tag", "meter_start", "timestamp"))
@@ -202,28 +181,11 @@ class Session(ChargePoint):  # type: ignore[misc]
         if transaction_id is None or transaction_id != charger.transaction_id:
             words = f"the charger stops transaction {transaction_id}, which is not running here"
             charger.findings.finding("transaction_unknown", words, "note", key=transaction_id)
-        elif not self._is_replayed("StopTransaction", payload, runs_s):
+        elif not late.is_replayed(charger, "StopTransaction", payload.get("timestamp"), runs_s):
             charger.transaction_id = None
             charger.ended.add(transaction_id)
             self._tell_transaction("stopped", transaction_id, payload.get("meter_stop"))
         return call_result.StopTransaction()
-
-    def _is_replayed(self, action: str, payload: dict[str, Any], since_s: float = 0.0) -> bool:
-        """Whether a call is out of an old queue, from before ``since_s`` seconds ago."""
-        stamp, clock = payload.get("timestamp"), self.charger.journal.clock
-        age = age_s(stamp, clock.utc())
-        wrong = wrong_clock(age)
-        if wrong:
-            words = f"{action} stamped {printable(stamp)}: the charger's clock {wrong}"
-            self.charger.findings.finding("charger_clock_wrong", words, key=wrong)
-        if not replayed(age, since_s):
-            return False
-        words = (
-            f"{action} stamped {printable(stamp)} is {age:.0f} s old on arrival: an old queue, or "
-            "a wrong clock; it is answered and recorded, and the bench does not act on it"
-        )
-        self.charger.findings.finding("ocpp_replayed", words, key=action)
-        return True
 
     def _tell_transaction(self, state: str, transaction_id: int, meter_wh: object) -> None:
         charger = self.charger

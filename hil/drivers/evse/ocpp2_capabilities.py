@@ -18,6 +18,7 @@ from hil.drivers.evse.ocpp2_messages import (
     variables,
 )
 from hil.drivers.evse.ocpp16_answers import units_told
+from hil.drivers.evse.ocpp21_setpoints import signed_periods
 from hil.drivers.evse.ocpp_charger import Answer
 from hil.drivers.protocols import OcppStation
 from hil.record.journal import Journal
@@ -110,8 +111,15 @@ class Speech2:
         return "TriggerMessage", {"requestedMessage": "MeterValues", "evse": {"id": connector}}
 
     def set_profile(self, connector: int, profile: dict[str, Any]) -> Spoken:
-        """SetChargingProfile."""
-        action, payload = set_charging_profile(connector, profile, self._profile, self._rating)
+        """SetChargingProfile, in the unit and for the phases that are tried."""
+        schedule = profile["chargingSchedule"]
+        (period,) = schedule["chargingSchedulePeriod"]
+        tried = {
+            "unit": schedule["chargingRateUnit"],
+            "number_phases": period.get("numberPhases"),
+        }
+        how = self._profile.model_copy(update=tried)
+        action, payload = set_charging_profile(connector, profile, how, self._rating)
         return action, payload
 
     def clear(self, profile_id: int, connector: int, purpose: str, level: int) -> Sequence[Spoken]:
@@ -137,5 +145,9 @@ class Speech2:
         return "GetCompositeSchedule", payload
 
     def schedule(self, payload: Mapping[str, Any]) -> object:
-        """In ``schedule``."""
-        return payload.get("schedule")
+        """In ``schedule``; a setpoint stands there for a limit, per phase if in amperes."""
+        schedule = payload.get("schedule")
+        if not isinstance(schedule, dict):
+            return schedule
+        phases = self._profile.number_phases or self._rating.phases
+        return {**schedule, "chargingSchedulePeriod": signed_periods(schedule, phases)}

@@ -74,10 +74,10 @@ def set_charging_profile(
 ) -> Request:
     """SetChargingProfile, of a profile as OCPP 1.6 writes it."""
     reworded = charging_profile(profile)
-    if how.operation_mode == "central-setpoint":
-        reworded = central_setpoints(reworded, how, rating)
     if reworded["chargingProfilePurpose"] == STATION_PURPOSE:
-        evse = 0
+        evse = 0  # and a limit, whatever the mode: a maximum has no setpoint
+    elif how.operation_mode == "central-setpoint":
+        reworded = central_setpoints(reworded, how, rating)
     return Request("SetChargingProfile", {"evseId": evse, "chargingProfile": reworded})
 
 

@@ -10,18 +10,16 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from hil.drivers.evse import claimed, ocpp2_events, ocpp2_limits
+from hil.drivers.evse import claimed, late, ocpp2_events, ocpp2_limits
 from hil.drivers.evse.charging_profile import utc_text
 from hil.drivers.evse.ocpp2_messages import Request, as_16, member, name_of, objects, word
 from hil.drivers.evse.ocpp2_station import Station
 from hil.drivers.evse.ocpp_charger import Answer, whole
-from hil.drivers.evse.ocpp_talk import Talk
+from hil.drivers.evse.ocpp_talk import HEARTBEAT_INTERVAL_S, Talk
 from hil.errors import HilError
 from hil.links.ocpp_frames import CALLERROR, CALLRESULT, Message, printable
 from hil.links.ocpp_server import OcppConnection
 from hil.record.journal import Severity
-
-HEARTBEAT_INTERVAL_S = 60
 
 Payload = dict[str, Any]
 
@@ -109,8 +107,11 @@ def _heartbeat(station: Station, _: Payload) -> Payload:
 
 def _status(station: Station, payload: Payload) -> Payload:
     """A connector says how it is; EVSE 0, the charger as a whole, does not speak for it."""
-    status = word(payload, "connectorStatus")
-    if whole(payload.get("evseId")) in (station.charger.connector, None) and status:
+    status, stamp = word(payload, "connectorStatus"), payload.get("timestamp")
+    if whole(payload.get("evseId")) not in (station.charger.connector, None) or not status:
+        return {}
+    old = late.is_replayed(station.charger, "StatusNotification", stamp)
+    if not (old or late.is_overtaken(station.charger, status, stamp)):
         station.connector_status = status
         if status == "Available":
             station.has_charged = False

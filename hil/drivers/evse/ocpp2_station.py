@@ -77,6 +77,7 @@ class Station:
                 status=status,
                 connector=charger.connector,
                 error_code="",
+                connector_status=self.connector_status,
             )
         charger.changed()
 

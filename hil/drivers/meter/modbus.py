@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from hil.config.bench import MeterConfig
 from hil.config.profiles import MeterProfile, Register
-from hil.config.rtu_address import is_rtu, parse_rtu
+from hil.config.rtu_address import factory_words, is_rtu, parse_rtu
 from hil.drivers.meter.sunspec import find_meter
 from hil.drivers.protocols import Identity
 from hil.errors import ConfigError, DeviceError
@@ -36,7 +36,8 @@ def _link(
     rest = config.unit, config.answer_within, profile.request_gap, journal
     if is_rtu(config.link):
         try:
-            return ModbusRtu(name, parse_rtu(config.link, profile.serial), *rest)
+            factory = factory_words(profile.serial)
+            return ModbusRtu(name, parse_rtu(config.link, profile.serial), *rest, factory)
         except ValueError as error:
             raise ConfigError(f"{name}: link: '{config.link}': {error}") from error
     address = urlsplit(config.link)

@@ -1,5 +1,7 @@
 """The J1772 control-pilot emulator: shows the EVSE a vehicle, and watches the duty cycle.
 
+Beside a real car it listens: it switches nothing, and tells the state that the car shows.
+
 It speaks the protocol of ``firmware_stubs/pilot_emulator/PROTOCOL.md``. The emulator stamps each
 duty change with its own clock; :mod:`hil.drivers.pilot.device_clock` maps the stamps, so an edge's
 instant is known better than the arrival of the line that tells it.
@@ -15,7 +17,7 @@ from hil.drivers.pilot.conversation import Answer, Conversation
 from hil.drivers.pilot.device_clock import DeviceClock
 from hil.drivers.protocols import Identity
 from hil.errors import ConfigError, DeviceError, HilError
-from hil.j1772 import PROXIMITY_OHM, PilotState, offer
+from hil.j1772 import PROXIMITY_OHM, PilotState, PlugFault, offer, state_at
 from hil.links.first_times import FirstTimes
 from hil.links.serial_line import parse_address
 from hil.quantities import EventKind, Phase, Quantity, Reading
@@ -38,6 +40,9 @@ DUTY_CHANGE_PERCENT = 0.05
 
 _SETTLED_AFTER_S = 0.01
 """The emulator confirms a level over 2 ms before it reports it (PROTOCOL.md section 8)."""
+
+_OVER_CABLE_A = 0.6
+"""A duty cycle may be wrong by 1 % of the period, which makes 0.6 A (bench convention)."""
 
 _STAMP_END = 2**32 - 1
 _CHECK_SUPPLY = "Check its cable and supply; it falls back to state A by itself"
@@ -66,7 +71,13 @@ class PilotEmulator:
         self._clock = DeviceClock(1)
         self._synchronised = False
         self._state = PilotState.A
-        self._fell_back = False
+        self._seen_of_car: PilotState | None = None
+        self._fell_back = config.listens
+        """Whether it is in its safe state by itself, or was never told otherwise."""
+        self._fault: PlugFault | None = None
+        self._before_short = PilotState.A
+        self._cable_counts = False
+        """Whether a scenario chose the cable: then the pilot is held to what it takes."""
         self._duty_percent = 100.0
         self._answers = True
         self._heartbeats: asyncio.Task[None] | None = None
@@ -74,15 +85,19 @@ class PilotEmulator:
     async def open(self) -> Identity:
         """Reach the emulator, learn what it is, fit the cable's resistor and show state A.
 
-        Raises DeviceError when the port is missing or busy, the device silent or a different one,
-        or its protocol another version.
+        One beside a real car begins to listen instead. Raises DeviceError when the port is missing
+        or busy, the device silent or a different one, its protocol another version, or when it
+        cannot listen.
         """
         await self._conversation.open()
         try:
             identity = self._identity(await self._identify())
             await self._beat(first=True)
-            await self.set_proximity(self._wanted_proximity_a)
-            await self.set_state(PilotState.A)
+            if self._config.listens:
+                await self._listen()
+            else:
+                await self._fit(self._wanted_proximity_a)
+                await self.set_state(PilotState.A)
         except BaseException:
             self._conversation.close()
             raise
@@ -98,46 +113,99 @@ class PilotEmulator:
         if heartbeats is not None:
             await asyncio.gather(heartbeats, return_exceptions=True)
 
+    async def _listen(self) -> None:
+        """Switch nothing from now on, and see what car is there. Raises DeviceError."""
+        try:
+            answer = await self._command("ROLE", "SNIFF")
+        except DeviceError as error:
+            raise DeviceError(
+                self.name,
+                f"does not listen beside a car: {error.what}",
+                "Put the firmware of this version of hil on it, or leave out 'listens'",
+            ) from error
+        self._instant_of(answer, 1)
+        self._fell_back, self._seen_of_car = False, None
+        await asyncio.sleep(_SETTLED_AFTER_S)
+        self._report(await self._conversation.ask("REPORT"))
+
     async def set_state(self, state: PilotState) -> None:
         """Show the EVSE a vehicle state, A to E. Raises DeviceError, ValueError for F.
 
         After a fall-back the cable's resistor is fitted again first; the finding of the fall-back
         stands.
         """
+        await self._show(state)
+
+    async def _show(self, state: PilotState) -> float:
+        """Show a state; the instant at which it was switched."""
         if state is PilotState.F:
             raise ValueError("state F is the EVSE's own; a vehicle shows A to E")
         if self._fell_back and state is not PilotState.A:
-            await self.set_proximity(self._wanted_proximity_a)
+            await self._fit(self._wanted_proximity_a)
         answer = await self._command("STATE", state.value)
         t = self._instant_of(answer, 1)
         self._state, self._fell_back = state, self._fell_back and state is PilotState.A
         self._journal.event(EventKind.PILOT_STATE, self.name, t=t, state=state.value, cause="bench")
+        return t
 
     async def set_proximity(self, current_a: float | None) -> None:
         """Fit the resistor of a cable of 13, 20, 32 or 63 A; ``None`` opens the contact.
 
+        A pilot that offers more than the cable takes is a finding from then on.
         Raises DeviceError, and ConfigError for a cable that no resistor codes.
         """
+        await self._fit(current_a)
+        self._wanted_proximity_a, self._cable_counts = current_a, True
+
+    async def _fit(self, current_a: float | None) -> float:
+        """Fit a resistor, or none; the instant."""
         word = self._proximity_word(current_a)
-        self._instant_of(await self._command("PROX", word), 1)
-        self._wanted_proximity_a = current_a
+        return self._instant_of(await self._command("PROX", word), 1)
 
-    async def set_diode_fault(self, fault: bool) -> None:
-        """Short the vehicle's diode, so the pilot loses its negative half; or end that.
+    async def show_fault(self, fault: PlugFault) -> None:
+        """Show a fault of the vehicle, or of its cable, until :meth:`mend`.
 
-        Raises DeviceError.
+        Raises DeviceError, also where the emulator has no switch for it.
         """
-        self._instant_of(await self._command("DIODE", "1" if fault else "0"), 1)
+        self._fault = fault  # before the command: its answer may be lost, and it is to be mended
+        match fault:
+            case "pe-break":
+                t = self._instant_of(await self._command("PE", "1"), 1)
+            case "diode-fault":
+                t = self._instant_of(await self._command("DIODE", "1"), 1)
+            case "proximity-open":
+                t = await self._fit(None)
+            case "pilot-short":
+                self._before_short = self._state
+                t = await self._show(PilotState.E)
+        self._say_fault(fault, "shown", t)
 
-    async def set_pe_break(self, broken: bool) -> None:
-        """Break the protective earth between vehicle and EVSE, or mend it.
+    async def mend(self) -> None:
+        """End the fault that is shown; nothing if none is. Raises DeviceError."""
+        match self._fault:
+            case None:
+                return
+            case "pe-break":
+                t = self._instant_of(await self._command("PE", "0"), 1)
+            case "diode-fault":
+                t = self._instant_of(await self._command("DIODE", "0"), 1)
+            case "proximity-open":
+                t = await self._fit(self._wanted_proximity_a)
+            case "pilot-short":
+                shown = self._state is PilotState.E  # or else something has ended it already
+                t = await self._show(self._before_short if shown else self._state)
+        self._mended(t)
 
-        The emulator sees no pilot meanwhile. Raises DeviceError, also where it has no such switch.
-        """
-        self._instant_of(await self._command("PE", "1" if broken else "0"), 1)
+    def _mended(self, t: float) -> None:
+        fault, self._fault = self._fault, None
+        if fault is not None:
+            self._say_fault(fault, "mended", t)
+
+    def _say_fault(self, fault: PlugFault, state: str, t: float) -> None:
+        self._journal.event(EventKind.PLUG_FAULT, self.name, t=t, fault=fault, state=state)
 
     async def make_safe(self) -> str:
-        """Show state A and check what the emulator then reports; what was done, in words.
+        """Show state A, mend what is broken, and check the report; what was done, in words.
 
         Raises DeviceError if the emulator does not confirm; the heartbeats end then, so that its
         watchdog does what the command could not.
@@ -145,6 +213,7 @@ class PilotEmulator:
         self._conversation.fault = None  # the way to the safe state does not end over the record
         try:
             await self.set_state(PilotState.A)
+            await self.mend()
             await asyncio.sleep(_SETTLED_AFTER_S)
             report = await self._conversation.ask("REPORT")
             self._report(report)
@@ -242,6 +311,14 @@ class PilotEmulator:
         else:
             if not self._answers:
                 self._say_presence("back")
+            if self._config.listens and self._fell_back:
+                await self._listen_again()
+
+    async def _listen_again(self) -> None:
+        try:
+            await self._listen()
+        except DeviceError as error:
+            self._findings.finding("pilot_not_listening", error.what, "error")
 
     async def _beat(self, first: bool = False) -> None:
         answer = await self._conversation.ask("BEAT", f"{WATCHDOG_S * 1000:.0f}")
@@ -251,13 +328,18 @@ class PilotEmulator:
         self._answers = state == "back"
         self._journal.event(EventKind.DEVICE, self.name, state=state)
 
+    @property
+    def _left_alone(self) -> str:
+        """What the emulator does without the bench, in words."""
+        return "it ceases to listen" if self._config.listens else "it goes back to state A"
+
     def _lost(self, why: str) -> None:
         if self._heartbeats is not None:
             self._heartbeats.cancel()
         self._findings.each(
             "pilot_lost",
-            f"the connection to the pilot emulator broke: {why}; it falls back to state A by "
-            f"itself within {WATCHDOG_S:g} s",
+            f"the connection to the pilot emulator broke: {why}; {self._left_alone} by itself "
+            f"within {WATCHDOG_S:g} s",
             "error",
         )
         if self._answers:
@@ -285,6 +367,16 @@ class PilotEmulator:
             Quantity.PILOT_LOW: shown.low_v,
         }
         self._read(values, t, answer.t_request, answer.t_reply)
+        self._see_car(shown.high_v, t)
+
+    def _see_car(self, high_v: float, t: float) -> None:
+        """Record the state that a real car beside the emulator shows, if it is another."""
+        state = state_at(high_v)
+        if self._config.listens and not self._fell_back and state is not self._seen_of_car:
+            self._seen_of_car = state
+            self._journal.event(
+                EventKind.PILOT_STATE, self.name, t=t, state=state.value, cause="car"
+            )
 
     def _instant_of(self, answer: Answer, position: int) -> float:
         """Learn from the stamp of an answer, and its bench instant. Raises DeviceError."""
@@ -326,6 +418,7 @@ class PilotEmulator:
         frequency_hz = whole(words[2], 0, 65535) / 10
         edge = self._clock.instant(stamp_us, arrived_s)
         previous_percent, self._duty_percent = self._duty_percent, duty_percent
+        self._hold_to_cable(offer(duty_percent).current_a)
         self._journal.event(
             EventKind.PILOT_EDGE,
             self.name,
@@ -339,19 +432,33 @@ class PilotEmulator:
         values = {Quantity.DUTY: duty_percent, Quantity.PILOT_FREQUENCY: frequency_hz}
         self._read(values, edge.t, None, arrived_s)
 
+    def _hold_to_cable(self, offered_a: float | None) -> None:
+        cable_a = self._wanted_proximity_a
+        if offered_a is None or cable_a is None or not self._cable_counts:
+            return
+        if offered_a > cable_a + _OVER_CABLE_A:
+            self._findings.each(
+                "pilot_over_cable",
+                f"the pilot offers {offered_a:.1f} A on a cable of {cable_a:g} A: the charger does "
+                "not read the proximity resistor (one with a cable of its own has none to read)",
+                "error",
+            )
+
     def _level_changed(self, words: tuple[str, ...], arrived_s: float) -> None:
         stamp_us = whole(words[0], 0, _STAMP_END)
         high_v, low_v = (whole(word, -15000, 15000) / 1000 for word in words[1:3])
         self.high_v = high_v
         values = {Quantity.PILOT_HIGH: high_v, Quantity.PILOT_LOW: low_v}
-        self._read(values, self._clock.instant(stamp_us, arrived_s).t, None, arrived_s)
+        t = self._clock.instant(stamp_us, arrived_s).t
+        self._read(values, t, None, arrived_s)
+        self._see_car(high_v, t)
 
     def _expired(self, words: tuple[str, ...], arrived_s: float) -> None:
         t = self._clock.instant(whole(words[0], 0, _STAMP_END), arrived_s).t
         self._fall_back(t, "watchdog")
         self._findings.each(
             "pilot_watchdog",
-            f"no heartbeat reached the emulator for {WATCHDOG_S:g} s; it went to state A",
+            f"no heartbeat reached the emulator for {WATCHDOG_S:g} s; {self._left_alone}",
             "error",
         )
 
@@ -360,12 +467,15 @@ class PilotEmulator:
         self._fall_back(arrived_s, "restart")
         self._findings.each(
             "pilot_restarted",
-            f"the emulator restarted ({words[1].lower()}); it shows state A",
+            f"the emulator restarted ({words[1].lower()}); {self._left_alone}",
             "error",
         )
 
     def _fall_back(self, t: float, cause: str) -> None:
         self._state, self._fell_back = PilotState.A, True
+        if self._config.listens:
+            return  # the car beside it has not gone
+        self._mended(t)  # the safe state that it falls back to has no fault
         self._journal.event(
             EventKind.PILOT_STATE, self.name, t=t, state=PilotState.A.value, cause=cause
         )

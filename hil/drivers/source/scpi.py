@@ -9,8 +9,9 @@ from hil.drivers.protocols import Identity
 from hil.drivers.scpi.answers import truth_of
 from hil.drivers.scpi.readings import ask_values
 from hil.drivers.scpi.talk import ScpiTalk
+from hil.drivers.source.said import say
 from hil.errors import DeviceError, RunAborted
-from hil.quantities import EventKind, Quantity, Reading
+from hil.quantities import Quantity, Reading
 from hil.record.journal import Journal
 
 _OFF_BELOW_SHARE = 0.05
@@ -69,13 +70,13 @@ class ScpiSource:
         for problem in self._config.limits.problems(level):
             raise DeviceError(self.name, f"was not set: {problem}", "Change the scenario.")
         before, self.level = self.level, level
-        self._say("commanded", self._on)
+        say(self._journal, self.name, "commanded", self.level, self._on)
         self._changed_s, self._told_off_level = self._journal.clock.now(), False
         if not self._on or level.voltage_v != before.voltage_v:
             await self._talk.set(self._profile.voltage, level.voltage_v)
         if not self._on or level.frequency_hz != before.frequency_hz:
             await self._talk.set(self._profile.frequency, level.frequency_hz)
-        self._say("confirmed", self._on)
+        say(self._journal, self.name, "confirmed", self.level, self._on)
 
     async def switch(self, on: bool) -> None:
         """Switch the output, and read it back. Raises DeviceError if it does not follow."""
@@ -83,7 +84,7 @@ class ScpiSource:
         self.may_be_on = self.may_be_on or on
         self._on = self._on and on  # nobody is to miss an output that is being switched off
         self._changed_s, self._told_off_level = self._journal.clock.now(), False
-        self._say("commanded", on)
+        say(self._journal, self.name, "commanded", self.level, on)
         await self._talk.link.send(output.on if on else output.off)
         if await self._is_on() is not on:
             await self._talk.check(output.on if on else output.off)
@@ -94,7 +95,7 @@ class ScpiSource:
                 "Look at its panel: a protection may have tripped, or somebody uses it.",
             )
         self._on = on
-        self._say("confirmed", on)
+        say(self._journal, self.name, "confirmed", self.level, on)
 
     async def read(self) -> None:
         """Ask what it puts out and report it as one list.
@@ -192,7 +193,7 @@ class ScpiSource:
 
     def _lost_output(self) -> None:
         self._on = False
-        self._say("lost_output", False)
+        say(self._journal, self.name, "lost_output", self.level, False)
         text = "its output went off by itself: what is measured from now on is not the charger's"
         self._journal.finding(self.name, "source_lost_output", text, "error")
         raise RunAborted(
@@ -209,16 +210,6 @@ class ScpiSource:
             self._journal.finding(self.name, "source_not_off", text, "error")
         finally:
             self._talk.link.close()
-
-    def _say(self, state: str, output: bool) -> None:
-        self._journal.event(
-            EventKind.SOURCE,
-            self.name,
-            state=state,
-            voltage_v=self.level.voltage_v,
-            frequency_hz=self.level.frequency_hz,
-            output=output,
-        )
 
 
 def _voltage_v(readings: list[Reading]) -> float | None:

@@ -1,0 +1,1 @@
+"""Instruments without an interface: a person reads and sets them."""
