@@ -81,7 +81,7 @@ def read_payload(topic: TopicMap, payload: bytes) -> Told:
     for key, path, factor, _ in topic.entries:
         found = part(document, path)
         if found is not MISSING:
-            values[key] = _value(found, factor)
+            values[key] = _value(found, factor) if path else _alone(found, factor)
         elif not topic.changes:
             missing.append(key)
     if missing and not values:
@@ -90,15 +90,19 @@ def read_payload(topic: TopicMap, payload: bytes) -> Told:
     return Told(values, tuple(missing), stamped)
 
 
+def _alone(found: Any, factor: float) -> float | None:
+    """A value that is all of its message. Raises ValueError if it is no number."""
+    value = number(found)
+    value = None if value is None else value * factor
+    return value if value is not None and math.isfinite(value) else None
+
+
 def _value(found: Any, factor: float) -> float | None:
+    """A value among others, which count although it is no number."""
     try:
-        value = number(found)
+        return _alone(found, factor)
     except ValueError:
         return None
-    if value is None:
-        return None
-    value *= factor
-    return value if math.isfinite(value) else None
 
 
 def golden_problems(profile: MqttMeterProfile) -> list[str]:

@@ -88,8 +88,8 @@ class MqttMeterProfile(Model):
     cadence: RefreshTime
     """How often it publishes as it comes; ``unknown`` (None) where no source says."""
     burst: Seconds = 0.0
-    """Where each value is a message of its own: those that follow the first of them within this
-    time are one report. 0 where a message is a report."""
+    """Where each value is a message of its own: those that follow each other within this time are
+    one report. 0 where a message is a report."""
     averaging: Seconds = 0.0
     """Window over which the meter averages a value, where known."""
     retained: bool = False

@@ -30,6 +30,10 @@ def published_problems(
         cadence_s = meter.cadence_s(profile)
         if cadence_s is None:
             continue
+        if cadence_s < 2.0 * profile.burst:
+            words = f"'{name}' is to publish every {cadence_s:g} s, and what it says within "
+            words += f"{profile.burst:g} s is one report: the two cannot be told apart"
+            problems.append(source.problem(("meters", name), words))
         says = f"'{name}' publishes every {cadence_s:g} s"
         for lock in ("stale_meter", "frozen_meter"):
             limit_s = getattr(locks, lock)

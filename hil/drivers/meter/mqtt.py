@@ -285,13 +285,15 @@ class MqttMeter:
             return
         if self._burst.keys() & gathered.keys():  # the next one has begun
             self._end_burst()
-        if not self._burst:
-            loop = asyncio.get_running_loop()
-            self._burst_ends = loop.call_later(self._profile.burst, self._end_burst)
         self._burst |= valid
         self._burst_s = t
         if self._burst.keys() >= self._expected:
             self._end_burst()
+            return
+        if self._burst_ends is not None:
+            self._burst_ends.cancel()
+        loop = asyncio.get_running_loop()
+        self._burst_ends = loop.call_later(self._profile.burst, self._end_burst)
 
     def _believed(self, key: Key, topic: TopicMap) -> bool:
         """Whether this topic is the one whose word counts for a value."""
