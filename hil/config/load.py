@@ -48,7 +48,7 @@ from hil.config.personalities import (
     VirtualVehicle,
 )
 from hil.config.profiles import EvseProfile, MeterProfile
-from hil.config.protocol_fit import protocol_problems
+from hil.config.protocol_fit import personality_problems, protocol_problems
 from hil.config.published import published_problems
 from hil.config.rtu_address import bus_problems
 from hil.config.scenario import ScenarioConfig
@@ -394,6 +394,7 @@ def load_bench(text: str) -> Bench:
     )
     problems = collect.problems + _wiring_problems(config, loaded.source)
     problems += protocol_problems(config, bench.evses, loaded.source)
+    problems += personality_problems(config, bench.virtual_evses, loaded.source)
     problems += bus_problems(config, bench.register_maps, loaded.source)
     if not problems:
         problems = untripped(config, bench.meters, bench.evses, loaded.source)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from hil.config.bench import BenchConfig
 from hil.config.evse_profiles import AnyEvseProfile
+from hil.config.personalities import VirtualEvse
 from hil.config.profiles import EvseProfile
 from hil.config.source import Location, Source
 
@@ -21,6 +22,46 @@ def protocol_problems(
         problem for name in config.evses for problem in _problems(config, profiles.get(name), name)
     )
     return [source.problem(location, words) for location, words in found]
+
+
+_OF_16 = (
+    "boots",
+    "disorder",
+    "finish_lock",
+    "reboots_when_read",
+    "replay",
+    "stack_levels_claimed",
+    "wording",
+)
+_OF_2 = ("available_after_end", "sulk")
+"""What a virtual charger can play over one of the versions alone."""
+
+
+def personality_problems(
+    config: BenchConfig, personalities: Mapping[str, VirtualEvse], source: Source
+) -> list[str]:
+    """Lines of a personality that the virtual charger would leave out over its protocol."""
+    found: list[str] = []
+    for name, personality in personalities.items():
+        evse = config.ocpp_evses().get(name)
+        if evse is None:
+            continue
+        over = personality.speaks if evse.driver == "ocpp" else evse.driver
+        newer = over not in ("ocpp16", "ocpp1.6")
+        lines = [key for key in (_OF_16 if newer else _OF_2) if _is_said(personality, key)]
+        if lines:
+            words = (
+                f"the personality '{personality.personality}' says '{lines[0]}', which a virtual "
+                f"charger plays over OCPP {'1.6' if newer else '2.x'} alone; choose another, or "
+                f"'driver: {'ocpp16' if newer else 'ocpp201'}'"
+            )
+            found.append(source.problem(("virtual", "evses", name), words))
+    return found
+
+
+def _is_said(personality: VirtualEvse, key: str) -> bool:
+    """Whether it is another than where nothing is said."""
+    return bool(getattr(personality, key) != VirtualEvse.model_fields[key].default)
 
 
 def _problems(

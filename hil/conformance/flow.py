@@ -19,6 +19,9 @@ SETTLE_S = 10.0
 """From a change of the limit until current and duty must keep to it (bench convention: 5 s between
 two changes of the duty cycle and 5 s for the car, both of IEC 61851-1)."""
 
+_REVERSED_S = 20.0
+"""The same where the direction changes: twice as far, and no standard says how fast."""
+
 _SHORTEST_S = 3.0
 """A stretch that is steady for less than this is not judged."""
 
@@ -127,14 +130,15 @@ def follows(
 def _stretch(
     step: Step, end_s: float, seen: Seen, tolerance: Tolerance, lately: Lately | None
 ) -> Stretch:
-    settled = seen.between(step.from_s + SETTLE_S, end_s)
+    settle_s = _REVERSED_S if _reverses(step.limit, lately) else SETTLE_S
+    settled = seen.between(step.from_s + settle_s, end_s)
     offered_a = median(s.value_a for s in settled.offered_a) if settled.offered_a else None
     drawn_a = _extreme(step.limit, [sample.value_a for sample in settled.drawn or ()])
 
     def came_to(verdict: Verdict, reason: str = "") -> Stretch:
         return Stretch(verdict, reason, step.from_s, end_s, step.limit, offered_a, drawn_a)
 
-    if end_s - step.from_s < SETTLE_S + _SHORTEST_S:
+    if end_s - step.from_s < settle_s + _SHORTEST_S:
         return came_to("NOT_APPLICABLE", "too short to judge")
     if step.limit is None:
         return came_to(*_of_its_own(settled, tolerance, offered_a, drawn_a))
@@ -145,6 +149,15 @@ def _stretch(
     if problems:
         return came_to("FAIL", f"limit {step.limit:.4g} A: {'; '.join(problems)}")
     return came_to(*_known_to_hold(step.limit, settled, offered_a, drawn_a))
+
+
+def _reverses(limit_a: float | None, lately: Lately | None) -> bool:
+    """Whether the current may have to change its direction; from an unknown limit it charges."""
+    if limit_a is None:
+        return False
+    if limit_a < 0.0:
+        return lately is None or lately.highest_a >= 0.0
+    return lately is not None and lately.lowest_a < 0.0
 
 
 def _of_its_own(

@@ -30,12 +30,12 @@ from hil.virtual.charging_profiles import (
     parse_profile,
 )
 from hil.virtual.early_stamps import EarlyStamps
-from hil.virtual.plant import Electrical, PilotSignal, Plant
+from hil.virtual.plant import PilotSignal, Plant
 from hil.virtual.replay import replayed
 from hil.virtual.station_boot import StationBoot
 from hil.virtual.station_configuration import Configuration
 from hil.virtual.station_limits import StationLimits
-from hil.virtual.station_meter import Station, sampled_values
+from hil.virtual.station_meter import StationMeter
 from hil.virtual.station_time import StationTime
 from hil.virtual.troubled_line import Socket
 from hil.virtual.wording import WordedLine, meter_value
@@ -100,7 +100,7 @@ class ChargePointTwin:
             tls,
         )
         self._locked = False
-        self._first_sample: Electrical | None = None
+        self.meter = StationMeter(plant, personality, rating)
         self._old_queue: Iterator[Any] | None = None
         self._stamps = EarlyStamps(personality.disorder, self.time)
         self.say = self.link.say
@@ -251,24 +251,15 @@ class ChargePointTwin:
 
     def say_meter_values(self, context: str, transaction_id: int | None = None) -> None:
         """MeterValues of this instant, of the running transaction if none is named."""
-        evse, now_s = self.personality, self._loop.time()
-        supply = self.plant.measure(now_s, now_s)
-        if evse.meter_freezes:
-            supply = self._first_sample = self._first_sample or supply
-        station = Station(
-            self.plant.limit_a if evse.offered == "signalled" else self.limits.limit_a,
-            self.rating.phases,
-            self.rating.voltage,
-            evse.meter_gain,
-        )
-        values = sampled_values(self.configuration.measurands, supply, station, context)
+        measurands, now_s = self.configuration.measurands, self._loop.time()
+        values = self.meter.sampled(measurands, now_s, self.limits.limit_a, context)
         sample = {"timestamp": self.utc_text(), "sampledValue": values}
         if transaction_id is None and self.transaction is not None:
             transaction_id = self.transaction.transaction_id
         self.say(
             call.MeterValues(
                 connector_id=self.connector,
-                meter_value=meter_value(sample, evse.wording),
+                meter_value=meter_value(sample, self.personality.wording),
                 transaction_id=transaction_id,
             )
         )
@@ -355,7 +346,7 @@ class ChargePointTwin:
             return
         before = self.utc_text(self.time.utc_s() - _BEFORE_THE_END_S)
         self._locked = self.personality.finish_lock
-        self._first_sample = None
+        self.meter.forget()
         self.plant.allow(False)
         self.time.disarm("meter")
         self.limits.end()

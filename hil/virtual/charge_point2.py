@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import zlib
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -33,7 +34,7 @@ from hil.virtual.charging_profiles import Oracle, Profile
 from hil.virtual.plant import PilotSignal, Plant
 from hil.virtual.station_boot import StationBoot
 from hil.virtual.station_limits import StationLimits
-from hil.virtual.station_meter import sampled_now
+from hil.virtual.station_meter import StationMeter
 from hil.virtual.station_profiles import StationProfiles
 from hil.virtual.station_sulk import StationSulk
 from hil.virtual.station_time import StationTime
@@ -101,6 +102,7 @@ class ChargePoint2Twin:
             connector, personality, rating, plant, self.time, Oracle.OCTT201_ERRATA_2025_04
         )
         self.profiles = StationProfiles(connector, personality, rating, self.limits, self.time)
+        self.meter = StationMeter(plant, personality, rating)
         self._version = version
         self.link = ChargePointLink(
             version,
@@ -126,6 +128,7 @@ class ChargePoint2Twin:
         Returns at once; the connection is made in the background, again after each loss.
         """
         self.link.start(f"{url.rstrip('/')}/{self.charge_point_id}")
+        self._arm_restart()
 
     async def stop(self) -> None:
         """Vanish from the network; never raises."""
@@ -154,9 +157,16 @@ class ChargePoint2Twin:
         self.say(limit_message(self.evse, limit_a), keep=True)
         self.say_event("Updated", "ChargingRateChanged")
 
+    def _arm_restart(self) -> None:
+        if self.personality.reboots_every is not None:
+            boot_s = self.personality.boot_time
+            restart = partial(self.plant.restart, boot_s)
+            self.time.arm("restart", self.personality.reboots_every, restart)
+
     def _power_changed(self, on: bool) -> None:
         """The station lost its supply, or has it again and has started."""
         if on:
+            self._arm_restart()
             self.link.unbar(_NO_POWER)
             self.limits.refresh(accepted=True)
             if self.personality.start == "plug" and self._plugged:
@@ -247,14 +257,8 @@ class ChargePoint2Twin:
 
     def sample(self, context: str, measurands: tuple[str, ...] = ()) -> list[dict[str, Any]]:
         """The ``meter_value`` of this instant; of what is configured if nothing is named."""
-        values = sampled_now(
-            measurands or self.variables.measurands,
-            self.plant,
-            self.personality,
-            self.rating,
-            self._loop.time(),
-            context,
-        )
+        told, now_s = measurands or self.variables.measurands, self._loop.time()
+        values = self.meter.sampled(told, now_s, self.limits.limit_a, context)
         return [{"timestamp": self.time.utc_text(), "sampled_value": sampled(values)}]
 
     def say_meter_values(self) -> None:
@@ -357,6 +361,7 @@ class ChargePoint2Twin:
         register = self.sample("Transaction.End", _REGISTER)
         self.say_event("Ended", trigger, register, stopped_reason=reason)
         self.transaction = None
+        self.meter.forget()
         self.sulk.stopped()
         self.limits.end()
 

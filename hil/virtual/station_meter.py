@@ -33,17 +33,29 @@ class Station(NamedTuple):
     """What its meter makes of one watt, one ampere, one watt-hour."""
 
 
-def sampled_now(
-    measurands: Sequence[str],
-    plant: Plant,
-    personality: VirtualEvse,
-    rating: Rating,
-    now_s: float,
-    context: str,
-) -> list[dict[str, Any]]:
-    """The sample of this instant."""
-    station = Station(plant.limit_a, rating.phases, rating.voltage, personality.meter_gain)
-    return sampled_values(measurands, plant.measure(now_s, now_s), station, context)
+class StationMeter:
+    """The charger's own meter, which may stand still; every version of OCPP tells of the same."""
+
+    def __init__(self, plant: Plant, personality: VirtualEvse, rating: Rating) -> None:
+        self._plant, self._personality, self._rating = plant, personality, rating
+        self._first: Electrical | None = None
+        """The first sample of the running transaction."""
+
+    def sampled(
+        self, measurands: Sequence[str], now_s: float, asked_a: float, context: str
+    ) -> list[dict[str, Any]]:
+        """The sample of this instant; ``asked_a`` is the limit that was asked for, per phase."""
+        evse, rating = self._personality, self._rating
+        supply = self._plant.measure(now_s, now_s)
+        if evse.meter_freezes and context != "Transaction.Begin":
+            supply = self._first = self._first or supply
+        offered_a = self._plant.limit_a if evse.offered == "signalled" else asked_a
+        station = Station(offered_a, rating.phases, rating.voltage, evse.meter_gain)
+        return sampled_values(measurands, supply, station, context)
+
+    def forget(self) -> None:
+        """The transaction is over."""
+        self._first = None
 
 
 def sampled_values(

@@ -195,6 +195,10 @@ def test_a_change_between_directions_overshoots_neither() -> None:
     assert verdicts(steps, Seen(DIGITAL, ramp), Lately(6.0, 6.0)) == ["PASS", "PASS"]
     spike = flat(6.0, 0.0, 32.0) + flat(-9.0, 32.0, 33.0) + flat(-6.0, 33.0)
     assert verdicts(steps, Seen(DIGITAL, spike), Lately(6.0, 6.0)) == ["PASS", "FAIL"]
+    slow = flat(6.0, 0.0, 47.0) + flat(-6.0, 47.0)
+    assert verdicts(steps, Seen(DIGITAL, slow), Lately(6.0, 6.0)) == ["PASS", "PASS"]
+    too_slow = flat(6.0, 0.0, 54.0) + flat(-6.0, 54.0)
+    assert verdicts(steps, Seen(DIGITAL, too_slow), Lately(6.0, 6.0)) == ["PASS", "FAIL"]
     back = flat(-6.0, 0.0, 2.0) + flat(6.0, 2.0)
     assert verdicts([Step(0.0, 6.0)], Seen(DIGITAL, back), Lately(-6.0, 6.0)) == ["PASS"]
     assert verdicts([Step(0.0, 6.0)], Seen(DIGITAL, back), Lately(6.0, 6.0)) == ["FAIL"]

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from hil.clock import ClockKind
 from hil.config.library import Kind, find, names
 from hil.config.personalities import VirtualEvse, VirtualMeter, VirtualVehicle
+from hil.errors import ConfigError
 from hil.inputs import prepare
 from hil.run import Finished, execute
 
@@ -172,9 +173,10 @@ def _write(path: Path, data: Any) -> None:
         YAML(typ="safe", pure=True).dump(data, file)
 
 
-def played(name: str, folder: Path) -> Finished:
+def played(name: str, folder: Path, driver: str = "") -> Finished:
     """A run with one personality; all else on the bench is ideal."""
     case = CASES[name]
+    case = case._replace(driver=driver or case.driver)
     _write(folder / "scenario.yaml", {"scenario": name, "steps": SCENARIOS[case.scenario]})
     definitions = {"depart_hold": "500 ms", "pre_window": "5 s", "steady_window": "10 s"}
     _write(folder / "limits.yaml", {"limits": "any", "definitions": definitions})
@@ -211,6 +213,29 @@ def test_each_fault_is_named_by_the_right_finding_and_nothing_else_is(
     finished = played(name, tmp_path)
     assert codes_of(finished) == CASES[name].codes
     assert int(finished.status) == CASES[name].status, finished.detail
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("frozen-report", "stale_report"), ("rebooter", "charger_rebooted")]
+)
+def test_a_personality_is_the_same_over_a_newer_ocpp(name: str, code: str, tmp_path: Path) -> None:
+    finished = played(name, tmp_path, driver="ocpp201")
+    assert code in codes_of(finished)
+
+
+@pytest.mark.parametrize(
+    ("name", "driver", "key", "version"),
+    [
+        ("queue-dumper", "ocpp201", "replay", "1.6"),
+        ("mcu-noheader", "ocpp", "wording", "1.6"),
+        ("foxess201-like", "ocpp16", "available_after_end", "2.x"),
+    ],
+)
+def test_what_a_twin_would_leave_out_over_its_protocol_is_refused(
+    name: str, driver: str, key: str, version: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=rf"says '{key}', which .* over OCPP {version} alone"):
+        played(name, tmp_path, driver=driver)
 
 
 def test_every_shipped_charger_and_car_is_in_the_matrix() -> None:
