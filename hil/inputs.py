@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from hil.config.scenario import ScenarioConfig
 from hil.config.secrets import secret_from
 from hil.config.services import ServicesConfig
 from hil.config.source import Source, parse_yaml
+from hil.config.tls import ServerTlsConfig
 from hil.errors import ConfigError
 from hil.play.timeline import Plan, expand
 
@@ -86,13 +87,8 @@ def prepare(
         config, folder = the_bench.config, the_scenario.path.parent
         model, source = the_scenario.model, the_scenario.source
         plan = attempt(lambda: expand(model, source, folder, config, seed))
-        if config.telemetry is not None:
-            attempt(functools.partial(_check_telemetry, config.telemetry))
-        for evse_name, evse in config.ocpp_evses().items():
-            attempt(
-                functools.partial(secret_from, evse.password_env, evse.password_file, evse_name)
-            )
-            attempt(functools.partial(_check_tls, evse_name, config))
+        for usable in _credentials(config):
+            attempt(usable)
         clock = clock or (ClockKind.REAL if real_devices(config) else ClockKind.WARP)
         problems += _clock_problems(config, clock)
         if plan is not None and asked_for is not None:
@@ -245,6 +241,16 @@ def _fault_problems(
     return problems
 
 
+def _credentials(config: BenchConfig) -> Iterator[Callable[[], Any]]:
+    """What raises ConfigError where a password, key or certificate that is named cannot be used."""
+    if config.telemetry is not None:
+        yield functools.partial(_check_telemetry, config.telemetry)
+    for name, evse in config.ocpp_evses().items():
+        yield functools.partial(secret_from, evse.password_env, evse.password_file, name)
+    for name in (*config.evses, *config.meters):
+        yield functools.partial(_check_tls, name, config)
+
+
 def _check_telemetry(telemetry: TelemetryConfig) -> None:
     """Raises ConfigError if the broker's password or certificate files cannot be used."""
     from hil.drivers.telemetry import broker_of
@@ -254,16 +260,20 @@ def _check_telemetry(telemetry: TelemetryConfig) -> None:
 
 def _check_tls(name: str, config: BenchConfig) -> None:
     """Raises ConfigError if a certificate cannot be used, be it the bench's or a twin's."""
-    tls = config.ocpp_evses()[name].tls
-    if tls is not None:
+    tls = getattr(config.evses.get(name) or config.meters[name], "tls", None)
+    if isinstance(tls, ServerTlsConfig):
         from hil.links.ocpp_tls import server_context
 
         server_context(tls, name, datetime.now(UTC))
+    elif tls is not None:
+        from hil.links.tls import client_context
+
+        client_context(tls, name, datetime.now(UTC))
     shown = config.virtual.tls.get(name) if config.virtual else None
     if shown is not None:
-        from hil.virtual.charge_point_tls import client_context
+        from hil.virtual.twin_tls import twin_context
 
-        client_context(shown, name)
+        twin_context(shown, name)
 
 
 def load_limits(name: str | None) -> LimitsConfig | None:

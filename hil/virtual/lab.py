@@ -21,12 +21,12 @@ from hil.config.secrets import secret_from
 from hil.errors import ConfigError
 from hil.virtual.ac_source import SourceTwin
 from hil.virtual.analyser import AnalyserTwin
-from hil.virtual.charge_point_tls import client_context
 from hil.virtual.meter import MeterTwin
 from hil.virtual.modbus_evse import ModbusEvseTwin
 from hil.virtual.pilot_emulator import PilotEmulatorTwin
 from hil.virtual.plant import Plant
 from hil.virtual.rs485 import BusTwin
+from hil.virtual.twin_tls import twin_context
 
 if TYPE_CHECKING:
     from hil.virtual.charge_point import ChargePointTwin
@@ -133,7 +133,7 @@ class VirtualLab:
     def _certificates(self, name: str) -> ssl.SSLContext | None:
         config = self._bench.config.virtual
         shown = config.tls.get(name) if config else None
-        return None if shown is None else client_context(shown, name)
+        return None if shown is None else twin_context(shown, name)
 
     def plant_of(self, pilot: str) -> Plant:
         """The plant that a pilot emulator is plugged into."""
@@ -157,7 +157,8 @@ class VirtualLab:
         profile = self._bench.evses[name]
         assert isinstance(profile, ModbusEvseProfile)
         personality, plant = self._bench.virtual_evses[name], self.plants[name]
-        twin = ModbusEvseTwin(personality, profile, plant, evse.unit, asyncio.get_running_loop())
+        loop, tls = asyncio.get_running_loop(), self._certificates(name)
+        twin = ModbusEvseTwin(personality, profile, plant, evse.unit, loop, tls)
         self.modbus_evses[name] = twin
         return await self._serve(name, evse.link, twin)
 
@@ -171,7 +172,8 @@ class VirtualLab:
             twin = AnalyserTwin(personality, profile, plant, seed)
         else:
             assert isinstance(meter, MeterConfig)
-            twin = MeterTwin(personality, profile, plant, unit=meter.unit, seed=seed)
+            tls = self._certificates(name)
+            twin = MeterTwin(personality, profile, plant, unit=meter.unit, seed=seed, tls=tls)
         self.meters[name] = twin
         if isinstance(meter, MeterConfig) and isinstance(twin, MeterTwin) and is_rtu(meter.link):
             return self._wire_to_bus(name, meter, twin)
