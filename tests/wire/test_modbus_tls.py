@@ -11,15 +11,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from bench_files import changed_bench, hil
-from meter_stand_in import POWER, bench, opposite, poll, reply_to, warp
+from bench_files import changed_bench
+from meter_stand_in import EM540, POWER, bench, config, opposite, poll, reply_to, warp
 from tls_files import Lab
 
-from hil.clock import ClockKind
+from hil.clock import Clock, ClockKind
 from hil.config.load import load_bench
 from hil.config.tls import ServerTlsConfig
+from hil.drivers.meter.modbus import ModbusMeter
 from hil.errors import ConfigError, DeviceError, ExitStatus
 from hil.inputs import prepare
+from hil.record.journal import Journal
 from hil.run import execute
 from hil.virtual.twin_tls import server_context
 
@@ -292,9 +294,9 @@ def test_a_key_that_others_may_read_is_refused(lab):
     Path(key).chmod(0o644)
 
     async def main():
+        entry = config(802, tls=trusts(lab, (certificate, key)))
         with pytest.raises(ConfigError, match=r"reference: tls: key_file: others may read .*loose"):
-            async with bench(tls=trusts(lab, (certificate, key))):
-                pass
+            ModbusMeter("reference", entry, EM540, Journal(Clock(ClockKind.WARP)))
 
     warp(main)
 
@@ -361,26 +363,34 @@ def encrypted_bench(lab, folder, base="virtual-ideal", device="reference"):
     return str(path)
 
 
-@pytest.mark.parametrize(
-    ("base", "device"), [("virtual-ideal", "reference"), ("virtual-modbus-evse", "dut")]
-)
-def test_a_whole_run_over_tls_gives_the_same_bytes_twice(lab, base, device, tmp_path):
-    path = encrypted_bench(lab, tmp_path, base, device)
+def encryption(run, device):
+    manifest = json.loads((run / "manifest.json").read_text("utf-8"))
+    return manifest["devices"][device]["identity"]["details"]["encryption"]
+
+
+def test_a_whole_run_over_tls_gives_the_same_bytes_twice(lab, tmp_path):
+    path = encrypted_bench(lab, tmp_path)
     inputs = prepare(path, "quick-look", clock=ClockKind.WARP, seed=1)
     first, second = (execute(inputs, tmp_path / str(number)) for number in (1, 2))
     assert first.status is ExitStatus.PASS
-    manifest = json.loads((first.path / "manifest.json").read_text("utf-8"))
-    assert manifest["devices"][device]["identity"]["details"]["encryption"].startswith("TLSv1.3")
+    assert encryption(first.path, "reference").startswith("TLSv1.3")
     for name in ("samples.parquet", "events.jsonl", "frames.jsonl"):
         assert (first.path / name).read_bytes() == (second.path / name).read_bytes()
 
 
-def test_check_finds_an_expired_certificate_of_a_meter(lab, tmp_path):
+def test_a_charger_on_modbus_is_controlled_over_tls(lab, tmp_path):
+    path = encrypted_bench(lab, tmp_path, "virtual-modbus-evse", "dut")
+    inputs = prepare(path, "quick-look", clock=ClockKind.WARP, seed=1)
+    finished = execute(inputs, tmp_path / "run")
+    assert finished.status is ExitStatus.PASS
+    assert encryption(finished.path, "dut").startswith("TLSv1.3")
+
+
+def test_an_expired_authority_of_a_meter_is_found_before_anything_is_touched(lab, tmp_path):
     text = Path(encrypted_bench(lab, tmp_path)).read_text("utf-8")
     late, _ = lab.sign("late", ["late"], since_days=-9, until_days=-1)
-    (tmp_path / "bench.yaml").write_text(
-        text.replace(f"ca_file: {lab.path('ca.pem')}", f"ca_file: {late}", 1), encoding="utf-8"
-    )
-    outcome = hil("check", str(tmp_path / "bench.yaml"), "quick-look", cwd=tmp_path)
-    assert outcome.returncode == 2
-    assert "hil: reference: tls: ca_file: the certificate CN=late expired on" in outcome.stderr
+    path = tmp_path / "bench.yaml"
+    path.write_text(text.replace(f"ca_file: {lab.path('ca.pem')}", f"ca_file: {late}", 1), "utf-8")
+    words = "reference: tls: ca_file: the certificate CN=late expired on"
+    with pytest.raises(ConfigError, match=words):
+        prepare(str(path), "quick-look", clock=ClockKind.WARP, seed=1)
