@@ -124,9 +124,10 @@ class ModbusMeter:
             raise
         if everything:
             self._all_due_s = now_s + _SLOW_EVERY_S
+        # A meter may mark every value as invalid: it has answered, and there is no reading.
         if self._lost:
-            self._say_back(readings[0].t)
-        self._last_good_s = readings[-1].t
+            self._say_back(readings[0].t if readings else now_s)
+        self._last_good_s = readings[-1].t if readings else now_s
         self._report(readings)
 
     async def read_as(
