@@ -21,6 +21,7 @@ from hil.config.scenario import ScenarioConfig
 from hil.config.secrets import secret_from
 from hil.config.services import ServicesConfig
 from hil.config.source import Source, parse_yaml
+from hil.config.tls import ServerTlsConfig
 from hil.errors import ConfigError
 from hil.play.timeline import Plan, expand
 
@@ -89,8 +90,8 @@ def prepare(
         config, folder = the_bench.config, the_scenario.path.parent
         model, source = the_scenario.model, the_scenario.source
         plan = attempt(lambda: expand(model, source, folder, config, seed))
-        for check_one in _ways_in(config):
-            attempt(check_one)
+        for usable in _credentials(config):
+            attempt(usable)
         clock = clock or usual_clock(config)
         problems += _clock_problems(config, clock) + _nobody_to_ask(config, plan)
         if plan is not None and asked_for is not None:
@@ -195,7 +196,7 @@ def _prepare_pack(bench: str, name: str, text: str, clock: ClockKind | None, see
     the_bench = load_bench(bench)
     config, problems = the_bench.config, []
     limits: Loaded[LimitsConfig] = load(Kind.LIMITS, DEFAULT_LIMITS)
-    for check_one in _ways_in(config):
+    for check_one in _credentials(config):
         try:
             check_one()
         except ConfigError as error:
@@ -248,17 +249,18 @@ def _fault_problems(
     return problems
 
 
-def _ways_in(config: BenchConfig) -> Iterator[Callable[[], Any]]:
-    """Checks of all passwords and certificates; each raises ConfigError if one cannot be used."""
+def _credentials(config: BenchConfig) -> Iterator[Callable[[], Any]]:
+    """What raises ConfigError where a password, key or certificate that is named cannot be used."""
     if config.telemetry is not None:
         yield functools.partial(_check_telemetry, config.telemetry)
     for name, evse in config.ocpp_evses().items():
         yield functools.partial(secret_from, evse.password_env, evse.password_file, name)
-        yield functools.partial(_check_tls, name, config)
     for name, behind in config.mqtt_evses().items():
         yield functools.partial(_check_broker, behind.link, behind, name)
     for name, meter in config.mqtt_meters().items():
         yield functools.partial(_check_broker, meter.link, meter, name)
+    for name in (*config.evses, *config.meters):
+        yield functools.partial(_check_tls, name, config)
 
 
 def _check_telemetry(telemetry: TelemetryConfig) -> None:
@@ -296,16 +298,20 @@ def check_operator(config: BenchConfig, asks: bool = False) -> None:
 
 def _check_tls(name: str, config: BenchConfig) -> None:
     """Raises ConfigError if a certificate cannot be used, be it the bench's or a twin's."""
-    tls = config.ocpp_evses()[name].tls
-    if tls is not None:
+    tls = getattr(config.evses.get(name) or config.meters[name], "tls", None)
+    if isinstance(tls, ServerTlsConfig):
         from hil.links.ocpp_tls import server_context
 
         server_context(tls, name, datetime.now(UTC))
+    elif tls is not None:
+        from hil.links.tls import client_context
+
+        client_context(tls, name, datetime.now(UTC))
     shown = config.virtual.tls.get(name) if config.virtual else None
     if shown is not None:
-        from hil.virtual.charge_point_tls import client_context
+        from hil.virtual.twin_tls import twin_context
 
-        client_context(shown, name)
+        twin_context(shown, name)
 
 
 def load_limits(name: str | None) -> LimitsConfig | None:

@@ -49,12 +49,13 @@ class MeterRecorder(Recorder):
         return [r for r in self.readings if (r.quantity, r.phase) == key]
 
 
-def config(port, unit=1, answer_within="500 ms"):
+def config(port, unit=1, answer_within="500 ms", tls=None):
     return MeterConfig.model_validate(
         {
             "driver": "modbus",
             "profile": "any",
-            "link": f"tcp://127.0.0.1:{port}",
+            "link": f"{'tcp' if tls is None else 'tls'}://127.0.0.1:{port}",
+            "tls": tls,
             "unit": unit,
             "poll": "10 Hz",
             "measures": "dut",
@@ -69,14 +70,20 @@ def personality(**changes):
 
 
 @asynccontextmanager
-async def bench(profile=EM540, twin_unit=1, answer_within="500 ms", seed=1, **changes):
-    """A twin, a driver that is not open yet, and what they said."""
+async def bench(
+    profile=EM540, twin_unit=1, answer_within="500 ms", seed=1, tls=None, twin_tls=None, **changes
+):
+    """A twin, a driver that is not open yet, and what they said.
+
+    ``tls`` stands in the bench file, ``twin_tls`` is what its twin shows and asks.
+    """
     supply = Ramp()
-    twin = MeterTwin(personality(**changes), profile, supply, twin_unit, seed)
+    twin = MeterTwin(personality(**changes), profile, supply, twin_unit, seed, twin_tls)
     port = await twin.start("127.0.0.1", 0)
     recorder, journal = MeterRecorder(), Journal(Clock(ClockKind.WARP))
     journal.subscribe(recorder)
-    meter = ModbusMeter("reference", config(port, answer_within=answer_within), profile, journal)
+    entry = config(port, answer_within=answer_within, tls=tls)
+    meter = ModbusMeter("reference", entry, profile, journal)
     try:
         yield SimpleNamespace(
             twin=twin, meter=meter, said=recorder, supply=supply, journal=journal, port=port
@@ -84,10 +91,11 @@ async def bench(profile=EM540, twin_unit=1, answer_within="500 ms", seed=1, **ch
     finally:
         await meter.close()
         await twin.stop()
+        await asyncio.sleep(0.01)  # a handshake that is under way ends
 
 
 @asynccontextmanager
-async def opposite(handle, answer_within="500 ms", profile=EM540):
+async def opposite(handle, answer_within="500 ms", profile=EM540, tls=None, twin_tls=None):
     """The driver against a peer that the test plays by hand: ``handle(request, writer)``."""
 
     async def serve(reader, writer):
@@ -100,11 +108,12 @@ async def opposite(handle, answer_within="500 ms", profile=EM540):
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=twin_tls)
     port = server.sockets[0].getsockname()[1]
     recorder, journal = MeterRecorder(), Journal(Clock(ClockKind.WARP))
     journal.subscribe(recorder)
-    meter = ModbusMeter("reference", config(port, answer_within=answer_within), profile, journal)
+    entry = config(port, answer_within=answer_within, tls=tls)
+    meter = ModbusMeter("reference", entry, profile, journal)
     try:
         yield SimpleNamespace(meter=meter, said=recorder)
     finally:

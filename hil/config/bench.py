@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
@@ -16,7 +16,13 @@ from hil.config.instruments import ScpiMeterConfig
 from hil.config.interlocks import Interlocks
 from hil.config.mqtt_meter import MqttMeterConfig
 from hil.config.sources import AnySourceConfig, ManualSourceConfig, SourceConfig
-from hil.config.tls import ChargerTlsConfig, EvseTlsConfig, way_in_problem
+from hil.config.tls import (
+    ClientTlsConfig,
+    ServerTlsConfig,
+    TwinTlsConfig,
+    link_problem,
+    way_in_problem,
+)
 from hil.config.topic_values import Topic
 from hil.config.units import (
     ChargingSetpoint,
@@ -72,7 +78,7 @@ class EvseConfig(Model):
     """An EVSE profile of ``configs/evses``."""
     listen: Annotated[str, address("ws", "wss")]
     """Where the bench waits for the charger; port 0 takes any free port."""
-    tls: EvseTlsConfig | None = None
+    tls: ServerTlsConfig | None = None
     """Certificates, where that address is ``wss://``."""
     charge_point: Name
     """The charge point identity, the last part of the address the charger connects to."""
@@ -127,18 +133,35 @@ class EvseConfig(Model):
         return not guarded and not on_loopback(self.listen)
 
 
+ModbusT = TypeVar("ModbusT", bound="ModbusEvseConfig | MeterConfig")
+
+
+def _checked_link(device: ModbusT) -> ModbusT:
+    problem = link_problem(device.link, device.tls)
+    if problem:
+        raise PydanticCustomError("link", "{problem}", {"problem": problem})
+    return device
+
+
 class ModbusEvseConfig(Model):
     """A charger under test that the bench controls over Modbus TCP, or through a gateway to it."""
 
     driver: Literal["modbus-evse"]
     profile: Name
     """An EVSE profile of ``configs/evses`` with ``control: modbus``."""
-    link: Annotated[str, address("tcp")]
+    link: Annotated[str, address("tcp", "tls")]
+    """``tcp://host:502``, or ``tls://host:802`` (Modbus Security)."""
+    tls: ClientTlsConfig | None = None
+    """Certificates, where that address is ``tls://``."""
     unit: Annotated[int, Field(ge=0, le=255)] = 1
     """Modbus unit identifier."""
     rating: Rating
     answer_within: PositiveSeconds = 1.0
     """How long the bench waits for the answer to one request."""
+
+    @model_validator(mode="after")
+    def _one_way_there(self) -> Self:
+        return _checked_link(self)
 
 
 class RapiEvseConfig(Model):
@@ -192,10 +215,13 @@ class MeterConfig(Model):
     driver: Literal["modbus"]
     profile: Name
     """A meter profile of ``configs/meters``."""
-    link: Annotated[str, address("tcp", "rtu", "rtu+tcp")]
-    """``tcp://host:502``, ``rtu:///dev/ttyUSB0?baudrate=9600&parity=N&stopbits=1``, ``rtu://COM3``,
+    link: Annotated[str, address("tcp", "tls", "rtu", "rtu+tcp")]
+    """``tcp://host:502``, ``tls://host:802`` (Modbus Security),
+    ``rtu:///dev/ttyUSB0?baudrate=9600&parity=N&stopbits=1``, ``rtu://COM3``,
     ``rtu:///usb/SERIAL`` or, for a gateway that passes the line's bytes on, ``rtu+tcp://host:port``.
     What is left out of the line's settings is taken from the profile's ``serial``."""
+    tls: ClientTlsConfig | None = None
+    """Certificates, where the link is ``tls://``."""
     unit: Annotated[int, Field(ge=0, le=255)] = 1
     """Modbus unit identifier."""
     poll: Hertz
@@ -205,6 +231,10 @@ class MeterConfig(Model):
     calibration: Name | None = None
     """Its certificate in ``configs/calibration``; without one, the class of its profile counts."""
     answer_within: PositiveSeconds = 0.5
+
+    @model_validator(mode="after")
+    def _one_way_there(self) -> Self:
+        return _checked_link(self)
 
 
 ConnectedMeterConfig = MeterConfig | ScpiMeterConfig | MqttMeterConfig
@@ -319,8 +349,8 @@ class VirtualConfig(Model):
     """Sources that are twins."""
     operator: Name | None = None
     """Personality of the person at the bench, where what is read and set by hand is virtual."""
-    tls: dict[Name, ChargerTlsConfig] = Field(default_factory=dict)
-    """EVSE -> the certificates of its twin, where it connects over TLS."""
+    tls: dict[Name, TwinTlsConfig] = Field(default_factory=dict)
+    """EVSE or meter -> the certificates of its twin, where it is on an encrypted address."""
     grid: GridConfig = GridConfig()
 
 

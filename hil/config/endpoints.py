@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from hil.config.base import on_loopback
 from hil.config.bench import BenchConfig, EvseConfig
 from hil.config.source import Source
+from hil.config.tls import ClientTlsConfig, ServerTlsConfig
 
 
 def endpoint_problems(config: BenchConfig, source: Source) -> list[str]:
@@ -46,22 +47,41 @@ def _disagreements(config: BenchConfig, source: Source) -> list[str]:
 
 
 def _twins_without_trust(config: BenchConfig, source: Source) -> list[str]:
-    """A virtual charger on wss has to know whom to trust; without TLS it has no use for it."""
+    """A twin at an encrypted address needs certificates; at another one it has no use for them."""
     if config.virtual is None:
         return []
     problems = []
-    for name in config.virtual.evses:
-        evse = config.ocpp_evses().get(name)
-        if evse is not None and evse.encrypted and name not in config.virtual.tls:
-            words = "its twin connects over TLS, and needs a 'ca_file' under 'virtual: tls:'"
-            problems.append(source.problem(("virtual", "evses", name), words, at_key=True))
+    for part in ("evses", "meters"):
+        for name in getattr(config.virtual, part):
+            needed, shown = _side_of(config, name), config.virtual.tls.get(name)
+            if needed is not None and not isinstance(shown, needed):
+                place = ("virtual", part, name)
+                problems.append(source.problem(place, _NEEDS[needed], at_key=True))
     for name in config.virtual.tls:
-        evse = config.ocpp_evses().get(name)
-        over_tls = evse is not None and evse.encrypted and name in config.virtual.evses
-        if name in config.evses and not over_tls:
-            words = "only a virtual EVSE that connects over TLS (wss://) needs certificates"
+        known = name in config.evses or name in config.meters
+        if known and (_side_of(config, name) is None or name not in config.virtual_names()):
+            words = "only a virtual device at an encrypted address (wss://, tls://) needs "
+            words += "certificates"
             problems.append(source.problem(("virtual", "tls", name), words, at_key=True))
     return problems
+
+
+_NEEDS: dict[type[ClientTlsConfig] | type[ServerTlsConfig], str] = {
+    ClientTlsConfig: "its twin connects over TLS, and needs a 'ca_file' under 'virtual: tls:'",
+    ServerTlsConfig: "its twin waits for the bench over TLS, and needs a 'certificate_file' and no "
+    "'ca_file' under 'virtual: tls:'",
+}
+
+
+def _side_of(
+    config: BenchConfig, name: str
+) -> type[ClientTlsConfig] | type[ServerTlsConfig] | None:
+    """What the twin of a device takes part in TLS as, if it does."""
+    device = config.evses.get(name) or config.connected_meters().get(name)
+    if isinstance(device, EvseConfig):
+        return ClientTlsConfig if device.encrypted else None
+    encrypted = device is not None and urlsplit(device.link).scheme == "tls"
+    return ServerTlsConfig if encrypted else None
 
 
 def _twins_behind_brokers(config: BenchConfig, source: Source) -> list[str]:

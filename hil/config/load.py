@@ -438,8 +438,8 @@ def _references(config: BenchConfig) -> Iterator[tuple[Location, str, list[str],
             yield ("groups", group, index), member, evses, "EVSE"
     if config.virtual is None:
         return
-    parts = {"evses": evses, "vehicles": evses, "tls": evses}
-    parts |= {"meters": list(config.meters)}
+    parts = {"evses": evses, "vehicles": evses, "meters": list(config.meters)}
+    parts |= {"tls": [*evses, *config.meters]}
     for part, devices in parts.items():
         for name in getattr(config.virtual, part):
             yield ("virtual", part, name), name, devices, "device"

@@ -1,37 +1,41 @@
-"""Certificates in a bench file: what the bench shows to chargers, and what a virtual one shows."""
+"""Certificates in a bench file: what a side of a TLS connection shows, and whom it trusts."""
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
-from pydantic import model_validator
+from pydantic import Discriminator, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from hil.config.base import Model
 
 
-class EvseTlsConfig(Model):
-    """What the bench shows to a charger that connects over TLS, and what it asks of it."""
+class ServerTlsConfig(Model):
+    """What the side that waits shows to who connects, and what it asks of them."""
 
     certificate_file: str
-    """The bench's certificate in PEM, followed by the whole chain that signed it."""
+    """Its certificate in PEM, followed by the whole chain that signed it."""
     key_file: str | None = None
     """Its key, without a passphrase, readable by its owner alone; in the certificate's file, if
     not given."""
     client_ca_file: str | None = None
-    """Certificate authority that signed the chargers' certificates: security profile 3 of OCPP.
-    The common name of a charger's certificate must be its charge point identity."""
+    """Certificate authority that signed the certificates of those who connect; without it they need
+    none. Of chargers: security profile 3 of OCPP, where the common name of a charger's certificate
+    must be its charge point identity."""
 
 
-class ChargerTlsConfig(Model):
-    """What a virtual charger trusts, and what it shows."""
+class ClientTlsConfig(Model):
+    """Whom the side that connects trusts, and what it shows."""
 
     ca_file: str
-    """Certificate authority that signed the bench's certificate."""
+    """Certificate authority that signed the other side's certificate."""
     certificate_file: str | None = None
-    """Certificate that it shows to the bench."""
+    """Certificate that it shows, if it is asked for one."""
     key_file: str | None = None
-    """Its key, without a passphrase; in the certificate's file, if not given."""
+    """Its key, without a passphrase, readable by its owner alone; in the certificate's file, if
+    not given."""
 
     @model_validator(mode="after")
     def _key_of_something(self) -> Self:
@@ -40,8 +44,31 @@ class ChargerTlsConfig(Model):
         return self
 
 
+def _side(given: Any) -> str:
+    """Whoever connects has to trust somebody; whoever waits need not."""
+    trusts = "ca_file" in given if isinstance(given, Mapping) else hasattr(given, "ca_file")
+    return "connects" if trusts else "waits"
+
+
+TwinTlsConfig = Annotated[
+    Annotated[ClientTlsConfig, Tag("connects")] | Annotated[ServerTlsConfig, Tag("waits")],
+    Discriminator(_side),
+]
+"""Of a twin: a charger on OCPP connects to the bench, a Modbus device waits for it."""
+
+
+def link_problem(link: str, tls: ClientTlsConfig | None) -> str:
+    """What does not fit together in the way to a Modbus device; empty if all does."""
+    encrypted = urlsplit(link).scheme == "tls"
+    if encrypted and tls is None:
+        return "a tls:// address needs 'tls' with the 'ca_file' that the device is trusted by"
+    if tls is not None and not encrypted:
+        return "'tls' needs an encrypted address, tls://"
+    return ""
+
+
 def way_in_problem(
-    encrypted: bool, tls: EvseTlsConfig | None, password: bool, insecure: bool
+    encrypted: bool, tls: ServerTlsConfig | None, password: bool, insecure: bool
 ) -> str:
     """What does not fit together in the way that a charger gets in; empty if all does."""
     if encrypted and tls is None:

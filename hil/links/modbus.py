@@ -12,10 +12,12 @@ import asyncio
 import logging
 import os
 import socket
+import ssl
 import struct
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from pymodbus.exceptions import ModbusException
 from pymodbus.framer import FramerSocket
@@ -29,11 +31,24 @@ from pymodbus.pdu.register_message import (
     WriteSingleRegisterRequest,
 )
 
+from hil.config.tls import ClientTlsConfig
 from hil.errors import DeviceError, HilError, RefusedError
+from hil.links.tls import (
+    ALERT,
+    LEFT_UNANSWERED,
+    Why,
+    client_context,
+    encrypt,
+    in_words,
+    told,
+    why_not,
+)
 from hil.record.journal import Journal
 
 PROTOCOL = "modbus-tcp"
-"""Name of the frames in the record."""
+"""Name of the frames in the record; those of TLS are recorded as they are inside of it."""
+
+_STANDARD_PORTS = {"tcp": 502, "tls": 802}
 
 # What pymodbus has to say reaches the user as DeviceError; without a handler logging prints it.
 logging.getLogger("pymodbus").addHandler(logging.NullHandler())
@@ -140,21 +155,27 @@ class _Wire(asyncio.Protocol):
 class ModbusTcp:
     """A connection to one Modbus unit. One request is in flight at a time.
 
-    ``timeout_s`` bounds connecting, and each request; ``gap_s`` is the pause that the unit needs
-    between a reply and the next request.
+    ``link`` is ``tcp://host:port`` or, with ``tls``, ``tls://host:port``. ``timeout_s`` bounds
+    connecting, and each request; ``gap_s`` is the pause that the unit needs between a reply and the
+    next request. Raises ConfigError if a certificate cannot be used.
     """
 
     def __init__(
         self,
         device: str,
-        host: str,
-        port: int,
+        link: str,
+        tls: ClientTlsConfig | None,
         unit: int,
         timeout_s: float,
         gap_s: float,
         journal: Journal,
     ) -> None:
-        self._device, self._host, self._port, self._unit = device, host, port, unit
+        parts = urlsplit(link)
+        self._device, self._unit = device, unit
+        self._host = parts.hostname or ""
+        self._port = _STANDARD_PORTS[parts.scheme] if parts.port is None else parts.port
+        at = journal.clock.started_utc
+        self._tls = None if tls is None else client_context(tls, device, at)
         self._timeout_s, self._gap_s = timeout_s, gap_s
         self._journal, self._clock = journal, journal.clock
         self._wire: _Wire | None = None
@@ -171,9 +192,16 @@ class ModbusTcp:
         """Bytes of a reply that is not complete."""
         self._left = False
         """Whether the unit ended the connection."""
+        self._last_words: Exception | None = None
+        """By what it did so, if by an error."""
         self._told_reopened = False
         self._fault: HilError | None = None
         """Why a frame could not be recorded; it was sent or received all the same."""
+
+    @property
+    def encryption(self) -> str:
+        """Version of TLS and cipher suite; empty if it is plain or not connected."""
+        return "" if self._wire is None else in_words(self._wire.transport)
 
     async def open(self) -> None:
         """Connect. Raises DeviceError if the address does not take the connection."""
@@ -310,9 +338,26 @@ class ModbusTcp:
                 f"Check that the device is powered, that {self._host}:{self._port} is its address, "
                 "and that no other master holds its only connection.",
             ) from error
+        if self._tls is not None:
+            await self._encrypt(wire, self._tls)
         self._transaction = 0
         self._wire = wire
         return wire
+
+    async def _encrypt(self, wire: _Wire, context: ssl.SSLContext) -> None:
+        assert wire.transport is not None
+        plain = wire.transport
+        try:
+            wire.transport = await encrypt(plain, wire, context, self._host)
+        except BaseException as error:
+            wire.transport = None
+            plain.abort()
+            if not isinstance(error, OSError):
+                raise
+            what, remedy = why_not(error)
+            raise DeviceError(
+                self._device, f"takes the connection, and TLS fails: {what}", remedy
+            ) from error
 
     def _why_not(self, error: OSError) -> str:
         """What the system says of the address."""
@@ -325,9 +370,11 @@ class ModbusTcp:
             return "no address of that name takes the connection"
         return os.strerror(error.errno).lower()
 
-    def _end(self, _: Exception | None) -> None:
-        """The connection has ended."""
-        self._wire, self._left = None, True
+    def _end(self, error: Exception | None) -> None:
+        """The connection has ended, if it ever came about."""
+        if self._wire is None:
+            return
+        self._wire, self._left, self._last_words = None, True, error
         self._resolve(None)
 
     def _no_answer(self) -> DeviceError:
@@ -343,17 +390,27 @@ class ModbusTcp:
                 f"answered something that is no reply to the request: {self._odd}",
                 "Check that the address is that of a Modbus TCP device, not of a serial bridge.",
             )
+        tls = self._why_left() if left else None
+        if tls is not None:
+            return DeviceError(self._device, f"closed the connection: {tls.what}", tls.remedy)
         if left:
             return DeviceError(
                 self._device,
                 "closed the connection instead of answering",
-                "Check that no other master holds the device's only connection.",
+                "Check that no other master holds the device's only connection, and that its port "
+                "is not the one for TLS (tls://).",
             )
         return DeviceError(
             self._device,
             f"gave no answer as unit {self._unit} within {self._timeout_s:g} s",
             "Check the unit identifier, the wiring behind a gateway, and 'answer_within'.",
         )
+
+    def _why_left(self) -> Why | None:
+        """What TLS has to do with an ended connection; ``None`` if nothing."""
+        if self._tls is None:
+            return None
+        return told(self._last_words) or (LEFT_UNANSWERED if self._transaction == 1 else None)
 
     def _refusal(self, code: int) -> DeviceError:
         name, remedy = EXCEPTIONS.get(code, ("not a code of the protocol", _CHECK_MAP))
@@ -372,8 +429,9 @@ class ModbusTcp:
             self._weigh(data[start:end], t_reply)
             start = end
         self._rest = data[start:]
-        if len(self._rest) > _LONGEST_BYTES:
-            self._odd = self._odd or f"more than the {_LONGEST_BYTES} bytes that a reply can have"
+        hopeless = _hopeless(self._rest)
+        if hopeless:
+            self._odd = self._odd or hopeless
             self._rest = self._rest[:_LONGEST_BYTES]
             self._resolve(None)
 
@@ -401,6 +459,12 @@ class ModbusTcp:
             self._fault = fault
 
 
+def encryption_of(link: object) -> dict[str, str]:
+    """For a device's identity: how the connection to it is encrypted, if it is."""
+    words = link.encryption if isinstance(link, ModbusTcp) else ""
+    return {"encryption": words} if words else {}
+
+
 @lru_cache(maxsize=4096)
 def _read_request(function: int, address: int, count: int, unit: int) -> bytes:
     """A request that is sent again and again, without its number."""
@@ -410,6 +474,15 @@ def _read_request(function: int, address: int, count: int, unit: int) -> bytes:
 def _without_number(request: ModbusPDU) -> bytes:
     """A request as it is sent, but for the two bytes of its number."""
     return _FRAMER.buildFrame(request)[2:]
+
+
+def _hopeless(rest: bytes) -> str:
+    """What keeps the beginning of a frame from ever becoming a reply; empty if it may."""
+    if rest.startswith(ALERT) and rest[2:4].strip(b"\0"):
+        return "it speaks TLS; write tls:// and name its authority under 'tls'"
+    if len(rest) > _LONGEST_BYTES:
+        return f"more than the {_LONGEST_BYTES} bytes that a reply can have"
+    return ""
 
 
 def _oddity(frame: bytes, function: int) -> str:

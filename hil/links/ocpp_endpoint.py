@@ -23,7 +23,7 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from hil.clock import end_tasks
-from hil.config.tls import EvseTlsConfig
+from hil.config.tls import ServerTlsConfig
 from hil.errors import DeviceError
 from hil.links.ocpp_credentials import CHALLENGE
 from hil.links.ocpp_frames import Version
@@ -126,7 +126,7 @@ class _Counted(ServerConnection):
 class Endpoint:
     """A listening socket and the EVSEs that are expected at it."""
 
-    def __init__(self, host: str, port: int, tls: EvseTlsConfig | None) -> None:
+    def __init__(self, host: str, port: int, tls: ServerTlsConfig | None) -> None:
         self.host, self.port, self._tls_config = host, port, tls
         self.tls: ssl.SSLContext | None = None
         """How connections are encrypted; ``None`` for plain ones."""
@@ -137,7 +137,7 @@ class Endpoint:
         """All there are, those included that have not said who they are."""
         self._lock = asyncio.Lock()
 
-    async def join(self, listener: Listener, tls: EvseTlsConfig | None, at: datetime) -> None:
+    async def join(self, listener: Listener, tls: ServerTlsConfig | None, at: datetime) -> None:
         """Expect this EVSE too; raises DeviceError if the address cannot be had.
 
         ``at`` is the computer's calendar, by which certificates must be valid. Raises ConfigError

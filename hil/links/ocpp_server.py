@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 from websockets.protocol import State
 
-from hil.config.tls import EvseTlsConfig
+from hil.config.tls import ServerTlsConfig
 from hil.errors import DeviceError, HilError
 from hil.links import ocpp_frames
 from hil.links.first_times import FirstTimes
@@ -36,7 +36,7 @@ from hil.links.ocpp_endpoint import (
     spoken_by,
 )
 from hil.links.ocpp_frames import CALL, Message, Version, printable
-from hil.links.ocpp_tls import in_words
+from hil.links.tls import in_words
 from hil.record.journal import Journal
 
 _ANY_HOST = ("0.0.0.0", "::", "")
@@ -349,7 +349,7 @@ async def listen(
     attend: Callable[[OcppConnection], Awaitable[None]],
     password: str | None = None,
     versions: Sequence[Version] = (OLDEST,),
-    tls: EvseTlsConfig | None = None,
+    tls: ServerTlsConfig | None = None,
 ) -> Listener:
     """Wait for the charge point at ``address`` (``ws://host:port``; port 0 takes any free port).
 

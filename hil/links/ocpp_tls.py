@@ -18,7 +18,7 @@ from hil.config.certificates import (
     load_identity,
     trust,
 )
-from hil.config.tls import EvseTlsConfig
+from hil.config.tls import ServerTlsConfig
 from hil.links.ocpp_frames import printable
 
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:AES256-GCM-SHA384:AES128-GCM-SHA256"
@@ -71,7 +71,7 @@ class HandshakeError(ConnectionError):
         super().__init__(words)
 
 
-def server_context(config: EvseTlsConfig, device: str, at: datetime) -> ssl.SSLContext:
+def server_context(config: ServerTlsConfig, device: str, at: datetime) -> ssl.SSLContext:
     """What an endpoint shows and asks: TLS 1.2 or newer. Raises ConfigError with the remedy.
 
     ``at`` is the computer's calendar, by which certificates must be valid.
@@ -176,12 +176,3 @@ def common_names(transport: asyncio.BaseTransport) -> list[str] | None:
         return None
     subject = cast("tuple[tuple[tuple[str, str], ...], ...]", certificate.get("subject", ()))
     return [text for part in subject for key, text in part if key == "commonName"]
-
-
-def in_words(transport: asyncio.BaseTransport) -> str:
-    """Version and cipher suite of a connection; empty if it is plain."""
-    cipher = transport.get_extra_info("cipher")
-    if not cipher:
-        return ""
-    version = transport.get_extra_info("ssl_object").version()
-    return f"{version}, {cipher[0]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import deque
 from collections.abc import Callable
 
@@ -44,10 +45,17 @@ class Visitor(asyncio.Protocol):
 
 
 class Doorway:
-    """Waits at an address; ``meet`` gives for each connection what takes the bytes from it."""
+    """Waits at an address; ``meet`` gives for each connection what takes the bytes from it.
 
-    def __init__(self, meet: Callable[[Visitor], Callable[[bytes], None]]) -> None:
-        self.meet = meet
+    With ``tls`` a connection counts as made once its handshake is done.
+    """
+
+    def __init__(
+        self,
+        meet: Callable[[Visitor], Callable[[bytes], None]],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.meet, self._tls = meet, tls
         self.barred = False
         """Whether connections are broken off as soon as they are made."""
         self.visitors: set[Visitor] = set()
@@ -59,7 +67,7 @@ class Doorway:
         Raises OSError if the address cannot be had.
         """
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Visitor(self), host, port)
+        self._server = await loop.create_server(lambda: Visitor(self), host, port, ssl=self._tls)
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound
 

@@ -31,7 +31,6 @@ from hil.errors import ConfigError
 from hil.j1772 import PilotState
 from hil.virtual.ac_source import SourceTwin
 from hil.virtual.analyser import AnalyserTwin
-from hil.virtual.charge_point_tls import client_context
 from hil.virtual.meter import MeterTwin
 from hil.virtual.modbus_evse import ModbusEvseTwin
 from hil.virtual.mqtt_evse import MqttEvseTwin
@@ -41,6 +40,7 @@ from hil.virtual.operator import Face, Knobs, OperatorTwin, Plug
 from hil.virtual.pilot_emulator import PilotEmulatorTwin
 from hil.virtual.plant import Plant
 from hil.virtual.rs485 import BusTwin
+from hil.virtual.twin_tls import twin_context
 
 if TYPE_CHECKING:
     from hil.virtual.charge_point import ChargePointTwin
@@ -163,7 +163,7 @@ class VirtualLab:
     def _certificates(self, name: str) -> ssl.SSLContext | None:
         config = self._bench.config.virtual
         shown = config.tls.get(name) if config else None
-        return None if shown is None else client_context(shown, name)
+        return None if shown is None else twin_context(shown, name)
 
     def plant_of(self, pilot: str) -> Plant:
         """The plant that a pilot emulator is plugged into."""
@@ -200,7 +200,8 @@ class VirtualLab:
             self.rapi_evses[name] = OpenEvseTwin(personality, plant, seed, loop)
             return await self._serve(name, evse.link, self.rapi_evses[name])
         assert isinstance(profile, ModbusEvseProfile)
-        twin = ModbusEvseTwin(personality, profile, plant, evse.unit, asyncio.get_running_loop())
+        loop, tls = asyncio.get_running_loop(), self._certificates(name)
+        twin = ModbusEvseTwin(personality, profile, plant, evse.unit, loop, tls)
         self.modbus_evses[name] = twin
         return await self._serve(name, evse.link, twin)
 
@@ -228,7 +229,8 @@ class VirtualLab:
         else:
             assert isinstance(meter, MeterConfig)
             assert isinstance(profile, MeterProfile)
-            twin = MeterTwin(personality, profile, plant, unit=meter.unit, seed=seed)
+            tls = self._certificates(name)
+            twin = MeterTwin(personality, profile, plant, unit=meter.unit, seed=seed, tls=tls)
         self.meters[name] = twin
         if isinstance(meter, MeterConfig) and isinstance(twin, MeterTwin) and is_rtu(meter.link):
             return self._wire_to_bus(name, meter, twin)

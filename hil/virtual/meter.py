@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import ssl
 import struct
 from collections.abc import Mapping
 
@@ -38,6 +39,7 @@ class MeterTwin:
         plant: Supply,
         unit: int,
         seed: int,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.silent = False
         """Takes requests and never answers them."""
@@ -65,7 +67,7 @@ class MeterTwin:
         self._image: Mapping[int, int] = {}
         self._tick: int | None = None
         self._started_s = 0.0
-        self._server = ModbusServer(self.answer, personality.latency)
+        self._server = ModbusServer(self.answer, personality.latency, tls)
 
     async def start(self, host: str, port: int) -> int:
         """Serve on an address; the port that was taken, also where 0 asked for any.

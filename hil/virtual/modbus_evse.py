@@ -6,6 +6,7 @@ It knows the charger's map, and nothing of the driver on the other side.
 from __future__ import annotations
 
 import asyncio
+import ssl
 
 from hil.config.evse_modbus import ModbusEvseProfile, Place
 from hil.config.personalities import VirtualEvse
@@ -28,13 +29,14 @@ class ModbusEvseTwin:
         plant: Plant,
         unit: int,
         loop: asyncio.AbstractEventLoop,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.silent = False
         self.expired = 0
         """How often its watchdog has run out."""
         self._personality, self._profile, self._plant = personality, profile, plant
         self._unit, self._loop = unit, loop
-        self.server = ModbusServer(self._answer, personality.fieldbus.latency)
+        self.server = ModbusServer(self._answer, personality.fieldbus.latency, tls)
         self._map = compile_map(profile) if profile.registers else None
         self._written: dict[int, int] = {}
         self._last_s = -1e9

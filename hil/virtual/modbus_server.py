@@ -7,6 +7,7 @@ its pipe must be played faithfully.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 
 from hil.virtual.doorway import Doorway, Replies, Visitor
@@ -18,11 +19,16 @@ Answering = Callable[[bytes, float], bytes | None]
 
 
 class ModbusServer:
-    """Serves one device; ``latency_s`` lies between a request and its reply."""
+    """Serves one device; ``latency_s`` lies between a request and its reply.
 
-    def __init__(self, answer: Answering, latency_s: float) -> None:
+    With ``tls`` it is Modbus Security: the same frames, inside of TLS.
+    """
+
+    def __init__(
+        self, answer: Answering, latency_s: float, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.answer, self.latency_s = answer, latency_s
-        self.doorway = Doorway(lambda visitor: _Frames(self, visitor).received)
+        self.doorway = Doorway(lambda visitor: _Frames(self, visitor).received, tls)
 
     async def start(self, host: str, port: int) -> int:
         """Serve on an address; the port that was taken. Raises OSError if it cannot be had."""

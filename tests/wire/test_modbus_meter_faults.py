@@ -12,6 +12,16 @@ from recorder import FullDisk
 from hil.errors import DeviceError, RecordError
 from hil.quantities import EventKind, Phase, Quantity
 
+ALL_UNSIGNED = EM540.model_copy(
+    update={
+        "registers": [
+            register.model_copy(update={"type": f"u{register.type[1:]}"})
+            for register in EM540.registers
+        ],
+        "golden": [],
+    }
+)
+
 
 def test_a_silent_meter_is_told_once_and_once_when_it_is_back():
     async def main():
@@ -102,6 +112,58 @@ def test_a_late_answer_is_not_taken_for_the_next_one(read_in_vain):
 def scale_of(reading):
     key = (reading.quantity, reading.phase)
     return next(r.scale for r in EM540.registers if (r.quantity, r.phase) == key)
+
+
+def test_a_reading_that_is_called_off_ends_so_and_says_nothing_of_the_meter():
+    """What a library makes of a cancelled request must not pass for a meter's failure."""
+
+    async def main():
+        async with bench() as b:
+            await b.meter.open()
+            b.twin.silent = True
+            reading = asyncio.ensure_future(b.meter.read())
+            await asyncio.sleep(0.1)
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+            b.twin.silent = False
+            await b.meter.read()
+            return b.said
+
+    said = warp(main)
+    assert said.findings() == []
+    assert len(said.series(POWER)) == 1
+
+
+def test_an_answer_of_all_f_and_an_exception_in_mid_run_are_told_and_pass():
+    """An overflowed meter's registers; then code 6, as from a meter that is busy."""
+    answers = {"words": 7, "code": 0}
+
+    async def handle(request, writer):
+        if answers["code"]:
+            writer.write(request[:4] + b"\0\3" + request[6:7] + bytes((0x84, answers["code"])))
+        else:
+            writer.write(reply_to(request, answers["words"]))
+
+    async def main():
+        async with opposite(handle, profile=ALL_UNSIGNED) as b:
+            await b.meter.open()
+            await b.meter.read()
+            answers["words"] = 0xFFFF
+            before = len(b.said.readings)
+            await poll(b.meter, 0.3)
+            assert b.said.readings[before:] == []
+            answers.update(words=7, code=6)
+            failures = await poll(b.meter, 0.3)
+            answers["code"] = 0
+            assert await poll(b.meter, 1.0) == []
+            return b.said, failures
+
+    said, failures = warp(main)
+    assert all("exception 6 (device busy)" in str(failure) for failure in failures)
+    codes = said.findings()
+    assert codes.count("meter_lost") == codes.count("meter_back") == 1
+    assert codes.count("invalid_value") == codes.count("value_valid_again") > 0
 
 
 def test_what_was_read_before_the_failure_is_kept():

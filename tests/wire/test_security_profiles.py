@@ -227,7 +227,7 @@ def test_certificates_of_a_twin_without_tls_are_refused(tmp_path: Path) -> None:
     from hil.config.load import load_bench
 
     for lines, problem in (
-        ("virtual:\n  tls: {dut: {ca_file: a}}", "only a virtual EVSE that connects over TLS"),
+        ("virtual:\n  tls: {dut: {ca_file: a}}", "only a virtual device at an encrypted address"),
         ("virtual:\n  tls: {nobody: {ca_file: a}}", "there is no device 'nobody'"),
         ("virtual:\n  tls: {dut: {ca_file: a, key_file: b}}", "'key_file' needs 'certificate_f"),
     ):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from urllib.parse import urlsplit
 
 from hil.clock import end_tasks
 from hil.config.bench import ModbusEvseConfig, SafeState
@@ -16,12 +15,10 @@ from hil.drivers.evse.polled_charger import Presence
 from hil.drivers.protocols import Acknowledgement, HeldLease, Identity
 from hil.errors import DeviceError, HilError
 from hil.links.first_times import FirstTimes
-from hil.links.modbus import ModbusTcp
+from hil.links.modbus import ModbusTcp, encryption_of
 from hil.quantities import EventKind, Quality, Reading, Setpoint
 from hil.record.journal import Journal
 from hil.registers import compile_map
-
-_STANDARD_PORT = 502
 
 _PAUSE = Setpoint(0.0, "A")
 
@@ -41,11 +38,10 @@ class ModbusEvse:
         self.status = ""
         self._config, self._profile, self._journal = config, profile, journal
         self._safe_state = safe_state
-        address = urlsplit(config.link)
         self._link = ModbusTcp(
             name,
-            address.hostname or "",
-            _STANDARD_PORT if address.port is None else address.port,
+            config.link,
+            config.tls,
             config.unit,
             config.answer_within,
             profile.request_gap,
@@ -84,6 +80,7 @@ class ModbusEvse:
         self._watching = asyncio.ensure_future(self._watch())
         profile = self._profile.evse_profile
         details |= {"profile": profile, "unit": str(self._config.unit)}
+        details |= encryption_of(self._link)
         return Identity(f"{profile} on Modbus", details)
 
     async def close(self) -> None:

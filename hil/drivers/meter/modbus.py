@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from itertools import repeat
-from urllib.parse import urlsplit
 
 from hil.config.bench import MeterConfig
 from hil.config.profiles import MeterProfile, Register
@@ -13,14 +12,12 @@ from hil.config.rtu_address import factory_words, is_rtu, parse_rtu
 from hil.drivers.meter.sunspec import find_meter
 from hil.drivers.protocols import Identity
 from hil.errors import ConfigError, DeviceError
-from hil.links.modbus import Answer, ModbusTcp
+from hil.links.modbus import Answer, ModbusTcp, encryption_of
 from hil.links.modbus_rtu import ModbusRtu
 from hil.quantities import EventKind, Phase, Quality, Quantity, Reading
 from hil.record.journal import Journal
 from hil.registers import Block, compile_map, golden_problems, one_value
 from hil.sunspec import ModelBlock
-
-_STANDARD_PORT = 502
 
 _SLOW_EVERY_S = 0.95
 """Energy, frequency and power factor change slowly: a block without power, current and voltage is
@@ -40,9 +37,7 @@ def _link(
             return ModbusRtu(name, parse_rtu(config.link, profile.serial), *rest, factory)
         except ValueError as error:
             raise ConfigError(f"{name}: link: '{config.link}': {error}") from error
-    address = urlsplit(config.link)
-    port = _STANDARD_PORT if address.port is None else address.port
-    return ModbusTcp(name, address.hostname or "", port, *rest)
+    return ModbusTcp(name, config.link, config.tls, *rest)
 
 
 class ModbusMeter:
@@ -102,6 +97,7 @@ class ModbusMeter:
                 "models": ", ".join(profile.models),
                 "profile": profile.meter_profile,
                 "unit": str(self._config.unit),
+                **encryption_of(self._link),
                 **details,
             },
         )
@@ -129,9 +125,10 @@ class ModbusMeter:
             raise
         if everything:
             self._all_due_s = now_s + _SLOW_EVERY_S
+        # A meter may mark every value as invalid: it has answered, and there is no reading.
         if self._lost:
-            self._say_back(readings[0].t)
-        self._last_good_s = readings[-1].t
+            self._say_back(readings[0].t if readings else now_s)
+        self._last_good_s = readings[-1].t if readings else now_s
         self._report(readings)
 
     async def read_as(
