@@ -11,7 +11,8 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from hil.clock import ClockKind, run_on
-from hil.config.bench import BenchConfig, EvseConfig
+from hil.config.bench import BenchConfig
+from hil.config.evses import EvseConfig
 from hil.config.load import Bench, load_bench
 from hil.errors import ConfigError, RecordError
 from hil.virtual.lab import VirtualLab

@@ -16,7 +16,8 @@ from hil.bench.safety import (
     unstoppable,
 )
 from hil.clock import end_tasks
-from hil.config.bench import BenchConfig, poll_s
+from hil.config.bench import BenchConfig
+from hil.config.meters import poll_s
 from hil.config.profiles import EvseProfile
 from hil.drivers.capabilities import gaps
 from hil.drivers.protocols import Capable, ReportsSchedule

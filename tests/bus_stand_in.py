@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from meter_stand_in import EM540, MeterRecorder, personality, poll
 
 from hil.clock import Clock, ClockKind, run_on
-from hil.config.bench import MeterConfig
+from hil.config.meters import MeterConfig
 from hil.drivers.meter.modbus import ModbusMeter
 from hil.quantities import Phase, Quantity
 from hil.record.journal import Journal

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 from recorder import Recorder
 
 from hil.clock import Clock, ClockKind, run_on
-from hil.config.bench import MeterConfig
 from hil.config.library import Kind
 from hil.config.load import load
+from hil.config.meters import MeterConfig
 from hil.config.personalities import VirtualMeter
 from hil.drivers.meter.modbus import ModbusMeter
 from hil.errors import DeviceError

@@ -13,7 +13,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from hil.clock import Clock, ClockKind, run_on
-from hil.config.bench import EvseConfig, Rating, SafeState
+from hil.config.bench import SafeState
+from hil.config.evses import EvseConfig, Rating
 from hil.config.personalities import VirtualEvse
 from hil.config.profiles import EvseProfile
 from hil.drivers.evse.ocpp2 import Ocpp2

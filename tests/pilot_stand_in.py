@@ -9,7 +9,7 @@ from typing import Any
 from recorder import Recorder
 
 from hil.clock import Clock, ClockKind, Scheduler, run_on
-from hil.config.bench import PilotConfig
+from hil.config.pilots import PilotConfig
 from hil.drivers.pilot.emulator import PilotEmulator
 from hil.j1772 import HIGH_LEVEL_V, PilotState
 from hil.quantities import EventKind

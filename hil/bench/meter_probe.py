@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from hil.bench.bench import Devices
 from hil.bench.meter_watch import Look, MeterWatch
 from hil.bench.meter_words import Doubt, line_of, register_of, show
-from hil.config.bench import BenchConfig, poll_s
+from hil.config.bench import BenchConfig
+from hil.config.meters import poll_s
 from hil.config.mqtt_meter import MappedProfile
 from hil.config.profiles import Alternative, MeterProfile, Register, RegisterType
 from hil.drivers.protocols import Meter, ReadsOtherwise

@@ -20,7 +20,8 @@ from hil.bench.meter_energy import COUNTED, Counters, energy_doubts
 from hil.bench.meter_power import LEAST_LOAD_A, Expected
 from hil.bench.meter_rules import doubts
 from hil.bench.meter_words import Doubt
-from hil.config.bench import BenchConfig, Rating
+from hil.config.bench import BenchConfig
+from hil.config.evses import Rating
 from hil.config.mqtt_meter import MappedProfile
 from hil.quantities import LINES, Event, EventKind, Frame, Phase, Quality, Quantity, Reading
 from hil.record.journal import Journal

@@ -5,7 +5,8 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from hil.config.base import on_loopback
-from hil.config.bench import BenchConfig, EvseConfig
+from hil.config.bench import BenchConfig
+from hil.config.evses import EvseConfig
 from hil.config.source import Source
 from hil.config.tls import ClientTlsConfig, ServerTlsConfig
 

@@ -10,8 +10,10 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from hil.config.base import Model, Name
-from hil.config.bench import BenchConfig, EvseConfig, MeterConfig
+from hil.config.bench import BenchConfig
+from hil.config.evses import EvseConfig
 from hil.config.library import nearest
+from hil.config.meters import MeterConfig
 from hil.config.rtu_address import is_rtu
 from hil.config.source import Location, Source
 from hil.config.units import (

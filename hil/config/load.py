@@ -13,14 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from hil.config.base import NAME_PATTERN, Model
-from hil.config.bench import (
-    AnyEvseConfig,
-    BenchConfig,
-    EvseConfig,
-    ModbusEvseConfig,
-    MqttEvseConfig,
-    RapiEvseConfig,
-)
+from hil.config.bench import BenchConfig
 from hil.config.by_hand import ManualMeterConfig
 from hil.config.calibration import Calibration
 from hil.config.conformance import ConformanceCase, Pics
@@ -29,6 +22,13 @@ from hil.config.evse_modbus import ModbusEvseProfile
 from hil.config.evse_mqtt import MqttEvseProfile
 from hil.config.evse_profiles import AnyEvseProfile
 from hil.config.evse_rapi import RapiEvseProfile
+from hil.config.evses import (
+    AnyEvseConfig,
+    EvseConfig,
+    ModbusEvseConfig,
+    MqttEvseConfig,
+    RapiEvseConfig,
+)
 from hil.config.instruments import (
     AnalyserProfile,
     AnyMeterProfile,

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from hil.config.bench import BenchConfig, MeterConfig
+from hil.config.bench import BenchConfig
+from hil.config.meters import MeterConfig
 from hil.config.profiles import MeterProfile, SerialDefaults
 from hil.config.source import Source
 

@@ -8,9 +8,9 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from hil.config.base import Model, Name, OneLine
-from hil.config.bench import CableRating
 from hil.config.by_hand import FaceValue
 from hil.config.faults import Fault
+from hil.config.pilots import CableRating
 from hil.config.units import (
     ChargingSetpoint,
     Hertz,

@@ -57,14 +57,16 @@ TwinTlsConfig = Annotated[
 """Of a twin: a charger on OCPP connects to the bench, a Modbus device waits for it."""
 
 
-def link_problem(link: str, tls: ClientTlsConfig | None) -> str:
-    """What does not fit together in the way to a Modbus device; empty if all does."""
+def check_link(link: str, tls: ClientTlsConfig | None) -> None:
+    """Whether the way to a Modbus device fits together. Raises PydanticCustomError if not."""
     encrypted = urlsplit(link).scheme == "tls"
+    problem = ""
     if encrypted and tls is None:
-        return "a tls:// address needs 'tls' with the 'ca_file' that the device is trusted by"
+        problem = "a tls:// address needs 'tls' with the 'ca_file' that the device is trusted by"
     if tls is not None and not encrypted:
-        return "'tls' needs an encrypted address, tls://"
-    return ""
+        problem = "'tls' needs an encrypted address, tls://"
+    if problem:
+        raise PydanticCustomError("link", "{problem}", {"problem": problem})
 
 
 def way_in_problem(

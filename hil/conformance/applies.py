@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hil.config.bench import EvseConfig, Rating
 from hil.config.conformance import ConformanceCase, Pics
+from hil.config.evses import EvseConfig, Rating
 from hil.config.profiles import EvseProfile
 
 _DIGITS = 10

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, Protocol
 
-from hil.config.bench import Rating
 from hil.config.conformance_steps import CaseProfile, ClearFilter, Place, Unit
+from hil.config.evses import Rating
 
 TIME_DEVIATION_S = 3.0
 """How far the station's clock, and whole seconds, may shift an edge or the schedule's start (bench

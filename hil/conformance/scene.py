@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hil.config.bench import EvseConfig
 from hil.config.conformance import ConformanceCase
+from hil.config.evses import EvseConfig
 from hil.config.profiles import EvseProfile
 from hil.conformance.flow import Tolerance
 from hil.conformance.heard import Heard

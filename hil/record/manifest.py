@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from hil import __version__
 from hil.clock import Clock, ClockKind
-from hil.config.bench import AnyMeterConfig, poll_s
 from hil.config.by_hand import ManualMeterConfig
 from hil.config.load import Bench
+from hil.config.meters import AnyMeterConfig, poll_s
 from hil.config.mqtt_meter import MqttMeterConfig
 from hil.config.sources import AnySourceConfig, ManualSourceConfig
 

@@ -18,7 +18,7 @@ import numpy as np
 from ocpp.v16 import call
 
 from hil import __version__
-from hil.config.bench import Rating
+from hil.config.evses import Rating
 from hil.config.personalities import VirtualEvse
 from hil.j1772 import PilotState
 from hil.virtual.charge_point_calls import Calls

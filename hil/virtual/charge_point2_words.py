@@ -7,7 +7,7 @@ from typing import Any
 
 from ocpp.v201 import call
 
-from hil.config.bench import Rating
+from hil.config.evses import Rating
 from hil.config.personalities import VirtualEvse
 from hil.virtual.charging_profiles import MAX, Profile, ProfileError, parse_profile
 from hil.virtual.station_setpoints import taken

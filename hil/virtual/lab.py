@@ -11,17 +11,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-from hil.config.bench import (
-    BenchConfig,
-    MeterConfig,
-    ModbusEvseConfig,
-    MqttEvseConfig,
-    RapiEvseConfig,
-)
+from hil.config.bench import BenchConfig
 from hil.config.evse_modbus import ModbusEvseProfile
 from hil.config.evse_mqtt import MqttEvseProfile
+from hil.config.evses import ModbusEvseConfig, MqttEvseConfig, RapiEvseConfig
 from hil.config.instruments import AnalyserProfile
 from hil.config.load import Bench
+from hil.config.meters import MeterConfig
 from hil.config.mqtt_meter import MqttMeterConfig, MqttMeterProfile
 from hil.config.personalities import VirtualEvse, VirtualOperator
 from hil.config.profiles import MeterProfile

@@ -10,8 +10,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from hil.config.bench import MqttEvseConfig
 from hil.config.evse_mqtt import VALUE, MqttEvseProfile, Result, SwitchCommand
+from hil.config.evses import MqttEvseConfig
 from hil.config.personalities import VirtualEvse
 from hil.config.topic_values import Said, at_base
 from hil.topics import Path, parse_path, put

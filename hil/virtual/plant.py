@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hil.clock import Scheduler
-from hil.config.bench import GridConfig, Rating
+from hil.config.bench import GridConfig
+from hil.config.evses import Rating
 from hil.config.personalities import Spread, VirtualEvse, VirtualVehicle
 from hil.j1772 import (
     DIGITAL_PERCENT,

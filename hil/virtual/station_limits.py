@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal, NamedTuple
 
-from hil.config.bench import Rating
+from hil.config.evses import Rating
 from hil.config.personalities import VirtualEvse
 from hil.virtual.charging_profiles import (
     DEFAULT,

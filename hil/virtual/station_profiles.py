@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from hil.config.bench import Rating
+from hil.config.evses import Rating
 from hil.config.personalities import VirtualEvse
 from hil.virtual.charge_point2_words import SOURCE, external_schedule, profile_of, updated
 from hil.virtual.charging_profiles import TX, Profile, ProfileError

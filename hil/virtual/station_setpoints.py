@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from hil.config.bench import Rating
+from hil.config.evses import Rating
 from hil.config.personalities import VirtualEvse
 from hil.virtual.charging_profiles import CompositePeriod, ProfileError
 

@@ -28,9 +28,10 @@ from hil.bench.interlocks import Supervisor
 from hil.bench.safety import command_safe_state
 from hil.bench.wiring import wired
 from hil.clock import Clock, ClockKind, end_tasks, run_on
-from hil.config.bench import BenchConfig, MeterConfig
+from hil.config.bench import BenchConfig
 from hil.config.interlocks import Interlocks
 from hil.config.load import load_bench
+from hil.config.meters import MeterConfig
 from hil.drivers.meter.modbus import ModbusMeter
 from hil.errors import SafetyTrip
 from hil.inputs import prepare

@@ -11,7 +11,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.typing import Subprotocol
 
-from hil.config.bench import EvseConfig, SafeState
+from hil.config.bench import SafeState
+from hil.config.evses import EvseConfig
 from hil.config.library import Kind
 from hil.config.load import load
 from hil.drivers.evse.ocpp16 import Ocpp16

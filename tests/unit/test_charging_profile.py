@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ocpp_stand_in import evse_profile
 
-from hil.config.bench import Rating
+from hil.config.evses import Rating
 from hil.drivers.evse.charging_profile import (
     PURPOSES,
     Lease,

@@ -51,7 +51,7 @@ def test_every_problem_at_once_each_with_line_and_column() -> None:
     ]
     assert "60 has no unit; write for example '60 s'" in problems[0]
     assert "s, ms, us, min, h" in problems[1]
-    assert "did you mean hold or" in problems[3]
+    assert "did you mean hold?" in problems[3]
     assert "'NO' is not a number" in problems[5], "YAML 1.2: NO is a word, not false"
 
 
@@ -373,7 +373,7 @@ def test_interlocks_of_devices_that_are_not_there_are_refused(tmp_path: Path) ->
             "virtual-modbus-evse",
             "virtual:\n",
             "virtual:\n  tls: {dut: {ca_file: a}}\n",
-            "only a virtual EVSE that connects over TLS",
+            "only a virtual device at an encrypted address",
         ),
     ],
 )

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hil.config.bench import Rating
 from hil.config.conformance import ConformanceCase, Pics
+from hil.config.evses import Rating
 from hil.config.library import Kind, names
 from hil.config.load import load, load_text
 from hil.conformance import calls2

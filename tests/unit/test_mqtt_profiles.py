@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from recorder import Recorder
 
 from hil.clock import Clock, ClockKind, run_on
-from hil.config.bench import MqttEvseConfig, SafeState
+from hil.config.bench import SafeState
 from hil.config.evse_mqtt import MqttEvseProfile
+from hil.config.evses import MqttEvseConfig
 from hil.config.library import Kind
 from hil.config.load import load
 from hil.drivers.evse.mqtt_evse import MqttEvse

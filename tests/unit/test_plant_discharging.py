@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulation import Simulation
 
-from hil.config.bench import GridConfig, Rating
+from hil.config.bench import GridConfig
+from hil.config.evses import Rating
 from hil.config.personalities import VirtualEvse, VirtualVehicle
 from hil.j1772 import PilotState
 from hil.virtual.plant import Plant

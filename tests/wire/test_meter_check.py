@@ -19,7 +19,7 @@ from hil.bench.bench import Devices
 from hil.bench.meter_probe import look_at_meters
 from hil.bench.meter_watch import MeterWatch
 from hil.clock import Clock, ClockKind
-from hil.config.bench import Rating
+from hil.config.evses import Rating
 from hil.config.library import Kind, find, shipped_root
 from hil.config.load import load, load_bench
 from hil.drivers.meter.modbus import ModbusMeter

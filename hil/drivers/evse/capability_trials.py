@@ -16,7 +16,8 @@ from datetime import timedelta
 from itertools import product
 from typing import Any, Literal, NamedTuple, Protocol
 
-from hil.config.bench import EvseConfig, SafeState
+from hil.config.bench import SafeState
+from hil.config.evses import EvseConfig
 from hil.config.profiles import EvseProfile
 from hil.drivers.capabilities import Capabilities, Trial
 from hil.drivers.evse.charging_profile import PURPOSES, connector_for, limit_for, utc_text

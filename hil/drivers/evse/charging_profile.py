@@ -12,7 +12,7 @@ import math
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
-from hil.config.bench import Rating
+from hil.config.evses import Rating
 from hil.config.profiles import EvseProfile
 from hil.drivers.evse.ocpp_charger import TransactionId
 from hil.quantities import Setpoint

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from hil.clock import end_tasks
-from hil.config.bench import ModbusEvseConfig, SafeState
+from hil.config.bench import SafeState
 from hil.config.evse_modbus import ModbusEvseProfile
+from hil.config.evses import ModbusEvseConfig
 from hil.drivers.evse.direct import until_stopped
 from hil.drivers.evse.leased_setpoints import LeasedSetpoints
 from hil.drivers.evse.modbus_places import Places

@@ -10,8 +10,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from hil.config.bench import ModbusEvseConfig, SafeState
+from hil.config.bench import SafeState
 from hil.config.evse_modbus import ModbusEvseProfile, Place
+from hil.config.evses import ModbusEvseConfig
 from hil.drivers.evse.direct import in_steps, say_no_lease
 from hil.drivers.evse.leased_setpoints import OnSent
 from hil.drivers.evse.modbus_places import Places

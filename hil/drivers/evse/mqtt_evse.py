@@ -8,8 +8,9 @@ import math
 from collections import defaultdict
 
 from hil.clock import end_tasks
-from hil.config.bench import MqttEvseConfig, SafeState
+from hil.config.bench import SafeState
 from hil.config.evse_mqtt import MqttEvseProfile, TopicReading
+from hil.config.evses import MqttEvseConfig
 from hil.config.topic_values import at_base
 from hil.drivers.broker import broker_of
 from hil.drivers.evse.direct import until_stopped

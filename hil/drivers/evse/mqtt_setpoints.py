@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from hil.config.bench import MqttEvseConfig, SafeState
+from hil.config.bench import SafeState
 from hil.config.evse_mqtt import MqttEvseProfile
+from hil.config.evses import MqttEvseConfig
 from hil.drivers.evse.direct import in_steps, say_no_lease, say_sent
 from hil.drivers.evse.mqtt_commands import MqttCommands, Order
 from hil.drivers.protocols import Acknowledgement

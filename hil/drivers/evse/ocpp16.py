@@ -12,7 +12,8 @@ from typing import Any, Literal
 from ocpp.charge_point import camel_to_snake_case
 from ocpp.v16 import call
 
-from hil.config.bench import EvseConfig, SafeState
+from hil.config.bench import SafeState
+from hil.config.evses import EvseConfig
 from hil.config.profiles import EvseProfile
 from hil.drivers.capabilities import Capabilities
 from hil.drivers.evse.capability_trials import Trials

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
-from hil.config.bench import EvseConfig, SafeState
+from hil.config.bench import SafeState
+from hil.config.evses import EvseConfig
 from hil.config.profiles import EvseProfile
 from hil.drivers.capabilities import Capabilities
 from hil.drivers.evse.ocpp2_capabilities import try_out

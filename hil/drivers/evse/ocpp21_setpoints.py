@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hil.config.bench import Rating
+from hil.config.evses import Rating
 from hil.config.profiles import EvseProfile
 from hil.drivers.evse.charging_profile import limit_for, written
 from hil.drivers.evse.ocpp_charger import number

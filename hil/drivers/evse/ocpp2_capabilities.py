@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from hil.config.bench import EvseConfig, Rating, SafeState
+from hil.config.bench import SafeState
+from hil.config.evses import EvseConfig, Rating
 from hil.config.profiles import EvseProfile
 from hil.drivers.capabilities import Capabilities
 from hil.drivers.evse.capability_trials import Spoken, Trials

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from hil.config.bench import Rating
+from hil.config.evses import Rating
 from hil.config.profiles import EvseProfile
 from hil.drivers.evse.ocpp16_answers import CompositeSchedule, composite_schedule
 from hil.drivers.evse.ocpp21_setpoints import central_setpoints, signed_periods

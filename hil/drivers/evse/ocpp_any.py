@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hil.config.bench import EvseConfig, SafeState
+from hil.config.bench import SafeState
+from hil.config.evses import EvseConfig
 from hil.config.profiles import EvseProfile
 from hil.drivers.evse.ocpp2 import Ocpp2
 from hil.drivers.evse.ocpp16 import Ocpp16

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from hil.config.bench import EvseConfig
+from hil.config.evses import EvseConfig
 from hil.config.profiles import EvseProfile
 from hil.drivers.evse.ocpp_charger import Answer, Charger, TransactionId
 from hil.drivers.evse.setpoints import SAFE_ANSWER_S

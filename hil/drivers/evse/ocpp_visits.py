@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NoReturn, Protocol
 
-from hil.config.bench import EvseConfig
+from hil.config.evses import EvseConfig
 from hil.config.secrets import secret_from
 from hil.drivers.evse.ocpp_charger import Answer, Charger
 from hil.errors import HilError

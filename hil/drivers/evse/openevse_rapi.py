@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from hil.clock import end_tasks
-from hil.config.bench import RapiEvseConfig, SafeState
+from hil.config.bench import SafeState
 from hil.config.evse_rapi import RapiEvseProfile
+from hil.config.evses import RapiEvseConfig
 from hil.drivers.evse import rapi_answers
 from hil.drivers.evse.direct import until_stopped
 from hil.drivers.evse.leased_setpoints import LeasedSetpoints

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 
-from hil.config.bench import RapiEvseConfig, SafeState
+from hil.config.bench import SafeState
 from hil.config.evse_rapi import RapiEvseProfile
+from hil.config.evses import RapiEvseConfig
 from hil.drivers.evse import rapi_answers
 from hil.drivers.evse.direct import in_steps, say_no_lease
 from hil.drivers.evse.leased_setpoints import ClampedError, OnSent

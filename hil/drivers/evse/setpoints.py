@@ -11,7 +11,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from hil.config.bench import EvseConfig, SafeState
+from hil.config.bench import SafeState
+from hil.config.evses import EvseConfig
 from hil.config.profiles import EvseProfile
 from hil.drivers.evse.charging_profile import (
     Lease,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import repeat
 
-from hil.config.bench import MeterConfig
+from hil.config.meters import MeterConfig
 from hil.config.profiles import MeterProfile, Register
 from hil.config.rtu_address import factory_words, is_rtu, parse_rtu
 from hil.drivers.meter.sunspec import find_meter

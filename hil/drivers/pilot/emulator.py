@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 
-from hil.config.bench import PilotConfig
+from hil.config.pilots import PilotConfig
 from hil.drivers.pilot.codec import Line, whole
 from hil.drivers.pilot.conversation import Answer, Conversation
 from hil.drivers.pilot.watch import PilotWatch, senseless
