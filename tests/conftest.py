@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,6 +19,26 @@ from hypothesis import settings
 # A deadline would be a timed assert, and red on a busy machine.
 settings.register_profile("hil", deadline=None)
 settings.load_profile("hil")
+
+
+_HEARD, _TOLD = socket.socketpair()
+"""The numbers of all signals, whoever handles them."""
+for _end in (_HEARD, _TOLD):
+    _end.setblocking(False)
+
+
+def pytest_sessionstart() -> None:
+    signal.set_wakeup_fd(_TOLD.fileno(), warn_on_full_buffer=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
+    """End the tests at Ctrl-C even within a run, which takes it for its own and ends alone."""
+    done = yield
+    with contextlib.suppress(BlockingIOError):
+        if signal.SIGINT in _HEARD.recv(4096):
+            item.session.shouldstop = "Ctrl-C"
+    return done
 
 
 @pytest.fixture(autouse=True, scope="session")
