@@ -349,7 +349,7 @@ def test_interlocks_of_devices_that_are_not_there_are_refused(tmp_path: Path) ->
             "virtual-modbus-evse",
             "virtual:\n",
             "virtual:\n  tls: {dut: {ca_file: a}}\n",
-            "only a virtual EVSE that connects over TLS",
+            "only a virtual device at an encrypted address",
         ),
     ],
 )
