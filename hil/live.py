@@ -199,16 +199,24 @@ class LiveRun:
 _OPEN = Ending("open", "", None, "")
 
 
+_SEARCH_AFTER = 10_000
+"""New objects after which those are searched for garbage; Python's own is 700."""
+
+
 @contextlib.contextmanager
 def _nothing_old_searched() -> Iterator[None]:
     """Keep the garbage collector away from what was there before, which is imports above all.
 
-    Searching it takes tens of milliseconds, in which nothing is polled and no setpoint leaves.
+    Searching it takes tens of milliseconds, in which nothing is polled and no setpoint leaves. Nor
+    are readings worth searching as often as the collector would: they refer to nothing.
     """
+    thresholds = gc.get_threshold()
     gc.freeze()
+    gc.set_threshold(_SEARCH_AFTER, *thresholds[1:])
     try:
         yield
     finally:
+        gc.set_threshold(*thresholds)
         gc.unfreeze()
 
 
