@@ -175,6 +175,14 @@ def test_a_pause_by_release_whose_answer_was_lost_is_ended_by_the_next_setpoint(
         answers.append((await command(stage, 12.0, 3)).accepted)
         return answers, paused and stage.twin._enabled
 
+    seen, _ = play_by_release(tmp_path, scenario)
+    assert seen == ([True, False, True], True)
+
+
+def play_by_release(
+    tmp_path: Path, scenario: Callable[[Stage], Awaitable[Any]], *changes: tuple[str, str]
+) -> tuple[Any, Stage]:
+    """The same with a charger that is paused by its release."""
     shipped = load(Kind.EVSE, "keba-p30-modbus").path.read_text("utf-8")
     folder = tmp_path / "configs" / "evses"
     folder.mkdir(parents=True)
@@ -183,8 +191,24 @@ def test_a_pause_by_release_whose_answer_was_lost_is_ended_by_the_next_setpoint(
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
         named = ("profile: keba-p30-modbus", "profile: by-release")
-        seen, _ = play(tmp_path, scenario, named)
-    assert seen == ([True, False, True], True)
+        return play(tmp_path, scenario, named, *changes)
+
+
+def test_charging_that_is_started_at_a_pause_stays_paused(tmp_path: Path) -> None:
+    """The register has the current of whoever commanded the charger before."""
+
+    async def scenario(stage: Stage) -> list[float]:
+        limits_a = []
+        await stage.evse.start_charging()
+        limits_a.append(stage.plant.limit_a if stage.twin._enabled else 0.0)
+        await command(stage, 16.0)
+        limits_a.append(stage.plant.limit_a if stage.twin._enabled else 0.0)
+        await stage.evse.stop_now()
+        limits_a.append(stage.plant.limit_a if stage.twin._enabled else 0.0)
+        return limits_a
+
+    seen, _ = play_by_release(tmp_path, scenario, ("setpoint: 6 A", "setpoint: 0 A"))
+    assert seen == [0.0, 16.0, 0.0]
 
 
 def test_a_charger_without_watchdog_is_said_to_keep_its_setpoint(tmp_path: Path) -> None:

@@ -185,12 +185,11 @@ class ModbusEvse:
     async def start_charging(self) -> None:
         """Let it charge, at the safe setpoint until another comes.
 
-        Raises DeviceError if it does not take that.
+        Where that one is a pause, it stays in it. Raises DeviceError if it does not take that.
         """
         self._raise_fault()
         await self._setpoints.make_safe(self._safe_state.setpoint)
-        if self._profile.enable is not None:
-            await self._commands.enable(True)
+        await self._commands.release()
 
     async def stop_charging(self) -> None:
         """End charging. Raises DeviceError if it goes on."""

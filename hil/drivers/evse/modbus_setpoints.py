@@ -172,6 +172,12 @@ class ModbusSetpoints:
         read_a = await self._places.read(self._profile.setpoint)
         return None if _same(_Write(self._profile.setpoint, current_a, "A"), read_a) else read_a
 
+    async def release(self) -> None:
+        """Let it charge, unless that would end a pause. Raises DeviceError if not taken."""
+        paused = self._paused and self._profile.pause == "enable"
+        if self._profile.enable is not None and not paused:
+            await self.enable(True)
+
     async def enable(self, on: bool) -> str:
         """Give or take the release; in words what was done. Raises DeviceError if not taken."""
         place = self._profile.enable
