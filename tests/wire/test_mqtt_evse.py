@@ -172,6 +172,23 @@ def test_a_profile_carries_setpoints_to_the_plant_and_what_is_measured_back(
     assert all(s.t < a.t for s, a in zip(sent, taken, strict=True))
 
 
+@pytest.mark.parametrize("changes", [(), GO_E], ids=PROFILES)
+def test_charging_that_is_started_at_a_pause_stays_paused(
+    broker: Mosquitto, tmp_path: Path, changes: tuple[tuple[str, str], ...]
+) -> None:
+    """What it would go on with is the current of whoever commanded it before."""
+
+    async def scenario(stage: Stage) -> list[float]:
+        await stage.evse.start_charging()
+        limits_a = [stage.plant.limit_a]
+        await command(stage, 16.0)
+        return [*limits_a, stage.plant.limit_a]
+
+    paused = ("setpoint: 6 A", "setpoint: 0 A")
+    limits_a, _ = play(bench_of(tmp_path, broker.port, *changes, paused), scenario)
+    assert limits_a == [0.0, 16.0]
+
+
 def test_a_charger_that_keeps_its_old_setpoint_has_not_accepted_the_new_one(
     broker: Mosquitto, tmp_path: Path
 ) -> None:

@@ -128,8 +128,14 @@ class MqttSetpoints:
             self._findings.finding("setpoint_lost", words, "error", key=(self._newest, words))
 
     async def charge(self, on: bool) -> str:
-        """Let it charge, or have it stop; in words what was done. Raises DeviceError if not."""
+        """Let it charge, or have it stop; in words what was done. Raises DeviceError if not.
+
+        A pause that was commanded does not end by that: what the charger would go on with is
+        whatever current it was told before.
+        """
         profile = self._profile
+        if on and self._paused:
+            return "it stays paused"
         command = profile.resume if on else profile.pause
         if command is None:
             return "" if on else await self.stay_at(Setpoint(0.0, "A"))
