@@ -108,15 +108,17 @@ def play(folder: Path, bench: str, cases: tuple[str, ...] = (), pics: str | None
     return conform(inputs, pack, folder)
 
 
-def bad_bench(folder: Path, flaw: str) -> str:
+def bad_bench(
+    folder: Path, flaw: str, charger: str = "ideal-evse", base: str = "virtual-ideal-21"
+) -> str:
     """A bench whose charger has one flaw: lines of its personality, or a profile flaw by name."""
     lines = flaw if ":" in flaw else f"profile_flaws: [{flaw}]"
-    text = find(Kind.PERSONALITY, "ideal-evse").read_text(encoding="utf-8")
+    text = find(Kind.PERSONALITY, charger).read_text(encoding="utf-8")
     target = folder / "configs" / "virtual" / "bad-evse.yaml"
     target.parent.mkdir(parents=True)
-    words = text.replace("personality: ideal-evse", "personality: bad-evse")
+    words = text.replace(f"personality: {charger}", "personality: bad-evse")
     target.write_text(f"{words}{lines}\n", encoding="utf-8")
-    return changed_bench(folder, ("ideal-evse", "bad-evse"), RARELY, base="virtual-ideal-21")
+    return changed_bench(folder, (charger, "bad-evse"), RARELY, base=base)
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pytest
 from bench_files import changed_bench
-from test_conformance_2 import Bad, play
+from test_conformance_2 import RARELY, Bad, bad_bench, play
 
-from hil.config.library import Kind, find
 from hil.errors import ExitStatus
 from hil.run import Checked
 
 CASES = ("K_101", *(f"V2X_0{n}" for n in range(1, 8)))
-RARELY = ("poll: 10 Hz", "poll: 1 Hz")
 
 ONLY_CHARGES = """pics: only-charges
 version: ["2.0.1", "2.1"]
@@ -22,14 +20,14 @@ features: {V2X: false}
 """
 
 FLAWS: dict[str, list[Bad]] = {
-    "charges_instead": [Bad("V2X_01", "current", "10.0 A flow into the car")],
     "setpoint_of_one_phase": [Bad("V2X_02", "composite", "it says 2.66667 A, not 8 A")],
-    "ignores_clear, takes_broken_profiles": [
-        Bad("K_101", "composite", "it says -8 A, not 8 A"),
+    "charges_instead, takes_broken_profiles": [
+        Bad("V2X_01", "current", "10.0 A flow into the car"),
         Bad("V2X_06", "reply", "Accepted, not Rejected"),
         Bad("V2X_07", "reply", "Accepted, not Rejected"),
     ],
-    "ignores_duration, ignores_maximum, ignores_updates": [
+    "ignores_clear, ignores_duration, ignores_maximum, ignores_updates": [
+        Bad("K_101", "composite", "it says -8 A, not 8 A"),
         Bad("V2X_03", "current", "8.0 A are fed back"),
         Bad("V2X_04", "current", "10.0 A flow"),
         Bad("V2X_05", "composite", "it says -6 A, not -10 A"),
@@ -38,23 +36,12 @@ FLAWS: dict[str, list[Bad]] = {
 """Flaws that do not meddle with each other's cases share a charger."""
 
 
-def v2g_bench(folder: Path, flaw: str = "") -> str:
-    """The shipped bench, or one whose charger has one flaw."""
-    if not flaw:
-        return changed_bench(folder, RARELY, base="virtual-v2g")
-    text = find(Kind.PERSONALITY, "v2g-evse").read_text(encoding="utf-8")
-    target = folder / "configs" / "virtual" / "bad-evse.yaml"
-    target.parent.mkdir(parents=True)
-    words = text.replace("personality: v2g-evse", "personality: bad-evse")
-    target.write_text(f"{words}profile_flaws: [{flaw}]\n", encoding="utf-8")
-    return changed_bench(folder, ("v2g-evse", "bad-evse"), RARELY, base="virtual-v2g")
-
-
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Checked:
     folder = tmp_path_factory.mktemp("sound")
+    bench = changed_bench(folder, RARELY, base="virtual-v2g")
     # Beside its own cases two of charging alone: a pilot at 5 % is no offer of nothing.
-    return play(folder, v2g_bench(folder), (*CASES, "K_28"))
+    return play(folder, bench, (*CASES, "K_28"))
 
 
 def test_the_sound_charger_passes_every_case(sound: Checked) -> None:
@@ -74,7 +61,7 @@ def test_what_was_fed_back_stands_in_the_outcome_with_its_sign(sound: Checked) -
 
 @pytest.mark.parametrize("flaw", FLAWS)
 def test_a_bad_charger_fails_for_its_own_reason(flaw: str, tmp_path: Path) -> None:
-    bench, bad = v2g_bench(tmp_path, flaw), FLAWS[flaw]
+    bench, bad = bad_bench(tmp_path, flaw, "v2g-evse", "virtual-v2g"), FLAWS[flaw]
     with contextlib.chdir(tmp_path):
         checked = play(tmp_path / "runs", bench, tuple(one.case for one in bad))
     assert checked.status is ExitStatus.FAIL
@@ -96,15 +83,9 @@ def test_a_charger_that_only_charges_refuses_a_setpoint(
     charger: str, verdict: str, words: str, tmp_path: Path
 ) -> None:
     (tmp_path / "only.yaml").write_text(ONLY_CHARGES, encoding="utf-8")
-    changes = [RARELY]
+    bench = changed_bench(tmp_path, RARELY, base="virtual-ideal-21")
     if charger:
-        text = find(Kind.PERSONALITY, "ideal-evse").read_text(encoding="utf-8")
-        target = tmp_path / "configs" / "virtual" / "bad-evse.yaml"
-        target.parent.mkdir(parents=True)
-        text = text.replace("personality: ideal-evse", "personality: bad-evse")
-        target.write_text(f"{text}profile_flaws: [{charger}]\n", encoding="utf-8")
-        changes.append(("ideal-evse", "bad-evse"))
-    bench = changed_bench(tmp_path, *changes, base="virtual-ideal-21")
+        bench = bad_bench(tmp_path, charger)
     with contextlib.chdir(tmp_path):
         checked = play(tmp_path / "runs", bench, ("V2X_08", "V2X_01"), "only.yaml")
     without, needing = checked.outcomes
