@@ -172,6 +172,22 @@ def test_a_profile_carries_setpoints_to_the_plant_and_what_is_measured_back(
     assert all(s.t < a.t for s, a in zip(sent, taken, strict=True))
 
 
+def test_a_start_at_a_safe_pause_does_not_release_the_setpoint_before(
+    broker: Mosquitto, tmp_path: Path
+) -> None:
+    async def scenario(stage: Stage) -> list[float]:
+        limits_a = []
+        await command(stage, 16.0)
+        await stage.evse.start_charging()
+        limits_a.append(stage.plant.limit_a)
+        await command(stage, 10.0, 2)
+        limits_a.append(stage.plant.limit_a)
+        return limits_a
+
+    safe_pause = ("setpoint: 6 A", "setpoint: 0 A")
+    assert play(bench_of(tmp_path, broker.port, safe_pause), scenario)[0] == [0.0, 10.0]
+
+
 def test_a_charger_that_keeps_its_old_setpoint_has_not_accepted_the_new_one(
     broker: Mosquitto, tmp_path: Path
 ) -> None:

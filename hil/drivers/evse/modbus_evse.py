@@ -185,11 +185,13 @@ class ModbusEvse:
     async def start_charging(self) -> None:
         """Let it charge, at the safe setpoint until another comes.
 
-        Raises DeviceError if it does not take that.
+        Where the safe setpoint is a pause, that is what it stays in. Raises DeviceError if it does
+        not take that.
         """
         self._raise_fault()
         await self._setpoints.make_safe(self._safe_state.setpoint)
-        if self._profile.enable is not None:
+        held = self._profile.pause == "enable" and self._commands.safe_a == 0.0
+        if self._profile.enable is not None and not held:
             await self._commands.enable(True)
 
     async def stop_charging(self) -> None:
