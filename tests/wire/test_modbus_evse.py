@@ -175,40 +175,47 @@ def test_a_pause_by_release_whose_answer_was_lost_is_ended_by_the_next_setpoint(
         answers.append((await command(stage, 12.0, 3)).accepted)
         return answers, paused and stage.twin._enabled
 
-    seen, _ = play_by_release(tmp_path, scenario)
+    seen = play_by_release(tmp_path, scenario)
     assert seen == ([True, False, True], True)
 
 
 def play_by_release(
-    tmp_path: Path, scenario: Callable[[Stage], Awaitable[Any]], *changes: tuple[str, str]
-) -> tuple[Any, Stage]:
-    """The same with a charger that is paused by its release."""
+    folder: Path, scenario: Callable[[Stage], Awaitable[Any]], *changes: tuple[str, str]
+) -> Any:
+    """What the scenario returned, with a charger that pauses by its release alone."""
     shipped = load(Kind.EVSE, "keba-p30-modbus").path.read_text("utf-8")
-    folder = tmp_path / "configs" / "evses"
-    folder.mkdir(parents=True)
+    profiles = folder / "configs" / "evses"
+    profiles.mkdir(parents=True)
     by_release = shipped.replace("evse_profile: keba-p30-modbus", "evse_profile: by-release")
-    (folder / "by-release.yaml").write_text(by_release + "pause: enable\n", "utf-8")
+    (profiles / "by-release.yaml").write_text(by_release + "pause: enable\n", "utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path)
+        patch.chdir(folder)
         named = ("profile: keba-p30-modbus", "profile: by-release")
-        return play(tmp_path, scenario, named, *changes)
+        return play(folder, scenario, named, *changes)[0]
 
 
-def test_charging_that_is_started_at_a_pause_stays_paused(tmp_path: Path) -> None:
-    """The register has the current of whoever commanded the charger before."""
-
-    async def scenario(stage: Stage) -> list[float]:
-        limits_a = []
-        await stage.evse.start_charging()
-        limits_a.append(stage.plant.limit_a if stage.twin._enabled else 0.0)
+def test_a_start_at_a_safe_pause_does_not_release_the_setpoint_before(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> list[bool]:
         await command(stage, 16.0)
-        limits_a.append(stage.plant.limit_a if stage.twin._enabled else 0.0)
-        await stage.evse.stop_now()
-        limits_a.append(stage.plant.limit_a if stage.twin._enabled else 0.0)
-        return limits_a
+        await stage.evse.start_charging()
+        released = [stage.twin._enabled]
+        await command(stage, 10.0, 2)
+        return [*released, stage.twin._enabled]
 
-    seen, _ = play_by_release(tmp_path, scenario, ("setpoint: 6 A", "setpoint: 0 A"))
-    assert seen == [0.0, 16.0, 0.0]
+    safe_pause = ("setpoint: 6 A", "setpoint: 0 A")
+    assert play_by_release(tmp_path, scenario, safe_pause) == [False, True]
+
+
+def test_a_setpoint_after_a_stop_does_not_start_a_charger_that_was_paused(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> list[bool]:
+        await command(stage, 0.0)
+        await stage.evse.stop_now()
+        await command(stage, 12.0, 2)
+        stopped = stage.twin._enabled
+        await stage.evse.start_charging()
+        return [stopped, stage.twin._enabled]
+
+    assert play_by_release(tmp_path, scenario) == [False, True]
 
 
 def test_a_charger_without_watchdog_is_said_to_keep_its_setpoint(tmp_path: Path) -> None:

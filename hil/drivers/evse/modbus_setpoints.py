@@ -183,6 +183,7 @@ class ModbusSetpoints:
         place = self._profile.enable
         assert place is not None
         value = place.on if on else place.off
+        self._paused = False  # a stop is no pause, which the next setpoint would end
         await self._command([_Write(place, value, "")], None)
         return f"register {place.address} set to {value}"
 

@@ -315,11 +315,11 @@ class MqttEvse:
     async def start_charging(self) -> None:
         """Let it charge, at the safe setpoint until another comes.
 
-        Raises DeviceError if it does not take that.
+        Where the safe setpoint is a pause, that is what it stays in. Raises DeviceError if it does
+        not take that.
         """
         self._raise_fault()
-        await self._setpoints.stay_at(self._safe_state.setpoint)
-        await self._setpoints.charge(True)
+        await self._setpoints.start()
 
     async def stop_charging(self) -> None:
         """End charging. Raises DeviceError if it goes on."""

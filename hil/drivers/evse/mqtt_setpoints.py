@@ -127,22 +127,25 @@ class MqttSetpoints:
             words += ": it started again, or something else commands it"
             self._findings.finding("setpoint_lost", words, "error", key=(self._newest, words))
 
-    async def charge(self, on: bool) -> str:
-        """Let it charge, or have it stop; in words what was done. Raises DeviceError if not.
+    async def start(self) -> None:
+        """Let it charge at the safe setpoint, unless that is a pause.
 
-        A pause that was commanded does not end by that: what the charger would go on with is
-        whatever current it was told before.
+        What would end a pause is the current that the charger was told before. Raises DeviceError.
         """
+        await self.stay_at(self._safe_state.setpoint)
+        if not self._paused:
+            await self.charge(True)
+
+    async def charge(self, on: bool) -> str:
+        """Let it charge, or have it stop; in words what was done. Raises DeviceError if not."""
         profile = self._profile
-        if on and self._paused:
-            return "it stays paused"
         command = profile.resume if on else profile.pause
         if command is None:
             return "" if on else await self.stay_at(Setpoint(0.0, "A"))
         order = self._commands.switch(command)
         async with self._turn:
+            self._paused = False  # a stop is no pause, which the next setpoint would end
             await self._commands.send(order, None)
-            self._paused = False
         return f"{order.echo} says {order.words}"
 
     def overtake(self) -> None:
