@@ -13,6 +13,11 @@ from hil.report import attributes, services, words
 
 _STYLES = {"pass": "bold green", "fail": "bold red", "open": "bold yellow", "none": "dim"}
 
+_PIPE_LETTERS = 120
+"""Width of a line that goes to a file or a log, where nothing says how wide it is."""
+_NAME_LETTERS = 15
+"""Room for the names of the practical attributes; a longer one may take two lines."""
+
 _JUDGED = frozenset({"PASS", "FAIL", "INCONCLUSIVE"})
 
 _ASCII = str.maketrans(
@@ -34,7 +39,9 @@ def print_result(result: Mapping[str, Any], console: Console | None = None) -> N
     nothing, the verdict and its reason alone. Where the output is no terminal, or cannot show more,
     it is plain ASCII.
     """
-    console = console or Console(highlight=False)
+    if console is None:
+        console = Console(highlight=False)
+        console.width = console.width if console.is_terminal else _PIPE_LETTERS
     ascii_only = console.options.ascii_only or not console.is_terminal
     for part in _parts(result, ascii_only):
         console.print(part)
@@ -102,8 +109,8 @@ def _services(result: Mapping[str, Any]) -> Iterator[str]:
 def _table(rows: Sequence[Mapping[str, Any]], ascii_only: bool) -> Table:
     several = len({entry["target"] for entry in rows}) > 1
     limited = any(entry.get("limit") is not None for entry in rows)
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column("attribute")
+    table = Table(box=None, padding=(0, 1 if several else 2, 0, 0), pad_edge=False)
+    table.add_column("attribute", min_width=_NAME_LETTERS)
     if several:
         table.add_column("target")
     table.add_column(shown("value \u00b1 U", ascii_only), justify="right", no_wrap=True)
