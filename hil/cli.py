@@ -352,7 +352,7 @@ def list_names(what: Annotated[Listable, typer.Argument(metavar="KIND")]) -> Non
         Listable.conformance: Kind.CONFORMANCE,
         Listable.pics: Kind.PICS,
     }
-    for name in names(kinds[what]):
+    for name in sorted(names(kinds[what])):
         typer.echo(name)
 
 

@@ -340,7 +340,7 @@ def _clock_problems(config: BenchConfig, clock: ClockKind) -> list[str]:
     brokered = config.behind_brokers()
     if clock is ClockKind.WARP and brokered:
         return [
-            f"the warp clock cannot be used: {', '.join(brokered)} are reached through an MQTT "
+            f"the warp clock cannot be used: the way to {', '.join(brokered)} is through an MQTT "
             "broker, which is another process and goes by real time. Use --clock real"
         ]
     return []

@@ -159,7 +159,8 @@ def of_run(
     if not judged:
         return verdict, "nothing was judged: no limit was given, or none could be applied"
     if verdict is Verdict.PASS:
-        return verdict, f"all {len(judged)} attributes with a limit"
+        alone = f"{next(iter(judged))}, the only attribute with a limit"
+        return verdict, alone if len(judged) == 1 else f"all {len(judged)} attributes with a limit"
     decided = [name for name, one in judged.items() if one is verdict]
     return (
         verdict,

@@ -346,13 +346,29 @@ _PROFILE_OF: Mapping[type[AnyEvseConfig], type[Model]] = {
 }
 """The kind of profile that each kind of driver speaks by."""
 
+_DRIVER_OF = {
+    "ocpp": "ocpp",
+    "modbus": "modbus-evse",
+    "rapi": "openevse-rapi",
+    "mqtt": "mqtt-evse",
+}
+"""The driver of a bench file that speaks what an EVSE profile calls its ``control``."""
+
 
 def _another_kind(kind: Kind, name: str, model: Any) -> str:
     if isinstance(model, MappedProfile):
-        spoken = "MQTT" if isinstance(model, MqttMeterProfile) else "Modbus"
-        return f"'{name}' is the profile of a meter that speaks {spoken}; this driver does not"
+        spoken, driver = (
+            ("MQTT", "mqtt") if isinstance(model, MqttMeterProfile) else ("Modbus", "modbus")
+        )
+        return (
+            f"'{name}' is the profile of a meter that speaks {spoken}; this driver does not, "
+            f"'driver: {driver}' does"
+        )
     if kind is Kind.EVSE:
-        return f"'{name}' is a profile for control over {model.control}; this driver speaks another"
+        return (
+            f"'{name}' is a profile for control over {model.control}; this driver speaks another, "
+            f"'driver: {_DRIVER_OF[model.control]}' that one"
+        )
     return f"'{name}' is a {kind.noun} of another kind ({model.kind})"
 
 

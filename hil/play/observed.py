@@ -1,4 +1,4 @@
-"""What the bench sees right now: the newest reading of each meter. An observer of the journal."""
+"""What the bench sees right now: newest readings and setpoints. An observer of the journal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from hil.quantities import LINES, Event, Frame, Phase, Quality, Quantity, Reading, Seen
+from hil.quantities import LINES, Event, EventKind, Frame, Phase, Quality, Quantity, Reading, Seen
 
 
 @dataclass
@@ -58,6 +58,7 @@ class Observed:
         }
         self._by_hand, self._oldest_s = by_hand, oldest_s or {}
         self._meters = {name: _Meter() for name in self._measures}
+        self._sent_s: dict[str, float] = {}
 
     def on_readings(self, readings: Sequence[Reading]) -> None:
         """Keep the newest of what a meter says."""
@@ -66,7 +67,13 @@ class Observed:
             meter.take(readings, readings[0].device in self._by_hand)
 
     def on_event(self, event: Event) -> None:
-        """Events are not kept."""
+        """Keep when a setpoint left."""
+        if event.kind is EventKind.SETPOINT_SENT:
+            self._sent_s[event.device] = event.t
+
+    def sent_s(self, evse: str) -> float:
+        """When the latest setpoint to an EVSE really left; minus infinity if none has."""
+        return self._sent_s.get(evse, -math.inf)
 
     def on_frame(self, frame: Frame) -> None:
         """Frames are not kept."""

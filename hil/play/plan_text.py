@@ -20,5 +20,9 @@ def plan_lines(plan: Plan) -> Iterator[str]:
             since_s += command.hold_s
     yield (
         f"{len(plan.commands)} commands, {plan.timed_s:.1f} s timed"
-        + (f", and waits w1 to w{waits} of at most {plan.waiting_s:.0f} s" if waits else "")
+        + (f", and {_waits(waits)} of at most {plan.waiting_s:.0f} s" if waits else "")
     )
+
+
+def _waits(count: int) -> str:
+    return "the wait w1" if count == 1 else f"waits w1 to w{count}"

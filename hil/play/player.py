@@ -23,6 +23,9 @@ from hil.record.journal import Journal
 _LOOK_EVERY_S = 0.1
 """How often a condition is looked at."""
 
+_SAME_INSTANT_S = 1e-6
+"""Sums of durations differ by less."""
+
 _PLUG_TO_READY_S = 1.0
 """A car shows state B for about this long before it asks for power with state C."""
 
@@ -48,6 +51,8 @@ class Player:
         self._plan, self._stage, self._journal = plan, stage, journal
         self._clock = journal.clock
         self._sent = 0
+        self._due_s: dict[str, float] = {}
+        """When the latest setpoint to an EVSE was to leave."""
         self._answers: set[asyncio.Task[object]] = set()
         self._broken: BaseException | None = None
         self._at = 0
@@ -152,13 +157,26 @@ class Player:
             assert self._stage.person is not None
             await self._stage.person.do(command.words, command.expect)
         for name in command.targets:
+            await self._until_settled(command, due_s)
             await self._stage.by_hand[name].read()
+
+    async def _until_settled(self, command: Command, due_s: float) -> None:
+        """What has settled by the plan has to have settled since the setpoint really left, too.
+
+        It leaves some milliseconds late, and a value that is asked for before counts for nothing.
+        """
+        if command.settled is None:
+            return
+        evse, settled_s = command.settled
+        if due_s - self._due_s.get(evse, math.inf) >= settled_s - _SAME_INSTANT_S:
+            await self._clock.sleep_until(self._stage.observed.sent_s(evse) + settled_s)
 
     # --- setpoints --------------------------------------------------------------------------
 
     def _send(self, target: str, setpoint: Setpoint, due_s: float) -> None:
         """Send without waiting for the answer: a slow charger must not delay the plan."""
         self._sent += 1
+        self._due_s[target] = due_s
         evse = self._stage.evses[target]
         task: asyncio.Task[object] = asyncio.ensure_future(evse.apply(setpoint, self._sent, due_s))
         self._answers.add(task)

@@ -37,7 +37,9 @@ def plug_problems(bench: BenchConfig, names: Sequence[str], fault: bool) -> Iter
     metered = {meter.measures for meter in bench.meters.values()}
     for name in names:
         if name not in plugged:
-            yield f"needs a pilot emulator under 'pilots' that is plugged into '{name}'"
+            beside = [one for one, pilot in bench.pilots.items() if pilot.plugged_into == name]
+            listens = f", and does not only listen as '{beside[0]}' does" if beside else ""
+            yield f"needs a pilot emulator under 'pilots' that is plugged into '{name}'{listens}"
         elif fault and name not in metered:
             yield f"no meter of the bench measures '{name}', so nobody can tell whether it stops"
 

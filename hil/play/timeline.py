@@ -98,6 +98,8 @@ class Command:
     """Rating of the cable that is fitted."""
     expect: FaceValue | None = None
     """What is typed once it is done."""
+    settled: tuple[str, float] | None = None
+    """The EVSE whose power is read, and how long after a setpoint that counts, s."""
 
     @property
     def asks(self) -> bool:
@@ -385,7 +387,8 @@ class _Expansion:
         within_s = meter.questions * self.bench.operator.answer_within
         words = f"{what}{times} ({meter.instrument})"
         number = len(self.commands) + 1
-        command = Command(number, "read", (name,), within_s=within_s, words=words)
+        settled = (meter.measures, meter.settled_after)
+        command = Command(number, "read", (name,), within_s=within_s, words=words, settled=settled)
         self.commands.append(replace(command, by_hand=True))
 
     def prolong(self, by_s: float) -> None:

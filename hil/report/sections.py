@@ -262,7 +262,8 @@ def _rating(rating: Mapping[str, Any]) -> str:
     current, phases, voltage, power = (
         rounding.exact(rating.get(key)) for key in ("current_a", "phases", "voltage_v", "power_w")
     )
-    return f"{current} A, {phases} phases, {voltage} V, {power} W"
+    of = "1 phase" if phases == "1" else f"{phases} phases"
+    return f"{current} A, {of}, {voltage} V, {power} W"
 
 
 def clock_facts(result: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[Fact]:

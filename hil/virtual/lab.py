@@ -78,7 +78,8 @@ class VirtualLab:
         """Serve every twin; the bench file with the addresses that they really have.
 
         Charge points connect to the bench, not the other way round: call :meth:`connect` to let
-        them try. Raises ConfigError if an address is taken or not on loopback.
+        them try. Raises ConfigError if an address is taken or not on loopback, DeviceError if a
+        twin finds no broker.
         """
         loop = asyncio.get_running_loop()
         config = self._bench.config

@@ -59,7 +59,7 @@ class MqttEvseTwin:
         plant.on_status(lambda _: self._say_state())
 
     async def start(self, link: str) -> None:
-        """Connect to the broker. Raises ConfigError if there is none."""
+        """Connect to the broker. Raises DeviceError if there is none."""
         await self.client.start(link)
         self._tick()
 

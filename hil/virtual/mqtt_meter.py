@@ -75,7 +75,7 @@ class MqttMeterTwin:
         )
 
     async def start(self, link: str) -> None:
-        """Connect to the broker and begin to publish. Raises ConfigError if there is none."""
+        """Connect to the broker and begin to publish. Raises DeviceError if there is none."""
         self._started_s = asyncio.get_running_loop().time()
         if self._personality.retained_from_before:
             self._values = dict(_OLD)

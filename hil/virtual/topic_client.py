@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import aiomqtt
 
 from hil.clock import end_tasks
-from hil.errors import ConfigError
+from hil.errors import DeviceError
 
 _PORT = 1883
 _ANSWER_WITHIN_S = 5.0
@@ -48,16 +48,17 @@ class TopicClient:
         self._gone = asyncio.Event()
 
     async def start(self, link: str) -> None:
-        """Connect to the broker at an ``mqtt://`` address. Raises ConfigError if there is none."""
+        """Connect to the broker at an ``mqtt://`` address. Raises DeviceError if there is none."""
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.ensure_future(self._stay_connected(link, opened))
         try:
             await opened
         except aiomqtt.MqttError as error:
             await self.stop()
-            raise ConfigError(
-                f"{self._name}: its twin finds no MQTT broker at {link}; start one there, for "
-                f"example: mosquitto -p {urlsplit(link).port or _PORT}"
+            raise DeviceError(
+                self._name,
+                f"its twin finds no MQTT broker at {link}",
+                f"Start one there, for example: mosquitto -p {urlsplit(link).port or _PORT}",
             ) from error
 
     def publish(self, topic: str, payload: str, retain: bool = False) -> None:

@@ -118,6 +118,8 @@ def test_one_setpoint_makes_no_line() -> None:
     found = entries(make([Hold(16, 20), Hold(16, 20)]).record)
     assert found["gain"]["value"] is None
     assert "same setpoint" in found["gain"]["reason"]
+    alone = entries(make([Hold(16, 20)]).record)
+    assert "one step alone" in alone["gain"]["reason"]
 
 
 def test_two_setpoints_make_a_line_and_no_statement_on_its_straightness() -> None:

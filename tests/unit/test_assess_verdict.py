@@ -127,6 +127,8 @@ def test_the_reason_names_the_attributes_that_decided() -> None:
     assert reason == "accuracy of dut (1 of 2 attributes with a limit)"
     _, reason = of_run(dict.fromkeys(verdicts, Verdict.PASS), "sealed", False)
     assert reason == "all 2 attributes with a limit"
+    _, reason = of_run({"accuracy of dut": Verdict.PASS}, "sealed", False)
+    assert reason == "accuracy of dut, the only attribute with a limit"
 
 
 # --- through the whole evaluation ---------------------------------------------------------------

@@ -148,6 +148,43 @@ def test_without_a_pilot_emulator_the_plug_is_a_matter_for_hands() -> None:
     assert run_on(ClockKind.WARP, main) == ["by_hand"]
 
 
+class LateEvse(SlowEvse):
+    """Its setpoints leave 30 ms after they were to."""
+
+    journal: Journal
+
+    async def apply(self, setpoint: Setpoint, setpoint_number: int, deadline_s: float) -> object:
+        await asyncio.sleep(0.03)
+        self.journal.event(EventKind.SETPOINT_SENT, "dut", number=setpoint_number)
+        return Acknowledgement(True, "Accepted")
+
+
+def test_a_value_is_asked_for_once_it_has_settled_since_the_setpoint_really_left() -> None:
+    """Asked for at the planned instant it would be thrown away as read too early."""
+
+    async def main() -> list[float]:
+        clock = Clock(ClockKind.WARP)
+        journal, observed = Journal(clock), Observed({})
+        journal.subscribe(observed)
+        evse, meter = LateEvse(clock), Hiccup(clock)
+        evse.journal = journal
+        stage = Stage({"dut": evse}, {}, observed, by_hand={"meter": meter})  # type: ignore[dict-item]
+        commands = [
+            setpoint(1, 6.0, 5.0),
+            Command(2, "read", ("meter",), by_hand=True, settled=("dut", 5.0)),
+            setpoint(3, 7.0, 1.0),
+            Command(4, "read", ("meter",), by_hand=True, settled=("dut", 5.0)),
+        ]
+        await Player(Plan(commands, 0.0, 0.0, {}), stage, journal).play()
+        return meter.asked_s
+
+    asked_s = run_on(ClockKind.WARP, main)
+    assert asked_s == [pytest.approx(5.03), pytest.approx(6.03)], (
+        "the second one is early on purpose"
+    )
+    assert asked_s[0] >= 5.03
+
+
 class Hiccup:
     """A meter whose third answer takes 0.35 s, and whose fifth does not come."""
 

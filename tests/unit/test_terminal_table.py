@@ -53,6 +53,40 @@ def test_only_the_practical_attributes_are_shown() -> None:
     assert "Total activation time" not in text
 
 
+def test_every_attribute_with_a_limit_is_shown() -> None:
+    """A verdict that rests on a figure which nobody sees is hard to believe."""
+    result = changed(RUN).result
+    further = {**result["attributes"][0], "name": "fall_time", "group": "chain"}
+    result["attributes"].append(further)
+    assert "Fall time" in printed(result, terminal=False)
+    further["limit"] = None
+    assert "Fall time" not in printed(result, terminal=False)
+
+
+def test_without_a_limit_there_is_no_column_of_limits_and_verdicts() -> None:
+    result = changed(RUN, verdict="NOT_APPLICABLE").result
+    for entry in result["attributes"]:
+        entry.update(limit=None, verdict="NOT_APPLICABLE")
+    lines = printed(result, terminal=True).splitlines()
+    assert "limit" not in next(line for line in lines if line.startswith("attribute"))
+    assert sum("NOT APPLICABLE" in line for line in lines) == 1
+
+
+def test_an_error_of_the_meter_that_nobody_knows_is_told() -> None:
+    meters = {"dut": {"device": "reference", "power_standard_share": 0.0}}
+    told = "U leaves out the meter's own error, which is not known: reference"
+    assert told in printed(changed(RUN, meters=meters).result, terminal=False)
+    meters["dut"]["power_standard_share"] = 0.001
+    assert told not in printed(changed(RUN, meters=meters).result, terminal=False)
+
+
+def test_services_of_which_none_can_be_told_have_no_line() -> None:
+    result = changed(FULL).result
+    for entry in result["services"]:
+        entry["verdict"] = "NOT_APPLICABLE"
+    assert "services" not in printed(result, terminal=True)
+
+
 def test_what_a_device_says_cannot_steer_the_terminal() -> None:
     hostile = "\x1b[2J\x1b]0;owned\x07[bold red]x[/]"
     result = changed(RUN, verdict_reason=hostile).result

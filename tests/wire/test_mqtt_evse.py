@@ -414,7 +414,7 @@ def test_a_run_goes_by_the_real_clock_and_says_that_the_charger_was_virtual(
 
 
 def test_the_warp_clock_is_refused_and_says_why() -> None:
-    with pytest.raises(ConfigError, match="dut are reached through an MQTT broker"):
+    with pytest.raises(ConfigError, match="way to dut is through an MQTT broker"):
         prepare("virtual-mqtt-evse", "quick-look", clock=ClockKind.WARP, seed=1)
 
 

@@ -548,7 +548,7 @@ def test_a_meter_about_to_count_as_silent_is_asked_first(broker, base):
 
 
 def test_the_warp_clock_is_refused_and_the_real_one_is_usual():
-    with pytest.raises(ConfigError, match=r"reference are reached through an MQTT .*--clock real"):
+    with pytest.raises(ConfigError, match=r"way to reference is through an MQTT .*--clock real"):
         prepare("virtual-mqtt-meter", "quick-look", clock=ClockKind.WARP, seed=1)
     inputs = prepare("virtual-mqtt-meter", "quick-look", clock=None, seed=1)
     assert inputs.clock is ClockKind.REAL
@@ -556,7 +556,7 @@ def test_the_warp_clock_is_refused_and_the_real_one_is_usual():
 
 def test_without_a_broker_a_virtual_bench_says_what_to_start(tmp_path):
     bench = changed_bench(tmp_path, (":1883\n", ":9\n"), base="virtual-mqtt-meter")
-    with pytest.raises(ConfigError, match=r"no MQTT broker at .*127.0.0.1:9; .*mosquitto -p 9"):
+    with pytest.raises(DeviceError, match=r"no MQTT broker at .*127.0.0.1:9\. .*mosquitto -p 9"):
         probe(bench)
 
 

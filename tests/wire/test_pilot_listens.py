@@ -10,7 +10,7 @@ import pytest
 from pilot_stand_in import Bench, PilotRecorder
 
 from hil.clock import ClockKind, run_on
-from hil.errors import DeviceError
+from hil.errors import ConfigError, DeviceError
 from hil.inputs import prepare
 from hil.j1772 import PilotState
 from hil.play.plan_text import plan_lines
@@ -116,3 +116,8 @@ def test_a_car_that_a_person_plugs_in_and_out_is_waited_for_and_seen(tmp_path: P
     assert of[EventKind.FINDING] == []
     ended_s, unplugged_s = record.events[-1].t, of[EventKind.PILOT_STATE][-1].t
     assert ended_s > unplugged_s + 3.0, "the hold begins once the car is out"
+
+
+def test_one_that_listens_shows_no_fault_and_the_refusal_names_it() -> None:
+    with pytest.raises(ConfigError, match="does not only listen as 'beside' does"):
+        prepare("virtual-listening", "plug-faults", clock=None, seed=1)

@@ -28,6 +28,11 @@ LEAST_SETPOINTS = 3
 _NO_REPEATS = (
     "no setpoint was reached the same way twice, so hysteresis cannot be told from a drift"
 )
+_NO_LINE = (
+    "one step alone told a steady value, and a line needs two setpoints",
+    "all steady steps have the same setpoint",
+)
+"""Why some points tell no line: of one, and of several."""
 
 
 class Point(NamedTuple):
@@ -126,7 +131,7 @@ def lines(
     setpoints_a = list(by_setpoint(points))
     line = straight_line(points)
     if line is None:
-        why = missing if not points else "all steady steps have the same setpoint"
+        why = _NO_LINE[len(points) > 1] if points else missing
         no_gain = Found(Figure("fit", None, of=of), why)
         no_linearity = Found(Figure("worst", None, of=of), why, doubts, {"setpoints_a": []})
         return Lines(no_gain, no_gain, no_linearity)

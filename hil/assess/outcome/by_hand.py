@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _KEPT_SHARE = 1.1
 """A power up to this share of what was asked for counts as followed, as with any other meter."""
 
-NO_TIMES = "its meter is read by hand: when the power moved, and how steady it was, was not seen"
+NO_TIMES = "read by hand: nobody saw when and how the power moved"
 
 
 def hand_supply_of(record: Record, meter: HandMeter) -> Supply:
