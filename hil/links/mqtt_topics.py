@@ -208,6 +208,9 @@ class MqttTopics:
             try:
                 with contextlib.suppress(asyncio.CancelledError):
                     runner.run(self._connect_until_closed())
+            except Exception as error:  # nobody else would hear of it
+                words = f"an error inside hil: {type(error).__name__}: {error}"
+                self.fault = HilError(words)
             finally:
                 self._in_bench(self._over)
 

@@ -232,7 +232,6 @@ def test_a_command_under_way_when_the_broker_lets_nobody_in_any_more_is_a_failed
     play_beside(BrokerStandIn("drop", "refuse"), scenario)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_client_that_ends_over_a_fault_of_ours_is_said_to_be_cut_off(
     broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,6 +245,7 @@ def test_a_client_that_ends_over_a_fault_of_ours_is_said_to_be_cut_off(
         await stage.say(("box/amp", "1"))
         await until(lambda: stage.troubles)
         assert stage.troubles == [Trouble.LOST]
+        assert "RuntimeError: of ours" in str(stage.link.fault)
 
     play(broker.port, scenario)
 
