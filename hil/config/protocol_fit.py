@@ -75,8 +75,8 @@ def _problems(
             words = f"nothing that 'hil' says over {profile.control} tells '{name}' to discharge; "
             words += "leave 'discharge' out"
             yield ("evses", name, "rating", "discharge"), words
-        named = isinstance(evse, MqttEvseConfig) and evse.presence is not None
-        if named and isinstance(profile, MqttEvseProfile) and profile.presence is None:
+        told = isinstance(evse, MqttEvseConfig) and evse.presence is not None
+        if told and isinstance(profile, MqttEvseProfile) and profile.presence is None:
             words = f"'{profile.evse_profile}' does not say what stands there; leave 'presence' "
             words += "out, or add it to its profile"
             yield ("evses", name, "presence"), words
