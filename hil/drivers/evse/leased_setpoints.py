@@ -196,6 +196,8 @@ class LeasedSetpoints:
             times: list[float] = []
             try:
                 await self._commands.arm()
+                if self._now.newest != number:
+                    return  # the safe setpoint went out meanwhile, and is to stay
                 await self._commands.refresh(current_a, times.append)
             except DeviceError as error:
                 words = f"setpoint {number} was not refreshed (it {error.what}); without that its "
