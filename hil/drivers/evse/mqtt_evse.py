@@ -11,7 +11,7 @@ from hil.clock import end_tasks
 from hil.config.bench import SafeState
 from hil.config.evse_mqtt import MqttEvseProfile, TopicReading
 from hil.config.evses import MqttEvseConfig
-from hil.config.topic_values import at_base
+from hil.config.topic_values import at_base, presence_topic
 from hil.drivers.broker import broker_of
 from hil.drivers.evse.direct import until_stopped
 from hil.drivers.evse.mqtt_commands import MqttCommands
@@ -50,7 +50,6 @@ class MqttEvse:
         self.name = name
         self.status = ""
         self._config, self._profile, self._journal = config, profile, journal
-        self._safe_state = safe_state
         self._findings = FirstTimes(journal, name)
         self._reachable = Reachable(name, "charger", journal, self._findings)
         base = config.topic
@@ -58,7 +57,6 @@ class MqttEvse:
         lasting = {at_base(said.topic, base) for said in profile.identity.values()}
         lasting |= {self._presence.topic} if self._presence is not None else set()
         self._hearing = Hearing(base, frozenset(lasting), self._findings)
-        self._topics = [at_base(topic, base) for topic in profile.topics()]
         self._state = self._hearing.place(profile.state)
         self._readings: dict[str, list[tuple[Place, TopicReading]]] = defaultdict(list)
         for reading in profile.readings:
@@ -85,11 +83,9 @@ class MqttEvse:
         self._stale = False
 
     def _presence_place(self) -> Place | None:
-        told = self._profile.presence
-        topic = self._config.presence or (told.topic if told else None)
-        if told is None or topic is None:
-            return None
-        return Place(at_base(topic, self._config.topic), parse_path(told.path))
+        told, config = self._profile.presence, self._config
+        topic = presence_topic(told, config.presence, config.topic)
+        return Place(topic, parse_path(told.path)) if told and topic else None
 
     def _subscriptions(self) -> list[str]:
         topics = [at_base(topic, self._config.topic) for topic in self._profile.topics()]
