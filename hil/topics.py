@@ -6,6 +6,7 @@ and write numbers as text: :func:`number` knows them.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -16,6 +17,9 @@ Path = tuple[str | int, ...]
 
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,4})\]")
 _DEEPEST = 20
+_SHOWN = 60
+"""Characters of what is none, in words about it."""
+
 _NONE = ("", "null", "none", "nan", "unknown", "unavailable", "undefined")
 _TRUE, _FALSE = ("true", "on", "yes"), ("false", "off", "no")
 
@@ -90,12 +94,12 @@ def number(value: Any) -> float | None:
     if value is None or value is False:
         return None
     if isinstance(value, str):
-        word = value.strip()
-        if word.lower() in (*_NONE, *_FALSE):
+        if value.strip().lower() in (*_NONE, *_FALSE):
             return None
-        value = float(word.replace("_", "-_"))  # Python reads 1_000 as a number; devices do not
+        with contextlib.suppress(ValueError):
+            value = float(value.replace("_", "-_"))  # Python reads 1_000 as one; devices do not
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{str(value)[:60]!r} is no number")
+        raise ValueError(f"{word(value)[:_SHOWN]!r} is no number")
     try:
         return float(value) if math.isfinite(value) else None
     except OverflowError as error:
@@ -103,7 +107,12 @@ def number(value: Any) -> float | None:
 
 
 def word(value: Any) -> str:
-    """A value as the word by which a table knows it: ``3``, ``true``, ``charging``."""
+    """A value as the word by which a table knows it: ``3``, ``true``, ``charging``.
+
+    Of what has parts no table knows any; it is not spelled out, however deep it goes.
+    """
+    if isinstance(value, dict | list):
+        return "{…}" if isinstance(value, dict) else "[…]"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
@@ -125,4 +134,4 @@ def truth(value: Any) -> bool | None:
         return True
     if text in (*_FALSE, "0"):
         return False
-    raise ValueError(f"{text[:60]!r} is neither on nor off")
+    raise ValueError(f"{text[:_SHOWN]!r} is neither on nor off")

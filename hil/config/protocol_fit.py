@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from hil.config.bench import BenchConfig
+from hil.config.evse_mqtt import MqttEvseProfile
 from hil.config.evse_profiles import AnyEvseProfile
+from hil.config.evses import MqttEvseConfig
 from hil.config.personalities import VirtualEvse
 from hil.config.profiles import EvseProfile
 from hil.config.source import Location, Source
@@ -73,6 +75,11 @@ def _problems(
             words = f"nothing that 'hil' says over {profile.control} tells '{name}' to discharge; "
             words += "leave 'discharge' out"
             yield ("evses", name, "rating", "discharge"), words
+        told = isinstance(evse, MqttEvseConfig) and evse.presence is not None
+        if told and isinstance(profile, MqttEvseProfile) and profile.presence is None:
+            words = f"'{profile.evse_profile}' does not say what stands there; leave 'presence' "
+            words += "out, or add it to its profile"
+            yield ("evses", name, "presence"), words
         return
     named, mode = f"the EVSE profile '{profile.evse_profile}'", profile.operation_mode
     is_signed = mode == "central-setpoint"

@@ -27,6 +27,10 @@ def published_problems(
             words = f"nobody knows how to ask a '{meter.profile}'; leave 'poll' out, or add "
             words += "'request' to its profile"
             problems.append(source.problem(("meters", name, "poll"), words))
+        if meter.presence is not None and profile.presence is None:
+            words = f"'{meter.profile}' does not say what stands there; leave 'presence' out, or "
+            words += "add it to its profile"
+            problems.append(source.problem(("meters", name, "presence"), words))
         cadence_s = meter.cadence_s(profile)
         if cadence_s is None:
             continue

@@ -48,6 +48,12 @@ class Presence(Model):
     offline: str
 
 
+def presence_topic(told: Presence | None, named: str | None, base: str) -> str | None:
+    """Where it is said whether a device is there: as the bench file names it, or its profile."""
+    topic = named or (told.topic if told else None)
+    return None if told is None or topic is None else at_base(topic, base)
+
+
 def at_base(topic: str, base: str) -> str:
     """A topic of a profile, with the base topic of the bench file."""
     return topic.replace(BASE, base)

@@ -76,7 +76,9 @@ def _words(limit: tuple[float, str]) -> str:
 def tells_limit(schedules: object, limit: float, unit: str) -> bool:
     """Whether the first period of a schedule among several has this limit."""
     for schedule in schedules if isinstance(schedules, list) else []:
-        periods = schedule.get("chargingSchedulePeriod") if isinstance(schedule, dict) else None
+        if not isinstance(schedule, dict):
+            continue
+        periods = schedule.get("chargingSchedulePeriod")
         first = periods[0] if isinstance(periods, list) and periods else None
         told = number(first.get("limit")) if isinstance(first, dict) else None
         if schedule.get("chargingRateUnit") == unit and told is not None:

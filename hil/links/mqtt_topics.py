@@ -36,6 +36,9 @@ from hil.record.journal import Journal
 QUEUE_MESSAGES = 1_000
 """Messages that wait for the bench at most; a charger says a few dozen at once."""
 
+_AT_ONCE = 50
+"""Messages that are handed over in a row, before the bench's loop gets on with other things."""
+
 LARGEST_PAYLOAD_BYTES = 64 * 1024
 """Of one message; a larger one is left out and counted."""
 
@@ -140,6 +143,11 @@ class MqttTopics:
                 t = await asyncio.wrap_future(sending)
         except (TimeoutError, aiomqtt.MqttError) as error:
             raise self.trouble(Trouble.INCOMPLETE) from error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise self.trouble(Trouble.LOST) from None  # it was the client that has ended
         text = message.payload.decode("utf-8", "backslashreplace")
         self._journal.frame(self._device, "sent", "mqtt", f"{message.topic} {text}")
         return t
@@ -158,14 +166,20 @@ class MqttTopics:
     # --- the bench's loop ---------------------------------------------------------------------
 
     def _drain(self) -> None:
-        self._drain_due = False
-        while self._queue and not self._closing:
+        for _ in range(_AT_ONCE):
+            if self._closing or not self._queue:
+                break
             arrival = self._queue.popleft()
             text = arrival.payload.decode("utf-8", "backslashreplace")
             kept = " (retained)" if arrival.retained else ""
             line = f"{arrival.topic}{kept} {text}"
             self._guarded(self._journal.frame, self._device, "received", "mqtt", line)
             self._guarded(self._on_arrival, arrival)
+        # Not before the end, or the client would have it called once more for each turn.
+        self._drain_due = False
+        if self._queue and not self._drain_due:
+            self._drain_due = True
+            self._bench.call_soon(self._drain)
 
     def _guarded(self, callback: Callable[..., None], *args: object) -> None:
         """A fault of the bench's own must not keep a message from whoever needs it."""
@@ -177,14 +191,14 @@ class MqttTopics:
     def _tell(self, trouble: Trouble | None) -> None:
         if not self._opened.done():
             self._opened.set_result(trouble)
+            self._told = trouble
         elif not self._closing and trouble is not self._told:
             self._told = trouble
             self._guarded(self._on_trouble, trouble)
 
     def _over(self) -> None:
-        """Whoever opens must not wait for a thread that has ended."""
-        if not self._opened.done():
-            self._opened.set_result(Trouble.LOST)
+        """The thread has ended: whoever opens must not wait, nor anybody think that it listens."""
+        self._tell(self._told or Trouble.LOST)
 
     # --- the client's own thread --------------------------------------------------------------
 
@@ -194,6 +208,9 @@ class MqttTopics:
             try:
                 with contextlib.suppress(asyncio.CancelledError):
                     runner.run(self._connect_until_closed())
+            except Exception as error:  # nobody else would hear of it
+                words = f"an error inside hil: {type(error).__name__}: {error}"
+                self.fault = HilError(words)
             finally:
                 self._in_bench(self._over)
 
@@ -223,7 +240,8 @@ class MqttTopics:
             granted = await client.subscribe([(topic, _QUALITY) for topic in self._topics])
         except aiomqtt.MqttError as error:
             await leave(client)
-            raise SessionError(Trouble.REFUSED) from error
+            late = isinstance(error.__context__, TimeoutError)
+            raise SessionError(Trouble.SILENT if late else Trouble.LOST) from error
         if any(isinstance(each, int) and each >= _REFUSED_FROM for each in granted):
             await leave(client)
             raise SessionError(Trouble.REFUSED)

@@ -239,10 +239,16 @@ class SerialLine:
             if self._address.scheme == "socket":
                 async with asyncio.timeout(_CONNECT_WITHIN_S):
                     return _SocketPort(await self._connect(loop))
-            opened = loop.run_in_executor(None, _open_serial, self._device, self._address)
-            return _SerialPort(await opened)
+            return _SerialPort(await loop.run_in_executor(None, self._open_serial))
         except TimeoutError as error:
             raise self._unreachable("nothing answers there") from error
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def _open_serial(self) -> Any:
+        """In a thread, with the look at the ports that there are. Raises DeviceError."""
+        try:
+            return _open_serial(self._device, self._address)
         except (OSError, ValueError, serial.SerialException) as error:
             raise self._refused(error) from error
 

@@ -139,20 +139,24 @@ async def open_port(device: str, address: RtuAddress, on_bytes: OnBytes, on_lost
         raise _unreachable(device, address, "nothing answers there") from error
     except ConnectionRefusedError as error:
         raise _unreachable(device, address, "connection refused") from error
-    except (*_LOST, ValueError) as error:
+    except OSError as error:
         raise _unreachable(device, address, str(error)) from error
 
 
 def _open(device: str, address: RtuAddress) -> Any:
-    return serial.Serial(
-        real_name(device, address.port),
-        baudrate=address.baudrate,
-        parity=address.parity,
-        stopbits=address.stop_bits,
-        timeout=0 if os.name == "posix" else _THREAD_LOOKS_EVERY_S,
-        write_timeout=0,
-        exclusive=True,
-    )
+    """In a thread, with the look at the ports that there are. Raises DeviceError."""
+    try:
+        return serial.Serial(
+            real_name(device, address.port),
+            baudrate=address.baudrate,
+            parity=address.parity,
+            stopbits=address.stop_bits,
+            timeout=0 if os.name == "posix" else _THREAD_LOOKS_EVERY_S,
+            write_timeout=0,
+            exclusive=True,
+        )
+    except (*_LOST, ValueError) as error:
+        raise _unreachable(device, address, str(error)) from error
 
 
 def _unreachable(device: str, address: RtuAddress, why: str) -> DeviceError:

@@ -13,7 +13,7 @@ from typing import Any
 from hil.config.evse_mqtt import VALUE, MqttEvseProfile, Result, SwitchCommand
 from hil.config.evses import MqttEvseConfig
 from hil.config.personalities import VirtualEvse
-from hil.config.topic_values import Said, at_base
+from hil.config.topic_values import Said, at_base, presence_topic
 from hil.topics import Path, parse_path, put
 from hil.virtual.own_meter import measured, nearest_status
 from hil.virtual.plant import Plant
@@ -146,9 +146,8 @@ class MqttEvseTwin:
         return topic, _text(_document([(parse_path(presence.path), _value(presence.offline))]))
 
     def _presence_topic(self) -> str | None:
-        presence = self._profile.presence
-        topic = self._config.presence or (presence.topic if presence else None)
-        return None if topic is None else self._at(topic)
+        config = self._config
+        return presence_topic(self._profile.presence, config.presence, config.topic)
 
     def _say_all(self) -> None:
         """As it does when it has connected."""

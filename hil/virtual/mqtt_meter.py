@@ -14,7 +14,7 @@ from collections.abc import Collection
 from hil.clock import TimerHandle
 from hil.config.mqtt_meter import MqttMeterProfile
 from hil.config.personalities import VirtualMeter
-from hil.config.topic_values import at_base
+from hil.config.topic_values import at_base, presence_topic
 from hil.meter_topics import Key, TopicMap, compile_topics, write_payload
 from hil.quantities import LINES, Phase, Quantity
 from hil.topics import parse_path, put
@@ -54,7 +54,7 @@ class MqttMeterTwin:
         """Its payloads are cut short."""
         self.other_device = False
         """Another device has its topics, with other payloads."""
-        self._personality, self._profile, self._base = personality, profile, base
+        self._personality, self._profile = personality, profile
         maps = list(compile_topics(profile, base).values())
         self._whole = [each for each in maps if not each.changes]
         apart = [each for each in maps if each.changes]
@@ -67,8 +67,7 @@ class MqttMeterTwin:
         self._started_s = 0.0
         self._ticks = 0
         self._timer: TimerHandle | None = None
-        topic = presence or (profile.presence.topic if profile.presence else None)
-        self._presence = None if topic is None else at_base(topic, base)
+        self._presence = presence_topic(profile.presence, presence, base)
         listens = [at_base(profile.request.topic, base)] if profile.request else []
         self.client = TopicClient(
             name, listens, self._on_request, self._on_connected, self._last_will()

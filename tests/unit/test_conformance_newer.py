@@ -23,7 +23,7 @@ from hil.conformance.compare import Asked
 from hil.conformance.compare import differences as composite_differences
 from hil.conformance.heard import Heard
 from hil.conformance.oracle import DEFAULT, Installed, Step, composite, within
-from hil.conformance.reports import differences
+from hil.conformance.reports import differences, external, tells_limit
 from hil.errors import ConfigError
 from hil.quantities import Frame
 
@@ -253,6 +253,16 @@ def test_a_case_that_does_not_apply_says_why(
     why = why_not(case(name), pics, known, profile, "2.0.1", RATING, elsewhere=False)
     assert words in why
     assert bool(why) is bool(words)
+
+
+@pytest.mark.parametrize(
+    "schedules",
+    [["x"], [None, 3], [{"chargingSchedulePeriod": [3]}], [{"chargingSchedulePeriod": "x"}], "x"],
+)
+def test_a_schedule_that_is_none_tells_no_limit(schedules: Any) -> None:
+    assert not tells_limit(schedules, 10.0, "A")
+    item = {"chargingProfile": {"chargingSchedule": schedules}}
+    assert "it does not tell the limit of 10 A" in external([item], [(10.0, "A")])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hil.topics import MISSING, decode, number, parse_path, part, truth
+from hil.topics import MISSING, decode, number, parse_path, part, truth, word
 
 KEYS = st.text(
     st.characters(exclude_characters=".[]", exclude_categories=["Cs"]), min_size=1, max_size=8
@@ -77,6 +77,17 @@ def test_numbers_as_devices_write_them(payload: bytes, value: float | None) -> N
 def test_what_is_no_number_is_refused(payload: bytes) -> None:
     with pytest.raises(ValueError, match=r"no number|could not convert|larger than"):
         number(decode(payload))
+
+
+def test_what_is_no_number_is_shown_short_however_long_or_deep_it_is() -> None:
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert word(deep) == "[…]"
+    for odd in ("x" * 60_000, deep, {"a": deep}):
+        with pytest.raises(ValueError, match="is no number") as refused:
+            number(odd)
+        assert len(str(refused.value)) < 100
 
 
 @pytest.mark.parametrize(

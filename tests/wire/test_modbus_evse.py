@@ -125,6 +125,21 @@ def test_a_lease_that_is_kept_holds_the_setpoint(tmp_path: Path) -> None:
     assert not stage.codes() & {"setpoint_lost", "lease_lapsed", "lease_not_renewed"}
 
 
+def test_a_lease_that_is_renewed_does_not_come_after_the_safe_setpoint(tmp_path: Path) -> None:
+    """A renewal that sets the watchdog anew takes a while, in which a stop may be commanded."""
+
+    async def scenario(stage: Stage) -> float:
+        await command(stage, 16.0)
+        stage.evse._commands.distrust()
+        renewing = asyncio.ensure_future(stage.evse.renew())
+        await asyncio.sleep(0.01)
+        await stage.evse.make_safe(Setpoint(6.0, "A"))
+        await renewing
+        return stage.plant.limit_a
+
+    assert play(tmp_path, scenario)[0] == 6.0
+
+
 def test_a_watchdog_that_runs_out_early_is_a_lost_setpoint(tmp_path: Path) -> None:
     async def scenario(stage: Stage) -> None:
         await command(stage, 16.0)

@@ -48,6 +48,23 @@ def test_a_silent_meter_is_told_once_and_once_when_it_is_back():
     assert states == ["lost", "back"]
 
 
+def test_a_meter_that_comes_and_goes_without_end_fills_no_record():
+    async def main():
+        async with bench(answer_within="100 ms") as b:
+            await b.meter.open()
+            for _ in range(60):
+                for silent in (True, False):
+                    b.twin.silent = silent
+                    await poll(b.meter, 0.2)
+            await b.meter.close()
+            return b.said
+
+    said = warp(main)
+    assert said.findings().count("meter_lost") == said.findings().count("meter_back") == 50
+    again = [e.data["text"] for e in said.events if e.data.get("code") == "seen_again"]
+    assert any("'meter_lost' came 60 times" in text for text in again)
+
+
 @pytest.mark.parametrize("surplus", [-2, 2])
 def test_a_wrong_count_is_no_reading(surplus):
     async def main():

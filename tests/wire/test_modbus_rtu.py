@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import tty
 from types import SimpleNamespace
 
@@ -147,6 +148,26 @@ def test_a_unit_that_is_silent_is_told_by_what_else_answers():
             assert "answered with a wrong check sum" in error.value.what
 
     warp(main)
+
+
+def test_ports_are_not_looked_for_in_the_event_loop(monkeypatch):
+    """A port that is gone is tried at every poll, beside which others are to be polled."""
+    looked_in = []
+
+    def ports():
+        looked_in.append(threading.current_thread().name)
+        return []
+
+    monkeypatch.setattr(usb.list_ports, "comports", ports)
+
+    async def main():
+        meter, _ = meter_at("rtu:///dev/ttyHIL99?baudrate=9600&parity=N&stopbits=1")
+        with pytest.raises(DeviceError, match="ports of this computer: none"):
+            await meter.open()
+
+    run_on(ClockKind.REAL, main)
+    assert looked_in
+    assert "MainThread" not in looked_in
 
 
 def test_an_adapter_is_found_by_its_usb_serial_number(monkeypatch):

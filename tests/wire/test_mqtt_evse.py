@@ -451,6 +451,21 @@ def test_a_bench_that_cannot_be_is_refused(tmp_path: Path, old: str, new: str, w
         load_bench(changed_bench(tmp_path, (old, new), base="virtual-mqtt-evse"))
 
 
+def test_a_presence_that_the_profile_does_not_know_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = load(Kind.EVSE, "openevse-mqtt").path.read_text("utf-8")
+    lines = shipped.replace("evse_profile: openevse-mqtt", "evse_profile: mute").splitlines(True)
+    folder = tmp_path / "configs" / "evses"
+    folder.mkdir(parents=True)
+    mute = "".join(line for line in lines if not line.startswith("presence:"))
+    (folder / "mute.yaml").write_text(mute, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    named = ("profile: openevse-mqtt", "profile: mute")
+    with pytest.raises(ConfigError, match="leave 'presence' out"):
+        load_bench(changed_bench(tmp_path, named, base="virtual-mqtt-evse"))
+
+
 def test_every_shipped_profile_is_played_here() -> None:
     controls = {name: load(Kind.EVSE, name).model.control for name in names(Kind.EVSE)}
     assert sorted(PROFILES) == sorted(n for n, control in controls.items() if control == "mqtt")

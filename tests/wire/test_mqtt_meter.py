@@ -572,6 +572,7 @@ def test_without_a_broker_a_virtual_bench_says_what_to_start(tmp_path):
         ("every: 500 ms", "ca_file: ca.pem", "certificates need an encrypted address"),
         ("every: 500 ms", "password_env: SECRET", "a password needs a 'username'"),
         ("shelly-3em-mqtt\n", "go-e-mqtt\n    poll: 1 Hz\n", "knows how to ask a 'go-e-mqtt'"),
+        ("shelly-3em-mqtt\n", "everest-mqtt\n    presence: box/online\n", "leave 'presence' out"),
         ("every: 500 ms", "every: 100 ms", "the two cannot be told apart"),
         ("127.0.0.1:1883", "10.0.0.1:1883", "its twin connects to a broker on loopback"),
     ],

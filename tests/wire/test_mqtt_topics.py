@@ -15,7 +15,7 @@ from recorder import FullDisk, Recorder
 
 from hil.clock import Clock, ClockKind, run_on
 from hil.errors import DeviceError, RecordError
-from hil.links import mqtt_topics
+from hil.links import mqtt_broker, mqtt_topics
 from hil.links.mqtt_broker import Broker, Message, Trouble
 from hil.links.mqtt_topics import LARGEST_PAYLOAD_BYTES, QUEUE_MESSAGES, Arrival, MqttTopics
 from hil.record.journal import Journal
@@ -125,6 +125,127 @@ def test_a_flood_costs_the_bench_a_bounded_queue_and_is_counted(broker: Mosquitt
         await until(lambda: len(stage.arrivals) >= QUEUE_MESSAGES)
         assert stage.link.dropped_count == 201
         assert stage.arrivals[-1].payload == str(QUEUE_MESSAGES - 1).encode()
+
+    play(broker.port, scenario)
+
+
+def test_a_device_that_never_pauses_keeps_the_bench_from_nothing_else(broker: Mosquitto) -> None:
+    """However slowly the bench takes them, it gets on with the rest in between."""
+
+    async def scenario(stage: Stage) -> None:
+        await stage.link.open()
+        in_a_row, most, taken = 0, 0, 0
+
+        def take(_: Arrival) -> None:
+            nonlocal in_a_row, most, taken
+            time.sleep(0.002)
+            taken, in_a_row = taken + 1, in_a_row + 1
+            most = max(most, in_a_row)
+
+        stage.link._on_arrival = take
+        flood = [("box/amp", str(number)) for number in range(500)]
+        saying = asyncio.ensure_future(asyncio.to_thread(asyncio.run, stage.say(*flood)))
+        async with asyncio.timeout(20.0):
+            while taken < len(flood):
+                in_a_row = 0
+                await asyncio.sleep(0)
+        await saying
+        assert most < len(flood) / 2
+
+    play(broker.port, scenario)
+
+
+class BrokerStandIn:
+    """A broker that does with its connections, one after the other, what it is told.
+
+    ``serve`` takes the client and its topics, ``leave`` breaks off when a topic is asked for,
+    ``refuse`` lets nobody in, ``drop`` takes the topics and breaks off at the first message.
+    """
+
+    def __init__(self, *turns: str) -> None:
+        self._turns = iter(turns)
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> int:
+        self._server = await asyncio.start_server(self._meet, "127.0.0.1", 0)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    def stop(self) -> None:
+        assert self._server is not None
+        self._server.close()
+
+    async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        turn = next(self._turns, "serve")
+        try:
+            while packet := await reader.read(1000):
+                kind = packet[0] >> 4
+                if kind == 1:
+                    writer.write(b"\x20\x02\x00" + (b"\x05" if turn == "refuse" else b"\x00"))
+                elif kind == 8 and turn != "leave":
+                    writer.write(b"\x90\x04" + packet[2:4] + b"\x01\x01")
+                else:
+                    break
+        finally:
+            writer.close()
+
+
+def play_beside(stand_in: BrokerStandIn, scenario: Callable[[Stage], Awaitable[Any]]) -> Any:
+    async def main() -> Any:
+        on = Stage(await stand_in.start())
+        try:
+            return await scenario(on)
+        finally:
+            on.link.close()
+            stand_in.stop()
+
+    return run_on(ClockKind.REAL, main)
+
+
+def test_a_broker_that_breaks_off_while_topics_are_asked_for_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only a broker that says so refuses; one that is about to start again does not."""
+    monkeypatch.setattr(mqtt_broker, "_ANSWER_WITHIN_S", 0.3)
+    monkeypatch.setattr(mqtt_topics, "RETRY_AFTER_S", 0.05)
+
+    async def scenario(stage: Stage) -> None:
+        await stage.link.open()
+        with pytest.raises(DeviceError):
+            await stage.link.publish(Message("box/amp", b"10", 1), 0.5)
+        await until(lambda: stage.troubles and stage.troubles[-1] is None)
+        assert Trouble.REFUSED not in stage.troubles
+
+    play_beside(BrokerStandIn("drop", "leave", "serve"), scenario)
+
+
+def test_a_command_under_way_when_the_broker_lets_nobody_in_any_more_is_a_failed_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mqtt_topics, "RETRY_AFTER_S", 0.05)
+
+    async def scenario(stage: Stage) -> None:
+        await stage.link.open()
+        with pytest.raises(DeviceError, match="is cut off"):
+            await stage.link.publish(Message("box/amp", b"10", 1), 4.0)
+        await until(lambda: Trouble.REFUSED in stage.troubles)
+
+    play_beside(BrokerStandIn("drop", "refuse"), scenario)
+
+
+def test_a_client_that_ends_over_a_fault_of_ours_is_said_to_be_cut_off(
+    broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(stage: Stage) -> None:
+        await stage.link.open()
+
+        def fail(_: object) -> None:
+            raise RuntimeError("of ours")
+
+        monkeypatch.setattr(stage.link, "_take", fail)
+        await stage.say(("box/amp", "1"))
+        await until(lambda: stage.troubles)
+        assert stage.troubles == [Trouble.LOST]
+        assert "RuntimeError: of ours" in str(stage.link.fault)
 
     play(broker.port, scenario)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -124,10 +125,20 @@ def test_a_cable_that_no_resistor_codes_is_refused() -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names of ports are those of POSIX")
-def test_a_serial_port_that_is_not_there() -> None:
+def test_a_serial_port_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To look which ones are there takes a while, which is not to be the event loop's."""
+    looked_in: list[str] = []
+
+    def ports() -> list[object]:
+        looked_in.append(threading.current_thread().name)
+        return []
+
+    monkeypatch.setattr(usb.list_ports, "comports", ports)
     error = _open_fails("serial:///dev/ttyHIL99", ClockKind.REAL)
     assert error.what == "there is no serial port /dev/ttyHIL99"
-    assert "the ports of this computer:" in error.remedy
+    assert "the ports of this computer: none" in error.remedy
+    assert looked_in
+    assert "MainThread" not in looked_in
 
 
 def test_a_real_port_under_the_warp_clock_is_refused() -> None:

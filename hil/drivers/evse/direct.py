@@ -6,7 +6,8 @@ import asyncio
 import math
 from collections.abc import Callable
 
-from hil.errors import DeviceError
+from hil.drivers.protocols import Acknowledgement
+from hil.errors import DeviceError, RefusedError
 from hil.links.first_times import FirstTimes
 from hil.quantities import EventKind, Setpoint
 from hil.record.journal import Journal
@@ -71,6 +72,36 @@ def say_sent(
         commanded=commanded_a,
         commanded_unit="A",
         lease_s=lease_s,
+    )
+
+
+def say_failed(
+    journal: Journal,
+    findings: FirstTimes,
+    device: str,
+    setpoint_number: int,
+    error: DeviceError,
+    code: str = "setpoint_not_taken",
+) -> Acknowledgement:
+    """Record that a setpoint was not taken, and why."""
+    journal.event(
+        EventKind.SETPOINT_FAILED,
+        device,
+        setpoint=setpoint_number,
+        reason=error.what,
+        answered=isinstance(error, RefusedError),
+    )
+    words = f"setpoint {setpoint_number}: it {error.what}. {error.remedy}"
+    findings.finding(code, words, key=error.what)
+    return Acknowledgement(False, error.what)
+
+
+def not_taken(device: str, current_a: float, error: DeviceError) -> DeviceError:
+    """What it means that a charger did not take a current that was to stay."""
+    return DeviceError(
+        device,
+        f"{current_a:g} A were not taken: it {error.what}",
+        "Unplug the car or switch the charger off",
     )
 
 

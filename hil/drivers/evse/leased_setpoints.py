@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from hil.drivers.evse.direct import say_sent
+from hil.drivers.evse.direct import not_taken, say_failed, say_sent
 from hil.drivers.protocols import Acknowledgement, HeldLease
 from hil.errors import DeviceError, RefusedError
 from hil.links.first_times import FirstTimes
@@ -164,23 +164,14 @@ class LeasedSetpoints:
     def _failed(
         self, error: DeviceError, setpoint_number: int, before: _InForce
     ) -> Acknowledgement:
-        refused = isinstance(error, RefusedError)
         # What was refused left the one before in force; without an answer nobody knows which is,
         # so none is refreshed: either ends by the watchdog. So does what was put in its place.
-        self._now = before if refused else _InForce()
+        self._now = before if isinstance(error, RefusedError) else _InForce()
         if isinstance(error, ClampedError):
             self._now = _InForce(error.in_force_a)
-        self._journal.event(
-            EventKind.SETPOINT_FAILED,
-            self._device,
-            setpoint=setpoint_number,
-            reason=error.what,
-            answered=refused,
-        )
-        words = f"setpoint {setpoint_number}: it {error.what}. {error.remedy}"
         code = "setpoint_clamped" if isinstance(error, ClampedError) else "setpoint_not_taken"
-        self._findings.finding(code, words, key=error.what)
-        return Acknowledgement(False, error.what)
+        journal, findings = self._journal, self._findings
+        return say_failed(journal, findings, self._device, setpoint_number, error, code)
 
     async def renew(self) -> None:
         """Command the newest setpoint again, which refreshes the watchdog; a failure is a finding.
@@ -196,6 +187,8 @@ class LeasedSetpoints:
             times: list[float] = []
             try:
                 await self._commands.arm()
+                if self._now.newest != number:
+                    return  # the safe setpoint went out meanwhile, and is to stay
                 await self._commands.refresh(current_a, times.append)
             except DeviceError as error:
                 words = f"setpoint {number} was not refreshed (it {error.what}); without that its "
@@ -231,9 +224,5 @@ class LeasedSetpoints:
         try:
             await self._drive(current_a, None)
         except DeviceError as error:
-            raise DeviceError(
-                self._device,
-                f"{current_a:g} A were not taken: it {error.what}",
-                "Unplug the car or switch the charger off",
-            ) from error
+            raise not_taken(self._device, current_a, error) from error
         return f"{current_a:g} A"

@@ -12,8 +12,8 @@ from hil.drivers.evse.direct import until_stopped
 from hil.drivers.evse.leased_setpoints import LeasedSetpoints
 from hil.drivers.evse.modbus_places import Places
 from hil.drivers.evse.modbus_setpoints import ModbusSetpoints
-from hil.drivers.evse.polled_charger import Presence
 from hil.drivers.protocols import Acknowledgement, HeldLease, Identity
+from hil.drivers.reachable import Reachable
 from hil.errors import DeviceError, HilError
 from hil.links.first_times import FirstTimes
 from hil.links.modbus import ModbusTcp, encryption_of
@@ -56,7 +56,7 @@ class ModbusEvse:
         self._setpoints = LeasedSetpoints(name, self._commands, journal, self._findings)
         self._blocks = compile_map(profile).blocks if profile.registers else ()
         self._watching: asyncio.Task[None] | None = None
-        self._presence = Presence(name, journal)
+        self._reachable = Reachable(name, "charger", journal, self._findings)
         self._fault: HilError | None = None
         """What went wrong on the bench's own side while the charger was watched."""
 
@@ -101,10 +101,10 @@ class ModbusEvse:
             try:
                 await self._look()
                 await self._see_whether_it_stands()
-                if self._presence.back():
+                if self._reachable.back("the charger answers again"):
                     self._commands.distrust()
             except DeviceError as error:
-                self._presence.lost(error)
+                self._reachable.lost(f"it {error.what}. {error.remedy}")
             except HilError as fault:
                 self._fault = fault
 

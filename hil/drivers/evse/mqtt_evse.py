@@ -11,13 +11,14 @@ from hil.clock import end_tasks
 from hil.config.bench import SafeState
 from hil.config.evse_mqtt import MqttEvseProfile, TopicReading
 from hil.config.evses import MqttEvseConfig
-from hil.config.topic_values import at_base
+from hil.config.topic_values import at_base, presence_topic
 from hil.drivers.broker import broker_of
 from hil.drivers.evse.direct import until_stopped
 from hil.drivers.evse.mqtt_commands import MqttCommands
 from hil.drivers.evse.mqtt_hearing import Hearing, Place
 from hil.drivers.evse.mqtt_setpoints import MqttSetpoints
 from hil.drivers.protocols import Acknowledgement, HeldLease, Identity
+from hil.drivers.reachable import Reachable
 from hil.errors import DeviceError, HilError
 from hil.links.first_times import FirstTimes
 from hil.links.mqtt_broker import Trouble
@@ -49,14 +50,13 @@ class MqttEvse:
         self.name = name
         self.status = ""
         self._config, self._profile, self._journal = config, profile, journal
-        self._safe_state = safe_state
         self._findings = FirstTimes(journal, name)
+        self._reachable = Reachable(name, "charger", journal, self._findings)
         base = config.topic
         self._presence = self._presence_place()
         lasting = {at_base(said.topic, base) for said in profile.identity.values()}
         lasting |= {self._presence.topic} if self._presence is not None else set()
         self._hearing = Hearing(base, frozenset(lasting), self._findings)
-        self._topics = [at_base(topic, base) for topic in profile.topics()]
         self._state = self._hearing.place(profile.state)
         self._readings: dict[str, list[tuple[Place, TopicReading]]] = defaultdict(list)
         for reading in profile.readings:
@@ -77,19 +77,15 @@ class MqttEvse:
         """Something came that counts."""
         self._heard_s = 0.0
         """When it last gave a sign of life."""
-        self._away = False
-        """Whether it has been said to be lost."""
         self._trouble: DeviceError | None = None
         """What is wrong with the broker."""
         self._dropped = 0
         self._stale = False
 
     def _presence_place(self) -> Place | None:
-        told = self._profile.presence
-        topic = self._config.presence or (told.topic if told else None)
-        if told is None or topic is None:
-            return None
-        return Place(at_base(topic, self._config.topic), parse_path(told.path))
+        told, config = self._profile.presence, self._config
+        topic = presence_topic(told, config.presence, config.topic)
+        return Place(topic, parse_path(told.path)) if told and topic else None
 
     def _subscriptions(self) -> list[str]:
         topics = [at_base(topic, self._config.topic) for topic in self._profile.topics()]
@@ -222,17 +218,12 @@ class MqttEvse:
 
     def _look(self) -> None:
         why = self._why_away()
-        if why is not None and not self._away:
-            self._away = True
-            self._journal.event(EventKind.DEVICE, self.name, state="lost")
-            words = f"it {why.what}. {why.remedy}"
-            self._journal.finding(self.name, "charger_lost", words)
-        elif why is None and self._away:
-            self._away = False
-            self._journal.event(EventKind.DEVICE, self.name, state="back")
+        if why is not None:
+            self._reachable.lost(f"it {why.what}. {why.remedy}")
+        else:
             words = "the charger is heard again; what it said meanwhile is lost, so its status "
             words += "may be old until it says it anew"
-            self._journal.finding(self.name, "charger_back", words, "note")
+            self._reachable.back(words)
         self._setpoints.look()
         self._look_at_state()
         dropped = self._link.dropped_count
@@ -275,7 +266,7 @@ class MqttEvse:
     def _look_at_state(self) -> None:
         repeats_s = self._profile.state.repeats
         said_s = self._hearing.newest_s(self._state.topic)
-        if repeats_s is None or said_s is None or self._stale or self._away:
+        if repeats_s is None or said_s is None or self._stale or self._reachable.gone:
             return
         age_s = self._journal.clock.now() - said_s
         if age_s > _STALE_AFTER_REPEATS * repeats_s:

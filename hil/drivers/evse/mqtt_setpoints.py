@@ -12,10 +12,10 @@ from collections.abc import Callable
 from hil.config.bench import SafeState
 from hil.config.evse_mqtt import MqttEvseProfile
 from hil.config.evses import MqttEvseConfig
-from hil.drivers.evse.direct import in_steps, say_no_lease, say_sent
+from hil.drivers.evse.direct import in_steps, not_taken, say_failed, say_no_lease, say_sent
 from hil.drivers.evse.mqtt_commands import MqttCommands, Order
 from hil.drivers.protocols import Acknowledgement
-from hil.errors import DeviceError, RefusedError
+from hil.errors import DeviceError
 from hil.links.first_times import FirstTimes
 from hil.quantities import EventKind, Setpoint
 from hil.record.journal import Journal
@@ -108,16 +108,7 @@ class MqttSetpoints:
 
     def failed(self, error: DeviceError, setpoint_number: int) -> Acknowledgement:
         """Record that a setpoint was not taken, and why."""
-        self._journal.event(
-            EventKind.SETPOINT_FAILED,
-            self._device,
-            setpoint=setpoint_number,
-            reason=error.what,
-            answered=isinstance(error, RefusedError),
-        )
-        words = f"setpoint {setpoint_number}: it {error.what}. {error.remedy}"
-        self._findings.finding("setpoint_not_taken", words, key=error.what)
-        return Acknowledgement(False, error.what)
+        return say_failed(self._journal, self._findings, self._device, setpoint_number, error)
 
     def look(self) -> None:
         """See whether what was taken still stands; that it does not is a finding."""
@@ -159,9 +150,5 @@ class MqttSetpoints:
             async with self._turn:
                 await self._drive(current_a, None)
         except DeviceError as error:
-            raise DeviceError(
-                self._device,
-                f"{current_a:g} A were not taken: it {error.what}",
-                "Unplug the car or switch the charger off",
-            ) from error
+            raise not_taken(self._device, current_a, error) from error
         return f"{current_a:g} A commanded and said back"

@@ -11,11 +11,11 @@ from hil.config.evses import RapiEvseConfig
 from hil.drivers.evse import rapi_answers
 from hil.drivers.evse.direct import until_stopped
 from hil.drivers.evse.leased_setpoints import LeasedSetpoints
-from hil.drivers.evse.polled_charger import Presence
 from hil.drivers.evse.rapi_lines import Line
 from hil.drivers.evse.rapi_setpoints import RapiSetpoints
 from hil.drivers.evse.rapi_talk import Answer, RapiTalk
 from hil.drivers.protocols import Acknowledgement, HeldLease, Identity
+from hil.drivers.reachable import Reachable
 from hil.errors import DeviceError, HilError
 from hil.links.first_times import FirstTimes
 from hil.links.serial_line import parse_address
@@ -59,7 +59,7 @@ class OpenEvse:
         self._counted: tuple[int, ...] | None = None
         self._counted_s = 0.0
         self._watching: asyncio.Task[None] | None = None
-        self._presence = Presence(name, journal)
+        self._reachable = Reachable(name, "charger", journal, self._findings)
         self._fault: HilError | None = None
         """What went wrong on the bench's own side while the charger was watched."""
 
@@ -155,10 +155,10 @@ class OpenEvse:
                 if not self._talk.connected:
                     await self._talk.open()
                 await self._look()
-                if self._presence.back():
+                if self._reachable.back("the charger answers again"):
                     self._commands.distrust()
             except DeviceError as error:
-                self._presence.lost(error)
+                self._reachable.lost(f"it {error.what}. {error.remedy}")
             except HilError as fault:
                 self._fault = fault
 
@@ -301,9 +301,8 @@ class OpenEvse:
 
     def _broken(self, why: str) -> None:
         """The port went away by itself; the watch connects again, under whatever name it has."""
-        words = f"is gone: {why}"
-        remedy = "Check the cable; it is looked for until it is back"
-        self._presence.lost(DeviceError(self.name, words, remedy))
+        words = f"it is gone: {why}. Check the cable; it is looked for until it is back"
+        self._reachable.lost(words)
 
     # --- setpoints -----------------------------------------------------------------------------
 

@@ -9,12 +9,13 @@ from itertools import repeat
 from hil.config.meters import MeterConfig
 from hil.config.profiles import MeterProfile, Register
 from hil.config.rtu_address import factory_words, is_rtu, parse_rtu
+from hil.drivers.contact import Contact
 from hil.drivers.meter.sunspec import find_meter
 from hil.drivers.protocols import Identity
 from hil.errors import ConfigError, DeviceError
 from hil.links.modbus import Answer, ModbusTcp, encryption_of
 from hil.links.modbus_rtu import ModbusRtu
-from hil.quantities import EventKind, Phase, Quality, Quantity, Reading
+from hil.quantities import Quality, Reading
 from hil.record.journal import Journal
 from hil.registers import Block, compile_map, golden_problems, one_value
 from hil.sunspec import ModelBlock
@@ -51,9 +52,7 @@ class ModbusMeter:
         self._link = _link(name, config, profile, journal)
         self._use(compile_map(profile).blocks)
         self._all_due_s = 0.0
-        self._last_good_s = 0.0
-        self._lost = False
-        self._invalid: frozenset[tuple[Quantity, Phase]] = frozenset()
+        self._contact = Contact(name, "meter", journal)
 
     def _use(self, blocks: Sequence[Block | ModelBlock]) -> None:
         self._blocks = tuple(blocks)
@@ -87,7 +86,7 @@ class ModbusMeter:
         except BaseException:
             self._link.close()
             raise
-        self._last_good_s = self._journal.clock.now()
+        self._contact.good(self._journal.clock.now())
         profile = self._profile
         says = " ".join(filter(None, (details.get("maker"), details.get("model"))))
         return Identity(
@@ -121,14 +120,12 @@ class ModbusMeter:
                 readings += self._readings(block, await self._ask(block))
         except DeviceError as error:
             self._report(readings)
-            self._say_lost(error)
+            self._contact.lost(error)
             raise
         if everything:
             self._all_due_s = now_s + _SLOW_EVERY_S
         # A meter may mark every value as invalid: it has answered, and there is no reading.
-        if self._lost:
-            self._say_back(readings[0].t if readings else now_s)
-        self._last_good_s = readings[-1].t if readings else now_s
+        self._contact.good(readings[0].t if readings else now_s)
         self._report(readings)
 
     async def read_as(
@@ -146,6 +143,7 @@ class ModbusMeter:
     async def close(self) -> None:
         """Let go of the connection."""
         self._link.close()
+        self._contact.sum_up()
 
     async def _ask(self, block: Block | ModelBlock) -> Answer:
         return await self._link.read(self._profile.function, block.address, block.count)
@@ -167,42 +165,7 @@ class ModbusMeter:
             values,
             repeat(Quality.GOOD),
         )
-        if None in values or self._invalid:
-            self._say_invalid(block, values)
-            return [_reading(row) for row in rows if row[6] is not None]
+        if None in values or not self._contact.all_valid:
+            valid = self._contact.valid
+            return [_reading(row) for row in rows if valid((row[4], row[5]), row[6])]
         return list(map(_reading, rows))
-
-    def _say_invalid(self, block: Block | ModelBlock, values: Sequence[float | None]) -> None:
-        """A finding when a value becomes invalid, and one when it is valid again."""
-        for quantity, phase, value in zip(block.quantities, block.phases, values, strict=True):
-            key = (quantity, phase)
-            if value is None and key not in self._invalid:
-                self._invalid |= {key}
-                self._journal.finding(
-                    self.name,
-                    "invalid_value",
-                    f"{quantity} {phase} is marked as invalid or overflowed by the meter; "
-                    "it has no reading until it is valid again",
-                )
-            elif value is not None and key in self._invalid:
-                self._invalid -= {key}
-                self._journal.finding(
-                    self.name, "value_valid_again", f"{quantity} {phase} is valid again", "note"
-                )
-
-    def _say_lost(self, error: DeviceError) -> None:
-        if self._lost:
-            return
-        self._lost = True
-        self._journal.event(EventKind.DEVICE, self.name, state="lost")
-        self._journal.finding(self.name, "meter_lost", f"no reading: the meter {error.what}")
-
-    def _say_back(self, t: float) -> None:
-        self._lost = False
-        self._journal.event(EventKind.DEVICE, self.name, state="back")
-        self._journal.finding(
-            self.name,
-            "meter_back",
-            f"answers again, {t - self._last_good_s:.2f} s after the last complete reading",
-            "note",
-        )

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from hil.clock import end_tasks
 from hil.config.mqtt_meter import MqttMeterConfig, MqttMeterProfile
-from hil.config.topic_values import at_base
+from hil.config.topic_values import at_base, presence_topic
 from hil.drivers.broker import broker_of
 from hil.drivers.contact import Contact
 from hil.drivers.protocols import Identity
@@ -69,9 +69,7 @@ class MqttMeter:
         """Values that the broker had kept."""
         self._findings = FirstTimes(journal, name)
         self._absent = False
-        told = profile.presence
-        topic = config.presence or (told.topic if told else None)
-        self._presence = at_base(topic, config.topic) if told and topic else None
+        self._presence = presence_topic(profile.presence, config.presence, config.topic)
         self._asking: asyncio.Task[None] | None = None
 
     async def open(self) -> Identity:
