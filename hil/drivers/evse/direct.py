@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Callable
 
-from hil.errors import DeviceError
+from hil.errors import DeviceError, RefusedError
 from hil.links.first_times import FirstTimes
 from hil.quantities import EventKind, Setpoint
 from hil.record.journal import Journal
@@ -15,6 +15,19 @@ _STOPPED_WITHIN_S = 60.0
 """From the command to a state in which nothing is charged."""
 
 _LOOK_EVERY_S = 0.2
+
+
+class ClampedError(RefusedError):
+    """The charger put another current in force than the one that it was told."""
+
+    def __init__(self, device: str, what: str, remedy: str, in_force_a: float) -> None:
+        super().__init__(device, what, remedy)
+        self.in_force_a = in_force_a
+
+
+def clamped_to(error: DeviceError) -> dict[str, float]:
+    """What the record keeps of the current that is in force instead; nothing if none was said."""
+    return {"in_force_a": error.in_force_a} if isinstance(error, ClampedError) else {}
 
 
 def in_steps(

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from hil.config.bench import SafeState
 from hil.config.evse_mqtt import MqttEvseProfile
 from hil.config.evses import MqttEvseConfig
-from hil.drivers.evse.direct import in_steps, say_no_lease, say_sent
+from hil.drivers.evse.direct import clamped_to, in_steps, say_no_lease, say_sent
 from hil.drivers.evse.mqtt_commands import MqttCommands, Order
 from hil.drivers.protocols import Acknowledgement
 from hil.errors import DeviceError, RefusedError
@@ -114,6 +114,7 @@ class MqttSetpoints:
             setpoint=setpoint_number,
             reason=error.what,
             answered=isinstance(error, RefusedError),
+            **clamped_to(error),
         )
         words = f"setpoint {setpoint_number}: it {error.what}. {error.remedy}"
         self._findings.finding("setpoint_not_taken", words, key=error.what)
