@@ -48,6 +48,16 @@ def steps_of(
     faces: list[tuple[Quantity, Phase]], setpoints: list[tuple[float, str]], some: list[Read]
 ) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
     """The steps and the attributes of a run whose setpoints are held for a minute each."""
+    result = evaluate(run_of(faces, setpoints, some), definitions())
+    return result["steps"], {one["name"]: one for one in result["attributes"]}
+
+
+def run_of(
+    faces: list[tuple[Quantity, Phase]],
+    setpoints: list[tuple[float, str]],
+    some: list[Read],
+    times: int = 1,
+) -> MadeRecord:
     rating = {"current_a": 32.0, "phases": 3, "voltage_v": VOLTS, "power_w": 96.0 * VOLTS}
     resolution = {POWER: 10.0, VOLTAGE: 0.1, CURRENT: 0.01}
     meter = {
@@ -56,7 +66,7 @@ def steps_of(
         "measures": "dut",
         "instrument": "an old one",
         "settled_after_s": SETTLED_S,
-        "times": 1,
+        "times": times,
         "accuracy": {"class": "A", "power": 0.001, "voltage": 0.001, "current": 0.001},
         "reads": [
             {"quantity": q.value, "phase": p.value, "resolution": resolution[q]} for q, p in faces
@@ -83,8 +93,7 @@ def steps_of(
         "state": "sealed",
         "devices": {"dut": {"role": "evse", "rating": rating}, "reference": meter},
     }
-    result = evaluate(MadeRecord(manifest, events, series), definitions())
-    return result["steps"], {one["name"]: one for one in result["attributes"]}
+    return MadeRecord(manifest, events, series)
 
 
 def test_a_value_asked_for_too_early_belongs_to_no_level() -> None:
@@ -129,3 +138,11 @@ def test_a_current_of_one_phase_tells_nothing_of_the_others() -> None:
     assert step["accuracy_w"] is None
     assert "phases that carry current" in step["reason"]
     assert attributes["phase_use"]["value"] is None
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_nothing_is_certified_on_values_that_were_read_once(times: int) -> None:
+    run = run_of(IN_ALL, [(16.0, "A")], read(40.0, 16.0, IN_ALL), times)
+    limits = definitions().model_copy(update={"certifying": True})
+    blocked = evaluate(run, limits)["decision"]["blocked"]
+    assert any("was read once" in reason for reason in blocked) is (times == 1)
