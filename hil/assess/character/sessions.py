@@ -35,6 +35,9 @@ _ASKS = ("C", "D")
 _STAMP_S = 5e-3
 """A pilot state, or a command, may be stamped late by this; as a pilot edge (bench convention)."""
 _CYCLE_S = 0.02
+_BLIND_S = 1.0
+"""That power ended by chance within so short a time before it should is not supposed (bench
+convention)."""
 _RECENT, _FELL_SHARE = 6, 0.8
 """So many values before a fault tell what flowed; one below this share of their largest is none of
 a car that goes on charging (bench convention)."""
@@ -172,7 +175,10 @@ def fault_stop_delay(shown: Sequence[PlugFaultShown], bench: Bench | None, stati
     on = [one.fault for one, told in zip(tried, found, strict=True) if told is None or told.on]
     doubts = []
     if before:
-        text = f"no power flowed, or it fell, before the fault came: {', '.join(before)}"
+        text = (
+            "no power flowed when the fault came, or it had fallen before the fault came, as far "
+        )
+        text += f"as the meter tells: {', '.join(before)}"
         doubts.append(text)
     if on:
         text = f"power flowed, or nobody saw whether it did, throughout {', '.join(on)}"
@@ -190,7 +196,7 @@ def _fell_before(t: float, delay: Estimate | None, bench: Bench) -> bool:
     """Whether the power fell before what should have ended it.
 
     A meter that is slow shows it for a while all the same. It surely fell before, or the meter had
-    begun to show that: its last value is less than those before it.
+    begun to show that (its last value is less than those before it), or is too slow to show it.
     """
     if delay is None or delay.value >= 0.0:
         return False
@@ -198,7 +204,7 @@ def _fell_before(t: float, delay: Estimate | None, bench: Bench) -> bool:
     last = int(np.searchsorted(values.t, t))
     recent_w = np.abs(values.power_w[max(last - _RECENT, 0) : last])
     fell = bool(recent_w[-1] < _FELL_SHARE * recent_w.max())
-    return fell or delay.value + delay.expanded < 0.0
+    return fell or delay.expanded > _BLIND_S or delay.value + delay.expanded < 0.0
 
 
 def _stopped(one: PlugFaultShown, bench: Bench) -> _Stopped | None:
