@@ -137,7 +137,8 @@ class EventKind(StrEnum):
     """``setpoint``, ``claim`` (what the device answered, such as ``Accepted``)."""
     SETPOINT_FAILED = "setpoint_failed"
     """``setpoint``, ``reason``: rejected, CALLERROR, no answer in time; ``answered``: whether the
-    device clearly said no; an answer that cannot be read counts as none."""
+    device clearly said no; an answer that cannot be read counts as none; ``in_force_a``: the
+    current per phase that it put in force instead, where it says one."""
     PILOT_EDGE = "pilot_edge"
     """A duty change: ``duty_percent``, ``current_a``, ``previous_percent``, ``device_time_s``."""
     PILOT_STATE = "pilot_state"

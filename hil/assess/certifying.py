@@ -1,8 +1,9 @@
 """What stands in the way of a verdict that is to be signed.
 
 Under limits that certify, nothing is judged with a virtual device, with a reference meter whose
-calibration is missing or not valid on the day of the run, by a clock that nobody vouches for or
-that is too poor for the times that are judged, or after a fault was injected on purpose.
+calibration is missing or not valid on the day of the run, or which a person read only once each
+time, by a clock that nobody vouches for or that is too poor for the times that are judged, or after
+a fault was injected on purpose.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hil.assess.faults import faults_of
+from hil.assess.reading.by_hand import by_hand, hand_meter_of
 from hil.assess.reading.devices import devices_of, needed
 from hil.assess.reading.reference import Reference
 from hil.config.limits import LimitsConfig, TimeLimit
@@ -25,6 +27,8 @@ convention): twice what a quartz of 100 ppm does."""
 DRIFT_LEAST_S = 0.05
 """The same for short runs: reading two clocks one after the other takes time."""
 
+_LEAST_TIMES = 2
+"""How often a value has to be read by hand before it tells how it scatters."""
 
 _SOURCES = ("ptp", "gps", "ntp", "free-running")
 
@@ -38,6 +42,7 @@ def obstacles(
     reasons = (
         *_virtual(record),
         *(reference.problem for reference in references if reference.problem),
+        *_read_once(record),
         *_clock(record, limits),
         *_faults(record),
     )
@@ -47,6 +52,15 @@ def obstacles(
 def _faults(record: Record) -> Iterator[str]:
     for fault in faults_of(record):
         yield f"the fault {fault['fault']} was injected on {fault['device']}"
+
+
+def _read_once(record: Record) -> Iterator[str]:
+    meters = devices_of(record, "meter").values()
+    seen = {facts.get("measures") for facts in meters if not by_hand(facts)}
+    for evse in devices_of(record, "evse"):
+        meter = None if evse in seen else hand_meter_of(record, evse)
+        if meter is not None and meter.times < _LEAST_TIMES:
+            yield f"each value of {meter.device} was read once, so nobody knows how it scatters"
 
 
 def _virtual(record: Record) -> Iterator[str]:

@@ -203,7 +203,7 @@ def test_a_charger_that_keeps_its_old_setpoint_has_not_accepted_the_new_one(
     assert "claim.charge_current then says '6'" in answer.answer
     assert stage.record.of(EventKind.SETPOINT_ACKNOWLEDGED) == []
     failed = stage.record.of(EventKind.SETPOINT_FAILED)
-    assert [event.data["answered"] for event in failed] == [True]
+    assert [(event.data["answered"], event.data["in_force_a"]) for event in failed] == [(True, 6)]
     assert "setpoint_not_taken" in stage.codes()
 
 

@@ -163,7 +163,7 @@ def test_a_charger_that_clamps_has_not_taken_the_setpoint(tmp_path: Path) -> Non
     assert seen == (False, 20.0, 6.0), "nobody refreshes what was not asked for"
     assert "told 32 A and says that 20 A are in force" in stage.record.finding("setpoint_clamped")
     failed = stage.record.of(EventKind.SETPOINT_FAILED)
-    assert [event.data["answered"] for event in failed] == [True]
+    assert [(event.data["answered"], event.data["in_force_a"]) for event in failed] == [(True, 20)]
     assert "offers 20 A at the most" in stage.record.finding("capacity_below_rating")
 
 

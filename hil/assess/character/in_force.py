@@ -15,6 +15,7 @@ import numpy as np
 
 from hil.assess.outcome.step import NO_ANSWER, Bench, Measured
 from hil.assess.outcome.tracking import Conditions, conditions, requested_w
+from hil.assess.reading.devices import SAME_A, Rating
 from hil.assess.reading.trace import Trace
 from hil.assess.uncertainty import rectangular
 from hil.config.limits import Definitions
@@ -80,7 +81,7 @@ def pieces(steps: Sequence[Measured], bench: Bench, sign: int = 1) -> Iterator[P
         binds = binds_s(one, bench.definitions)
         if binds is not None:
             tolerated = [(min(until_s, binds + age_s), limit) for until_s, limit in tolerated]
-        if binds is not None or one.outcome == NO_ANSWER:
+        if binds is not None or one.outcome == NO_ANSWER or _put_another(one, bench.rating):
             tolerance_w = bench.definitions.over_tolerance * at.voltage_v * at.phases
             asked_w = max(sign * requested_w(one.step.setpoint, at), 0.0)
             tolerated.append((math.inf, asked_w + tolerance_w))
@@ -91,6 +92,14 @@ def pieces(steps: Sequence[Measured], bench: Bench, sign: int = 1) -> Iterator[P
             limit_w = max(limit for until_s, limit in tolerated if until_s > start_s)
             since_s = start_s - age_s if start_s > sent_s else None
             yield Piece(start_s, end_s, limit_w, one, at, since_s, sign)
+
+
+def _put_another(one: Measured, rating: Rating) -> bool:
+    """Whether the EVSE took a setpoint in part: then it may use as much as that asked for."""
+    instead, previous = one.step.instead, one.step.previous
+    if instead is None:
+        return False
+    return previous is None or abs(instead.value - rating.amperes(previous)) > SAME_A
 
 
 def _supplies(steps: Sequence[Measured], bench: Bench) -> list[Conditions]:

@@ -35,6 +35,12 @@ _ASKS = ("C", "D")
 _STAMP_S = 5e-3
 """A pilot state, or a command, may be stamped late by this; as a pilot edge (bench convention)."""
 _CYCLE_S = 0.02
+_BLIND_S = 1.0
+"""That power ended by chance within so short a time before it should is not supposed (bench
+convention)."""
+_RECENT, _FELL_SHARE = 6, 0.8
+"""So many values before a fault tell what flowed; one below this share of their largest is none of
+a car that goes on charging (bench convention)."""
 _CLOCK_RATE = 100e-6
 """By how much a computer's clock may go wrong, as a share of the time (bench convention)."""
 
@@ -134,7 +140,13 @@ def stop_delay(found: Sequence[Turn], bench: Bench | None, statistic: str) -> Fo
     """From stopping or unplugging to no more power, s; where power flowed."""
     if bench is None:
         return Found(Figure(statistic, None), NO_METER)
-    stops = [turn for turn in found if not turn.starts and _flows(turn.t, bench)]
+    stops = [
+        turn
+        for turn in found
+        if not turn.starts
+        and _flows(turn.t, bench)
+        and not _fell_before(turn.t, _crossed(turn, bench), bench)
+    ]
     missing = "no car was stopped or unplugged while power flowed"
     return _delays(stops, bench, statistic, missing, "did not end the power")
 
@@ -142,17 +154,35 @@ def stop_delay(found: Sequence[Turn], bench: Bench | None, statistic: str) -> Fo
 def fault_stop_delay(shown: Sequence[PlugFaultShown], bench: Bench | None, statistic: str) -> Found:
     """From a fault at the plug to no more power, s; where power flowed.
 
-    Power that flows until the fault is mended makes a figure too: it took longer than that.
+    Power that flows until the fault is mended makes a figure too: it took longer than that. Power
+    that did not flow, or fell before the fault came, makes none: it did not stop for it.
     """
     if bench is None:
         return Found(Figure(statistic, None), NO_METER)
     tried = [one for one in shown if _flows(one.shown_s, bench)]
     found = [_stopped(one, bench) for one in tried]
-    on = [one.fault for one, told in zip(tried, found, strict=True) if told is None or told.on]
-    figure = figure_of([told and told.estimate for told in found], statistic, len(tried))
-    doubts = (
-        [f"power flowed, or nobody saw whether it did, throughout {', '.join(on)}"] if on else []
+    early = [
+        _fell_before(one.shown_s, told and told.estimate, bench)
+        for one, told in zip(tried, found, strict=True)
+    ]
+    figure = figure_of(
+        [told and told.estimate for told, too in zip(found, early, strict=True) if not too],
+        statistic,
+        early.count(False),
     )
+    before = [one.fault for one in shown if one not in tried]
+    before += [one.fault for one, too in zip(tried, early, strict=True) if too]
+    on = [one.fault for one, told in zip(tried, found, strict=True) if told is None or told.on]
+    doubts = []
+    if before:
+        text = (
+            "no power flowed when the fault came, or it had fallen before the fault came, as far "
+        )
+        text += f"as the meter tells: {', '.join(before)}"
+        doubts.append(text)
+    if on:
+        text = f"power flowed, or nobody saw whether it did, throughout {', '.join(on)}"
+        doubts.append(text)
     return Found(figure, "no fault was shown at the plug while power flowed", doubts)
 
 
@@ -160,6 +190,21 @@ class _Stopped(NamedTuple):
     estimate: Estimate
     on: bool
     """Whether power flowed until the fault was mended."""
+
+
+def _fell_before(t: float, delay: Estimate | None, bench: Bench) -> bool:
+    """Whether the power fell before what should have ended it.
+
+    A meter that is slow shows it for a while all the same. It surely fell before, or the meter had
+    begun to show that (its last value is less than those before it), or is too slow to show it.
+    """
+    if delay is None or delay.value >= 0.0:
+        return False
+    values = bench.trace.values
+    last = int(np.searchsorted(values.t, t))
+    recent_w = np.abs(values.power_w[max(last - _RECENT, 0) : last])
+    fell = bool(recent_w[-1] < _FELL_SHARE * recent_w.max())
+    return fell or delay.expanded > _BLIND_S or delay.value + delay.expanded < 0.0
 
 
 def _stopped(one: PlugFaultShown, bench: Bench) -> _Stopped | None:
@@ -173,7 +218,8 @@ def _stopped(one: PlugFaultShown, bench: Bench) -> _Stopped | None:
     powers_w = np.abs(trace.values.power_w[first:last])
     if not powers_w.size or powers_w.min() <= idle_below_w(bench.rating):
         return None
-    at_least_s = float(trace.values.t[last - 1]) - one.shown_s
+    # The last of them may be high by what flowed early in its window, as at a crossing.
+    at_least_s = float(trace.values.t[last - 1]) - 0.75 * trace.averaging_s - one.shown_s
     if holed(trace, one.shown_s, float(trace.values.t[last - 1])) > 0.0:
         return None
     return _Stopped(Estimate(at_least_s, tuple(_instant_terms(trace, at_least_s))), True)

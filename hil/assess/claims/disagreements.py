@@ -77,7 +77,7 @@ def _of_the_pilot(seen: Evidence, rating: Rating) -> Iterator[str]:
         yield "wrong_unit"
     elif _phases_confused(seen, rating):
         yield "wrong_phases"
-    elif any(edge.change_a for edge in seen.one.step.edges):
+    elif any(edge.moved for edge in seen.one.step.edges):
         yield "applied_otherwise"
     else:
         yield "accepted_not_applied"
@@ -89,7 +89,7 @@ def _turned_elsewhere_first(seen: Evidence) -> bool:
     A lease is a second telling: its renewal sends the same limit again.
     """
     return any(
-        edge.change_a and edge.t <= seen.due_s and not _same(edge.offered_a, seen.asked_a, 0.0)
+        edge.moved and edge.t <= seen.due_s and not _same(edge.offered_a, seen.asked_a, 0.0)
         for edge in seen.one.step.edges
     )
 
@@ -141,7 +141,7 @@ def _of_the_reports(seen: Evidence, rating: Rating) -> Iterator[str]:
             yield "offered_not_signalled"
     if seen.claimed_w is None or seen.meter_w is None or seen.one.accuracy is None:
         return
-    if any(edge.t > seen.window_s - _CAR_DOWN_S for edge in step.edges):
+    if any(edge.moved and edge.t > seen.window_s - _CAR_DOWN_S for edge in step.edges):
         return  # the power may still be on its way
     allowed_w = _REPORT_SHARE * abs(seen.meter_w)
     allowed_w += _REPORT_A * rating.voltage_v * (rating.car_phases or rating.phases)
@@ -153,7 +153,7 @@ def _of_the_car(seen: Evidence, rating: Rating, definitions: Definitions) -> Ite
     """What the duty cycle offers, against the current that flows."""
     if not seen.judged or not seen.pilot_a or seen.meter_w is None or seen.one.implausible:
         return
-    turned_s = [edge.t for edge in seen.one.step.edges if edge.change_a]
+    turned_s = [edge.t for edge in seen.one.step.edges if edge.moved]
     since_s = turned_s[-1] if turned_s else seen.one.step.sent_s
     current_a = seen.meter_a
     over = current_a is not None and current_a > seen.pilot_a + definitions.over_tolerance

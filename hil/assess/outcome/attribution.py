@@ -33,7 +33,7 @@ def _earlier(one: Measured, served: bool) -> str:
     if one.timing is None or one.step.previous is None:
         return ""
     if one.pilot_s is not None and one.ev_dead is not None:
-        first_s = min(edge.t for edge in one.step.edges)
+        first_s = min(edge.t for edge in one.step.edges if edge.moved)
         early_s = first_s - one.timing.departed_s
         if early_s > 0.0 and early_s > 2.0 * one.ev_dead.expanded:
             return "the power departed before the pilot changed"

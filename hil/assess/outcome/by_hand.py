@@ -12,8 +12,9 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hil.assess.outcome.measure import paused
+from hil.assess.outcome.measure import paused, why_no_car
 from hil.assess.outcome.step import FOLLOWED, NOT_MEASURED, Measured, watts_told
 from hil.assess.outcome.tracking import (
     Conditions,
@@ -22,7 +23,7 @@ from hil.assess.outcome.tracking import (
     requested_w,
     supply_of,
 )
-from hil.assess.reading.by_hand import HandMeter, good
+from hil.assess.reading.by_hand import HandMeter, good, only
 from hil.assess.reading.devices import Rating, idle_below_w
 from hil.assess.response.passage import Level
 from hil.assess.uncertainty import Estimate, Term, rectangular, scatter_of
@@ -30,6 +31,9 @@ from hil.quantities import LINES, Setpoint
 
 if TYPE_CHECKING:
     from hil.record.run_folder import Record
+    from hil.record.samples import Series
+
+Array = NDArray[np.float64]
 
 _KEPT_SHARE = 1.1
 """A power up to this share of what was asked for counts as followed, as with any other meter."""
@@ -38,11 +42,15 @@ NO_TIMES = "read by hand: nobody saw when and how the power moved"
 
 
 def hand_supply_of(record: Record, meter: HandMeter) -> Supply:
-    """Voltages and currents as they were read; what is in doubt is left out."""
+    """Voltages and currents as they were read; what is in doubt is left out.
+
+    So are currents where that of a phase is never read: they cannot tell which phases are in use.
+    """
     supply = supply_of(record, meter.device, meter.reference)
+    told = bool(meter.currents)
     return Supply(
         tuple(good(series) for series in supply.voltage),
-        tuple(good(series) for series in supply.current),
+        tuple(good(only(series, series.good & told)) for series in supply.current),
         meter.resolution_a,
     )
 
@@ -55,11 +63,11 @@ def read_by_hand(
     plugged = [n for n in acknowledged if steps[n].step.plugged]
     found = list(steps)
     for n in set(acknowledged) - set(plugged):
-        why = "no vehicle was plugged in, or charging had been stopped"
-        found[n] = found[n]._replace(reason=why)
+        found[n] = found[n]._replace(reason=why_no_car(found[n].step))
     from_s = np.array([steps[n].step.sent_s + meter.settled_after_s for n in plugged])
     # A reading that was answered in the very instant of the end counts.
     ends_s = np.nextafter([steps[n].step.ends_s for n in plugged], np.inf)
+    supply = _settled(supply, from_s, ends_s) if plugged else supply
     at = conditions(supply, rating, from_s, np.maximum(ends_s, from_s)) if plugged else []
     at = [
         _if_complete(one, supply, meter, *window)
@@ -73,6 +81,22 @@ def read_by_hand(
     for n in plugged:
         found[n] = _with_accuracy(found[n], meter, rating, drift)
     return found
+
+
+def _settled(supply: Supply, from_s: Array, to_s: Array) -> Supply:
+    """What was asked and answered within one of some windows, which are in order of time.
+
+    A value that was asked for too early belongs to no level, however late its answer came.
+    """
+
+    def inside(series: Series) -> Series:
+        window = np.searchsorted(from_s, series.t_request, side="right") - 1
+        return only(series, (window >= 0) & (series.t_reply < to_s[window]))
+
+    return supply._replace(
+        voltage=tuple(inside(series) for series in supply.voltage),
+        current=tuple(inside(series) for series in supply.current),
+    )
 
 
 def _if_complete(

@@ -70,8 +70,7 @@ def measure_all(steps: Sequence[Step], bench: Bench | None, rating: Rating) -> l
         return found
     plugged = [n for n in answered if found[n].step.plugged]
     for n in set(answered) - set(plugged):
-        why = "no vehicle was plugged in, or charging had been stopped"
-        found[n] = found[n]._replace(reason=why)
+        found[n] = found[n]._replace(reason=why_no_car(found[n].step))
     metered = [found[n] for n in plugged]
     known = [
         _judged(one, told, bench)
@@ -290,6 +289,13 @@ def _ending(ended_by: str) -> str:
         "supply": "the supply was changed",
         "abort": "the run was cut off",
     }.get(ended_by, "the run ended")
+
+
+def why_no_car(step: Step) -> str:
+    """Why a setpoint tells nothing of the power that was sent with no car there to charge."""
+    if step.after_fault:
+        return "a fault had been shown at the plug, and no vehicle was plugged in since"
+    return "no vehicle was plugged in, or charging had been stopped"
 
 
 def paused(known: Measured, rating: Rating) -> Measured:

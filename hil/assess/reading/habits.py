@@ -27,6 +27,10 @@ _LEAST_REFRESH_S = 1e-3
 """A shorter refresh time is no statement about a meter: a power takes a mains cycle to measure."""
 _LEAST_WIDTH_S = 1e-3
 """Least averaging window, so that nothing is divided by nothing; far below any poll period."""
+GAP_PERIODS = 3.0
+"""A longer pause between two samples, in poll periods, is a gap."""
+_ALL_BUT_FEW = 0.98
+"""Share of the pauses between published values that counts; a message in fifty may be late."""
 _CHANGES = 1_000
 """Changes of a value from which the smallest step between readings is told."""
 _LEAST_RESOLUTION_W = 1e-9
@@ -56,6 +60,7 @@ class Habits(NamedTuple):
     """Share of a lively meter's refreshes that repeat the value before by chance."""
     averaging_s: float
     averaging_standard_s: float
+    interval_s: float
 
 
 def habits_of(
@@ -64,11 +69,13 @@ def habits_of(
     t: Array,
     power_w: Array,
     measured_s: float | None = None,
+    published: bool = False,
 ) -> tuple[Habits, list[Oddity]]:
     """Learnt from at least three samples. Raises RecordError if what is stated is no duration.
 
     ``measured_s`` is the refresh time that the start-up check measured, if it did: it goes by more
-    than the power, and counts where the power does not tell.
+    than the power, and counts where the power does not tell. A value that is ``published`` may be
+    as old as the pause before it.
     """
     where = f"the meter {meter} in the manifest"
     stated = {key: _duration(facts, key, where) for key in ("poll_s", "refresh_s", "averaging_s")}
@@ -84,6 +91,10 @@ def habits_of(
     refresh_s, odd_refresh = _refresh(
         meter, stated["refresh_s"], poll_s, seen_s if told else None, lively, measured_s
     )
+    interval_s = poll_s
+    if published:
+        interval_s = _longest_pause_s(t, poll_s)
+        refresh_s = max(refresh_s, interval_s)
     # Standing at nothing is no repeat by chance: there is no noise without power.
     moving = np.count_nonzero(power_w[1:]) * poll_s / max(poll_s, refresh_s)
     repeats = min(max(1.0 - len(changed) / max(moving, 1.0), 0.0), 0.9)
@@ -100,8 +111,16 @@ def habits_of(
         repeats,
         width_s,
         width_standard_s,
+        interval_s,
     )
     return habits, [*odd, *odd_refresh, *odd_width]
+
+
+def _longest_pause_s(t: Array, usual_s: float) -> float:
+    """Pause between two values that all but few are shorter than; gaps do not count."""
+    pauses_s = np.diff(t)
+    pauses_s = pauses_s[pauses_s <= GAP_PERIODS * usual_s]
+    return max(float(np.quantile(pauses_s, _ALL_BUT_FEW)), usual_s)
 
 
 def resolution_of(value: Array) -> float:

@@ -52,8 +52,12 @@ def pilot_gone_s(record: Record, evse: str) -> Iterator[float]:
 
 
 def real_car_s(record: Record, evse: str) -> Iterator[tuple[float, bool]]:
-    """When a real car came to be plugged in (True) and was unplugged (False), in order of time."""
-    pilots, there = pilots_of(record, evse), False
+    """When a real car was found to be plugged in (True) or not (False), in order of time.
+
+    The first word counts in any case: without it a car would be taken to be there.
+    """
+    pilots = pilots_of(record, evse)
+    there: bool | None = None
     for event in record.events:
         if event.kind is not EventKind.PILOT_STATE or event.device not in pilots:
             continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -45,12 +45,14 @@ class PilotEdge(NamedTuple):
     """A change of the duty cycle, as the currents that it offered before and offers now.
 
     Amperes per phase; 0 where a duty cycle names no current, and not a number where it says that
-    the limit is told digitally, beside it.
+    the limit is told digitally, beside it. So it is from where the emulator was lost: then nobody
+    sees what is offered until it tells of a change again.
     """
 
     t: float
     before_a: float
     offered_a: float
+    unseen: bool = False
 
     @property
     def change_a(self) -> float:
@@ -60,7 +62,12 @@ class PilotEdge(NamedTuple):
     @property
     def digital(self) -> bool:
         """Whether the limit is told digitally before or after, so that it tells none."""
-        return math.isnan(self.change_a)
+        return not self.unseen and math.isnan(self.change_a)
+
+    @property
+    def moved(self) -> bool:
+        """Whether the duty cycle was seen to change."""
+        return not self.unseen and self.change_a != 0.0
 
 
 class Step(NamedTuple):
@@ -70,7 +77,8 @@ class Step(NamedTuple):
     target: str
     setpoint: Setpoint
     previous: Setpoint | None
-    """The setpoint in force before: the last that was acknowledged."""
+    """The setpoint in force before: the last that was acknowledged, or what the EVSE says that it
+    put in the place of one."""
     sent_s: float
     acknowledged_s: float | None
     failure: str | None
@@ -84,6 +92,10 @@ class Step(NamedTuple):
     edges: tuple[PilotEdge, ...]
     plugged: bool
     """Whether a vehicle was plugged in and charging had not been stopped."""
+    after_fault: bool = False
+    """Whether it is not because a fault had been shown at the plug, and nobody plugged in anew."""
+    instead: Setpoint | None = None
+    """What the EVSE says that it put in force instead; ``None`` if it said nothing of the kind."""
     since_s: float = math.inf
     """Time since the setpoint before was sent to the same EVSE; infinite for the first."""
     supplied: Supplied | None = None
@@ -122,7 +134,7 @@ class Step(NamedTuple):
 
     def pilot_s(self, rating: Rating) -> float | None:
         """First duty change of the step to a duty that offers its setpoint."""
-        edges = (edge for edge in self.edges if edge.change_a != 0 and not edge.digital)
+        edges = (edge for edge in self.edges if edge.moved and not edge.digital)
         return next((e.t for e in edges if _offers(e.offered_a, self.setpoint, rating)), None)
 
     def late_edge_s(self, rating: Rating) -> float | None:
@@ -137,7 +149,8 @@ class Step(NamedTuple):
         late = (
             edge.t
             for edge in self.edges
-            if not edge.digital
+            if edge.moved
+            and not edge.digital
             and _offers(edge.offered_a, previous, rating)
             and not _offers(edge.offered_a, self.setpoint, rating)
             and not _offers(edge.before_a, previous, rating)
@@ -182,6 +195,7 @@ def cut(record: Record, evse: str, record_ends_s: float) -> list[Step]:
     edges = pilot_edges(record, evse)
     edges_s = [edge.t for edge in edges]
     switches = list(_switches(record, evse))
+    faults_s = {fault.shown_s for fault in plug_faults(record, evse)}
     feeds = feeds_of(record, evse)
     steps: list[Step] = []
     in_force: Setpoint | None = None
@@ -207,12 +221,14 @@ def cut(record: Record, evse: str, record_ends_s: float) -> list[Step]:
                 ended_by=ended_by,
                 edges=tuple(edges[bisect_left(edges_s, event.t) : bisect_left(edges_s, ends_s)]),
                 plugged=_plugged(switches, event.t),
+                after_fault=_after_fault(switches, event.t, faults_s),
+                instead=_instead(answer),
                 since_s=event.t - before_s,
                 supplied=supplied_at(feeds, event.t),
             )
         )
         before_s = event.t
-        in_force = setpoint if acknowledged else in_force
+        in_force = setpoint if acknowledged else steps[-1].instead or in_force
     return steps
 
 
@@ -294,6 +310,16 @@ def _failure(answer: Event | None) -> str | None:
     return str(answer.data.get("reason") or "it was not taken")
 
 
+def _instead(answer: Event | None) -> Setpoint | None:
+    """What is in force by the word of the EVSE that refused a setpoint, if it said that."""
+    if answer is None or answer.kind is EventKind.SETPOINT_ACKNOWLEDGED:
+        return None
+    value = answer.data.get("in_force_a")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return Setpoint(float(value), "A")
+
+
 def _answered(answer: Event | None) -> bool:
     """As the driver says; in a record that does not say it, by the words of the failure."""
     if answer is None:
@@ -359,18 +385,31 @@ def _plugged(switches: Sequence[tuple[float, bool]], t: float) -> bool:
     return not switches[0][1] if switches else True
 
 
+def _after_fault(
+    switches: Sequence[tuple[float, bool]], t: float, faults_s: Collection[float]
+) -> bool:
+    """Whether the last word before ``t`` was a fault at the plug."""
+    before = bisect_right(switches, t, key=lambda switch: switch[0])
+    return before > 0 and switches[before - 1] in {(fault_s, False) for fault_s in faults_s}
+
+
 def pilot_edges(record: Record, evse: str) -> list[PilotEdge]:
-    """Every change of the duty cycle that a pilot emulator of an EVSE saw, in order of time."""
+    """Every change of the duty cycle that a pilot emulator of an EVSE saw, in order of time.
+
+    Between them the instants from which one was lost.
+    """
     pilots = pilots_of(record, evse)
-    return [
-        PilotEdge(
-            event.t,
-            _offered_a(event.data, "previous_percent"),
-            _offered_a(event.data, "duty_percent"),
-        )
-        for event in _of(record, EventKind.PILOT_EDGE)
-        if event.device in pilots
-    ]
+    edges: list[PilotEdge] = []
+    for event in record.events:
+        if event.device not in pilots:
+            continue
+        if event.kind is EventKind.PILOT_EDGE:
+            before_a = _offered_a(event.data, "previous_percent")
+            edges.append(PilotEdge(event.t, before_a, _offered_a(event.data, "duty_percent")))
+        elif event.kind is EventKind.DEVICE and event.data.get("state") == "lost":
+            before_a = edges[-1].offered_a if edges else math.nan
+            edges.append(PilotEdge(event.t, before_a, math.nan, unseen=True))
+    return edges
 
 
 def pilot_in_force_a(edges: Sequence[PilotEdge], from_s: float, to_s: float) -> float | None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hil.assess.reading.by_hand import by_hand, hand_meter_of
 from hil.assess.reading.devices import devices_of
-from hil.assess.reading.habits import LOOKED_AT, Oddity, habits_of
+from hil.assess.reading.habits import GAP_PERIODS, LOOKED_AT, Oddity, habits_of
 from hil.assess.reading.meter_check import measured_refresh_s
 from hil.assess.reading.reference import UNKNOWN, Reference, reference_of
 from hil.quantities import LINES, Phase, Quantity
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
-
-_GAP_PERIODS = 3.0
-"""A longer pause between two samples, in poll periods, is a gap."""
 
 _STALE_REPEATS = 5
 """A meter whose values usually move is stuck if it repeats itself for more refreshes than this."""
@@ -85,6 +82,8 @@ class Trace(NamedTuple):
     """Smallest step between two values."""
     lively: bool
     """Whether its noise makes nearly every refresh a new value."""
+    interval_s: float
+    """Time between two samples: the poll period, or of a meter that publishes the longest pause."""
     repeats: float
     """Share of the refreshes of a lively meter that repeat the value before by chance."""
     jitter_s: float
@@ -118,7 +117,7 @@ class Trace(NamedTuple):
     @property
     def bracket_s(self) -> float:
         """Width of the interval in which the refresh behind a sample must lie."""
-        return min(self.poll_s, self.refresh_s)
+        return min(self.interval_s, self.refresh_s)
 
 
 def trace_of(record: Record, evse: str) -> tuple[Trace | None, list[tuple[str, Oddity]]]:
@@ -186,7 +185,8 @@ def _trace(record: Record, meter: str) -> tuple[Trace | None, list[Oddity]]:
     trips_s = (series.t_reply - series.t_request)[:LOOKED_AT]
     trips_s = trips_s[np.isfinite(trips_s)]
     facts, measured_s = devices_of(record, "meter")[meter], measured_refresh_s(record, meter)
-    habits, odd_habits = habits_of(meter, facts, t, power_w, measured_s)
+    published = not np.isfinite(series.t_request).any()
+    habits, odd_habits = habits_of(meter, facts, t, power_w, measured_s, published)
     trace = Trace(
         device=meter,
         t=t,
@@ -240,7 +240,7 @@ def _holes(
     record: Record, trace: Trace, series: Series, twice: Array
 ) -> tuple[Array, list[Oddity]]:
     """Where the trace is no record of the power: gaps, values repeated, instants twice over."""
-    late = np.flatnonzero(np.diff(trace.t) > _GAP_PERIODS * trace.poll_s)
+    late = np.flatnonzero(np.diff(trace.t) > GAP_PERIODS * trace.poll_s)
     gaps = np.column_stack((trace.t[late], trace.t[late + 1]))
     stale = _stale(record, trace)
     doubled = np.concatenate((_doubled(trace, series), twice))
@@ -331,7 +331,7 @@ def _values(trace: Trace, t: Array, power_w: Array) -> Values:
 
 def _collapsed(trace: Trace, t: Array, power_w: Array) -> Values:
     changed = power_w[1:] != power_w[:-1]
-    gap = np.diff(t) > max(_GAP_PERIODS * trace.poll_s, 2.0 * trace.cadence_s)
+    gap = np.diff(t) > max(GAP_PERIODS * trace.poll_s, 2.0 * trace.cadence_s)
     # What stands on either side of a gap counts as news, so that no refreshes spread over it.
     changed |= gap
     changed[:-1] |= gap[1:]

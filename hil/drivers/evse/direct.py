@@ -18,6 +18,19 @@ _STOPPED_WITHIN_S = 60.0
 _LOOK_EVERY_S = 0.2
 
 
+class ClampedError(RefusedError):
+    """The charger put another current in force than the one that it was told."""
+
+    def __init__(self, device: str, what: str, remedy: str, in_force_a: float) -> None:
+        super().__init__(device, what, remedy)
+        self.in_force_a = in_force_a
+
+
+def _clamped_to(error: DeviceError) -> dict[str, float]:
+    """What the record keeps of the current that is in force instead; nothing if none was said."""
+    return {"in_force_a": error.in_force_a} if isinstance(error, ClampedError) else {}
+
+
 def in_steps(
     setpoint: Setpoint,
     exact_a: float,
@@ -90,6 +103,7 @@ def say_failed(
         setpoint=setpoint_number,
         reason=error.what,
         answered=isinstance(error, RefusedError),
+        **_clamped_to(error),
     )
     words = f"setpoint {setpoint_number}: it {error.what}. {error.remedy}"
     findings.finding(code, words, key=error.what)

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from hil.drivers.evse.direct import not_taken, say_failed, say_sent
+from hil.drivers.evse.direct import ClampedError, not_taken, say_failed, say_sent
 from hil.drivers.protocols import Acknowledgement, HeldLease
 from hil.errors import DeviceError, RefusedError
 from hil.links.first_times import FirstTimes
@@ -18,14 +18,6 @@ from hil.quantities import EventKind, Setpoint
 from hil.record.journal import Journal
 
 OnSent = Callable[[float], None]
-
-
-class ClampedError(RefusedError):
-    """The charger put another current in force than the one that it was told."""
-
-    def __init__(self, device: str, what: str, remedy: str, in_force_a: float) -> None:
-        super().__init__(device, what, remedy)
-        self.in_force_a = in_force_a
 
 
 class Commands(Protocol):

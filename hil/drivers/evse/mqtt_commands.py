@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from hil.config.evse_mqtt import VALUE, Result, SetpointCommand, SwitchCommand
 from hil.config.topic_values import at_base
+from hil.drivers.evse.direct import ClampedError
 from hil.drivers.evse.mqtt_hearing import Hearing, Place
 from hil.errors import DeviceError, RefusedError
 from hil.links.first_times import FirstTimes
@@ -52,11 +53,18 @@ class Order(NamedTuple):
             return False
         if isinstance(self.wanted, str):
             return word(said) == self.wanted
+        said_a = self.amperes(said)
+        return said_a is not None and abs(said_a - self.wanted) <= self.tolerance
+
+    def amperes(self, said: Any) -> float | None:
+        """What the charger says as a current; ``None`` if it is none, or a word was wanted."""
+        if isinstance(self.wanted, str) or said is MISSING or said is None:
+            return None
         try:
             value = number(said)
         except ValueError:
-            return False
-        return value is not None and abs(value * self.scale - self.wanted) <= self.tolerance
+            return None
+        return None if value is None else value * self.scale
 
 
 class _Waiting:
@@ -207,6 +215,9 @@ class MqttCommands:
         if says is not MISSING or waiting.result is not None:
             shown = says if says is not MISSING else before
             words = f"was told {order.words}, and {place} then says {_shown(shown)}"
+            in_force_a = order.amperes(shown)
+            if in_force_a is not None:
+                raise ClampedError(self._device, words, _REMEDY, in_force_a)
             raise RefusedError(self._device, words, _REMEDY)
         words = f"was told {order.words}, and {place} says nothing within {self._within_s:g} s"
         raise DeviceError(self._device, words, _REMEDY)

@@ -15,8 +15,8 @@ from hil.config.bench import SafeState
 from hil.config.evse_rapi import RapiEvseProfile
 from hil.config.evses import RapiEvseConfig
 from hil.drivers.evse import rapi_answers
-from hil.drivers.evse.direct import in_steps, say_no_lease
-from hil.drivers.evse.leased_setpoints import ClampedError, OnSent
+from hil.drivers.evse.direct import ClampedError, in_steps, say_no_lease
+from hil.drivers.evse.leased_setpoints import OnSent
 from hil.drivers.evse.rapi_talk import RapiTalk
 from hil.errors import RefusedError
 from hil.links.first_times import FirstTimes
