@@ -14,7 +14,7 @@ from recorder import Recorder
 from hil.bench.bench import build_devices
 from hil.clock import Clock, ClockKind, run_on
 from hil.config.library import Kind, names
-from hil.config.load import load, load_bench
+from hil.config.load import load, load_bench, load_text
 from hil.drivers.evse.modbus_evse import ModbusEvse
 from hil.errors import ConfigError, DeviceError
 from hil.inputs import prepare
@@ -308,6 +308,14 @@ def test_a_driver_needs_a_profile_of_its_own_kind(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match="profile for control over ocpp"):
         load_bench(bench)
+
+
+def test_an_identity_that_cannot_be_read_is_refused() -> None:
+    shipped = load(Kind.EVSE, "keba-p30-modbus").path.read_text("utf-8")
+    mute = shipped.replace("serial: {address: 1014", "serial: {read: null, address: 1014")
+    assert mute != shipped
+    with pytest.raises(ConfigError, match="of 'identity' need 'read'"):
+        load_text(Kind.EVSE, mute, "mute")
 
 
 def test_every_shipped_map_is_loaded_here() -> None:
