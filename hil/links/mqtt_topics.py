@@ -141,16 +141,22 @@ class MqttTopics:
         try:
             async with asyncio.timeout(within_s):
                 t = await asyncio.wrap_future(sending)
-        except (TimeoutError, aiomqtt.MqttError) as error:
+        except TimeoutError as error:
+            self._keep_sent(message)  # it may reach the device all the same
+            raise self.trouble(Trouble.INCOMPLETE) from error
+        except aiomqtt.MqttError as error:
             raise self.trouble(Trouble.INCOMPLETE) from error
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
             raise self.trouble(Trouble.LOST) from None  # it was the client that has ended
+        self._keep_sent(message)
+        return t
+
+    def _keep_sent(self, message: Message) -> None:
         text = message.payload.decode("utf-8", "backslashreplace")
         self._journal.frame(self._device, "sent", "mqtt", f"{message.topic} {text}")
-        return t
 
     def close(self) -> None:
         """Disconnect, in a moment; to be called in the bench's loop, at any time."""
