@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from bench_files import changed_bench
 from meter_stand_in import POWER, MeterRecorder, Ramp, personality
+from recorder import FullDisk
 
 from hil.bench.bench import Devices
 from hil.bench.interlocks import Supervisor
@@ -27,7 +28,7 @@ from hil.config.load import load, load_bench
 from hil.config.mqtt_meter import MqttMeterConfig
 from hil.drivers.meter.mqtt import MqttMeter
 from hil.drivers.protocols import Meter
-from hil.errors import ConfigError, DeviceError, SafetyTrip
+from hil.errors import ConfigError, DeviceError, RecordError, SafetyTrip
 from hil.inputs import prepare
 from hil.live import LiveRun
 from hil.meter_topics import compile_topics, write_payload
@@ -118,6 +119,7 @@ async def stand(broker, base, name, profile=None, **changes):
                 tell=tell,
                 opened=opened,
                 until=until,
+                listening=listening,
             )
         finally:
             await end_tasks(listening)
@@ -415,6 +417,27 @@ def test_silence_is_a_loss_and_trips_the_interlock(broker, base):
     assert "has published no value for 0.2 s" in said.finding("meter_lost")
     trip = next(event for event in said.events if event.kind == "interlock")
     assert trip.data["since_s"] == pytest.approx(talked_until_s), "it counts from the arrival"
+
+
+def test_a_full_disk_is_told_once_and_the_meter_read_on(broker, base):
+    """The run ends by it, and its safe state is still to be measured."""
+
+    async def main():
+        async with stand(broker, base, TASMOTA) as s:
+            await s.opened(SENSOR, IDLE)
+            disk = FullDisk()
+            s.journal.subscribe(disk)
+            disk.full = True
+            await s.say(SENSOR, sensor(100, "a"))
+            await s.until(s.listening[0].done)
+            with pytest.raises(RecordError):
+                s.listening[0].result()
+            disk.full = False
+            async with asyncio.timeout(WITHIN_S):
+                await s.meter.read()
+            assert shown(s.said.batches[-1])[P, L1] == 100.0
+
+    real(main)
 
 
 def test_a_broker_that_dies_is_a_loss_and_its_return_the_end(mosquitto, base, monkeypatch):
