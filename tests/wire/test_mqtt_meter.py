@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import zlib
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -37,6 +38,7 @@ from hil.quantities import LINES, Quantity
 from hil.record.journal import Journal
 from hil.record.run_folder import read_run
 from hil.run import probe
+from hil.virtual.lab import VirtualLab
 from hil.virtual.mqtt_meter import MqttMeterTwin
 
 L1, L2, L3 = LINES
@@ -575,6 +577,22 @@ def test_the_warp_clock_is_refused_and_the_real_one_is_usual():
         prepare("virtual-mqtt-meter", "quick-look", clock=ClockKind.WARP, seed=1)
     inputs = prepare("virtual-mqtt-meter", "quick-look", clock=None, seed=1)
     assert inputs.clock is ClockKind.REAL
+
+
+def test_a_lab_that_is_stopped_while_a_broker_keeps_it_waiting_leaves_nothing_behind(tmp_path):
+    async def main():
+        silent = socket.create_server(("127.0.0.1", 0))
+        there = ("127.0.0.1:1883", f"127.0.0.1:{silent.getsockname()[1]}")
+        path = changed_bench(tmp_path, there, base="virtual-mqtt-meter")
+        lab = VirtualLab(load_bench(path), 1)
+        starting = asyncio.ensure_future(lab.start())
+        await asyncio.wait({starting}, timeout=0.1)
+        await end_tasks([starting])
+        await lab.stop()
+        silent.close()
+        return [str(task) for task in asyncio.all_tasks() if "_stay_connected" in str(task)]
+
+    assert real(main) == []
 
 
 def test_without_a_broker_a_virtual_bench_says_what_to_start(tmp_path):
