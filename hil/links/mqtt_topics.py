@@ -193,6 +193,8 @@ class MqttTopics:
             callback(*args)
         except HilError as fault:
             self.fault = fault
+        except Exception as error:
+            self.fault = _inside(error)
 
     def _tell(self, trouble: Trouble | None) -> None:
         if not self._opened.done():
@@ -215,8 +217,7 @@ class MqttTopics:
                 with contextlib.suppress(asyncio.CancelledError):
                     runner.run(self._connect_until_closed())
             except Exception as error:  # nobody else would hear of it
-                words = f"an error inside hil: {type(error).__name__}: {error}"
-                self.fault = HilError(words)
+                self.fault = _inside(error)
             finally:
                 self._in_bench(self._over)
 
@@ -283,3 +284,7 @@ class MqttTopics:
             message.topic, message.payload, message.quality_of_service, message.retain
         )
         return t
+
+
+def _inside(error: Exception) -> HilError:
+    return HilError(f"an error inside hil: {type(error).__name__}: {error}")
