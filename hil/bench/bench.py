@@ -117,7 +117,9 @@ async def open_devices(devices: Devices, journal: Journal) -> None:
     outcomes: list[object] = []
     for device in by_hand:
         outcomes += await asyncio.gather(_open(device, devices, journal), return_exceptions=True)
-    if not any(isinstance(outcome, BaseException) for outcome in outcomes):
+        if isinstance(outcomes[-1], BaseException):
+            break  # nobody is to switch on what would have to be switched off at once
+    else:
         others = [device for device in devices.all() if device not in by_hand]
         outcomes += await asyncio.gather(
             *(_open(device, devices, journal) for device in others), return_exceptions=True

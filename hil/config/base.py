@@ -40,6 +40,7 @@ def address(*schemes: str) -> AfterValidator:
         try:
             parts = urlsplit(text)
             port_ok = parts.port is None or 0 <= parts.port <= 65535
+            (parts.hostname or "").encode("idna")  # fails where no lookup could begin
         except ValueError:
             parts, port_ok = urlsplit(""), False
         if parts.scheme not in schemes or not port_ok:

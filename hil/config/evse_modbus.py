@@ -137,8 +137,9 @@ class ModbusEvseProfile(Model):
         problem = ""
         if self.setpoint.write is None:
             problem = "'setpoint' needs 'write', the function code that writes it"
-        elif self.setpoint.read is None or self.state.read is None:
-            problem = "'setpoint' and 'state' need 'read', the function code that reads them"
+        elif any(one.read is None for one in (self.setpoint, self.state, *self.identity.values())):
+            problem = "'setpoint', 'state' and those of 'identity' need 'read', the function code "
+            problem += "that reads them"
         elif any(setting.write is None for setting in self.settings):
             problem = "each of the 'settings' needs 'write', the function code that writes it"
         elif self.enable is not None and self.enable.write is None:

@@ -48,7 +48,7 @@ from hil.config.personalities import (
     VirtualVehicle,
 )
 from hil.config.profiles import EvseProfile, MeterProfile
-from hil.config.protocol_fit import personality_problems, protocol_problems
+from hil.config.protocol_fit import personality_problems, protocol_problems, wire_problems
 from hil.config.published import published_problems
 from hil.config.rtu_address import bus_problems
 from hil.config.scenario import ScenarioConfig
@@ -411,6 +411,8 @@ def load_bench(text: str) -> Bench:
     problems = collect.problems + _wiring_problems(config, loaded.source)
     problems += protocol_problems(config, bench.evses, loaded.source)
     problems += personality_problems(config, bench.virtual_evses, loaded.source)
+    if not problems:
+        problems = wire_problems(config, bench.virtual_evses, bench.virtual_meters, loaded.source)
     problems += bus_problems(config, bench.register_maps, loaded.source)
     if not problems:
         problems = untripped(config, bench.meters, bench.evses, loaded.source)

@@ -192,7 +192,7 @@ class VirtualEvse(Model):
     """Interval of MeterValues, until the back office sets another."""
     meter_interval_least: PositiveSeconds = 1.0
     meter_gain: Annotated[float, Field(gt=0, le=2)] = 1.0
-    """What the charger's own meter makes of one watt."""
+    """What the charger's own meter makes of one watt, or of one ampere."""
     meter_freezes: bool = False
     """Whether its own meter repeats the first sample of a transaction to its end."""
     offered: Literal["signalled", "asked"] = "signalled"

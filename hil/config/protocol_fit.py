@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from hil.config.base import Model
 from hil.config.bench import BenchConfig
 from hil.config.evse_mqtt import MqttEvseProfile
 from hil.config.evse_profiles import AnyEvseProfile
-from hil.config.evses import MqttEvseConfig
-from hil.config.personalities import VirtualEvse
+from hil.config.evses import (
+    AnyEvseConfig,
+    EvseConfig,
+    ModbusEvseConfig,
+    MqttEvseConfig,
+    RapiEvseConfig,
+)
+from hil.config.meters import AnyMeterConfig, MeterConfig
+from hil.config.mqtt_meter import MqttMeterConfig
+from hil.config.personalities import VirtualEvse, VirtualMeter
 from hil.config.profiles import EvseProfile
+from hil.config.rtu_address import is_rtu
 from hil.config.source import Location, Source
 
 _NEWEST = "ocpp21"
@@ -61,9 +71,69 @@ def personality_problems(
     return found
 
 
-def _is_said(personality: VirtualEvse, key: str) -> bool:
+_OF_WIRE = {
+    "needs_gap": ("Modbus",),
+    "watchdog_lasts": ("Modbus", "RAPI"),
+    "keeps": ("Modbus", "RAPI", "MQTT"),
+    "heartbeat": ("RAPI",),
+    "damaged_answers": ("RAPI",),
+    "late_answers": ("RAPI",),
+}
+"""What of ``fieldbus`` a virtual charger can play, and over which of them."""
+
+_WIRES: Mapping[type[AnyEvseConfig], str] = {
+    EvseConfig: "OCPP",
+    ModbusEvseConfig: "Modbus",
+    RapiEvseConfig: "RAPI",
+    MqttEvseConfig: "MQTT",
+}
+
+_OF_METERS_ON = {
+    "MQTT": ("publishes", "threshold", "delivered_twice", "retained_from_before", "silent_from"),
+    "RS-485": ("absent", "damaged_answers", "late_answers", "swallows_after_absent"),
+}
+"""What a virtual meter can play over one kind of wire alone."""
+
+
+def wire_problems(
+    config: BenchConfig,
+    evses: Mapping[str, VirtualEvse],
+    meters: Mapping[str, VirtualMeter],
+    source: Source,
+) -> list[str]:
+    """Lines of a personality that a twin would leave out over its wire."""
+    found: list[str] = []
+    for name, evse in evses.items():
+        over = _WIRES[type(config.evses[name])]
+        for key, wires in _OF_WIRE.items():
+            if over not in wires and _is_said(evse.fieldbus, key):
+                line, where = f"fieldbus: {key}", " or ".join(wires)
+                words = _left_out(evse.personality, line, "charger", where)
+                found.append(source.problem(("virtual", "evses", name), words))
+    for name, meter in meters.items():
+        over = _wire_of(config.meters[name])
+        for where, keys in _OF_METERS_ON.items():
+            lines = [key for key in keys if over != where and _is_said(meter, key)]
+            if lines:
+                words = _left_out(meter.personality, lines[0], "meter", where)
+                found.append(source.problem(("virtual", "meters", name), words))
+    return found
+
+
+def _left_out(personality: str, line: str, twin: str, where: str) -> str:
+    words = f"the personality '{personality}' says '{line}', which a virtual {twin} plays over "
+    return f"{words}{where} alone; choose another"
+
+
+def _wire_of(meter: AnyMeterConfig) -> str:
+    if isinstance(meter, MqttMeterConfig):
+        return "MQTT"
+    return "RS-485" if isinstance(meter, MeterConfig) and is_rtu(meter.link) else "another"
+
+
+def _is_said(personality: Model, key: str) -> bool:
     """Whether it is another than where nothing is said."""
-    return bool(getattr(personality, key) != VirtualEvse.model_fields[key].default)
+    return bool(getattr(personality, key) != type(personality).model_fields[key].default)
 
 
 def _problems(

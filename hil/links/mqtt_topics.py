@@ -141,16 +141,22 @@ class MqttTopics:
         try:
             async with asyncio.timeout(within_s):
                 t = await asyncio.wrap_future(sending)
-        except (TimeoutError, aiomqtt.MqttError) as error:
+        except TimeoutError as error:
+            self._keep_sent(message)  # it may reach the device all the same
+            raise self.trouble(Trouble.INCOMPLETE) from error
+        except aiomqtt.MqttError as error:
             raise self.trouble(Trouble.INCOMPLETE) from error
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
             raise self.trouble(Trouble.LOST) from None  # it was the client that has ended
+        self._keep_sent(message)
+        return t
+
+    def _keep_sent(self, message: Message) -> None:
         text = message.payload.decode("utf-8", "backslashreplace")
         self._journal.frame(self._device, "sent", "mqtt", f"{message.topic} {text}")
-        return t
 
     def close(self) -> None:
         """Disconnect, in a moment; to be called in the bench's loop, at any time."""
@@ -187,6 +193,8 @@ class MqttTopics:
             callback(*args)
         except HilError as fault:
             self.fault = fault
+        except Exception as error:
+            self.fault = _inside(error)
 
     def _tell(self, trouble: Trouble | None) -> None:
         if not self._opened.done():
@@ -209,8 +217,7 @@ class MqttTopics:
                 with contextlib.suppress(asyncio.CancelledError):
                     runner.run(self._connect_until_closed())
             except Exception as error:  # nobody else would hear of it
-                words = f"an error inside hil: {type(error).__name__}: {error}"
-                self.fault = HilError(words)
+                self.fault = _inside(error)
             finally:
                 self._in_bench(self._over)
 
@@ -277,3 +284,7 @@ class MqttTopics:
             message.topic, message.payload, message.quality_of_service, message.retain
         )
         return t
+
+
+def _inside(error: Exception) -> HilError:
+    return HilError(f"an error inside hil: {type(error).__name__}: {error}")

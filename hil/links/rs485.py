@@ -10,13 +10,14 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
-from weakref import WeakKeyDictionary
+from weakref import WeakValueDictionary
 
 from pymodbus.framer import FramerRTU
 
 from hil.clock import ClockKind
 from hil.config.rtu_address import RtuAddress
 from hil.errors import DeviceError, HilError
+from hil.links.first_times import FirstTimes
 from hil.links.serial_port import Port, open_port
 from hil.record.journal import Journal
 
@@ -56,10 +57,14 @@ class NoAnswerError(Exception):
 
 
 class Bus:
-    """The line of one address; :func:`bus_at` gives meters with the same address the same one."""
+    """The line of one address; :func:`bus_at` gives meters with the same address the same one.
 
-    def __init__(self, address: RtuAddress, journal: Journal) -> None:
+    What happens to it is told of ``device``, the first of them.
+    """
+
+    def __init__(self, device: str, address: RtuAddress, journal: Journal) -> None:
         self.address = address
+        self._findings = FirstTimes(journal, device)
         self.counts: Counter[str] = Counter()
         """Questions, answers, and what went wrong with them."""
         self.heard: set[int] = set()
@@ -179,7 +184,7 @@ class Bus:
         self.counts["answers"] += 1
         if self._lost:  # opening proves nothing: a gateway may let in, and break off again
             self._lost = False
-            self._journal.finding(device, "bus_back", f"{self.address.bus} is there again", "note")
+            self._findings.each("bus_back", f"{self.address.bus} is there again", "note")
         if check_sum(answer[:-2]) != answer[-2:]:
             self.counts["damaged"] += 1
             # Its length may be damaged too: what is left of it is to be off the line first.
@@ -244,11 +249,9 @@ class Bus:
         self._port = None
         if not self._lost:
             self._lost = True
-            device = min(self._users, default=self.address.bus)
+            words = f"{self.address.bus} is gone: {why}; no meter on it answers"
             try:
-                self._journal.finding(
-                    device, "bus_lost", f"{self.address.bus} is gone: {why}; no meter on it answers"
-                )
+                self._findings.each("bus_lost", words)
             except HilError as fault:
                 self._fault = fault
         if self._done is not None and not self._done.done():
@@ -262,6 +265,7 @@ class Bus:
 
     def _sum_up(self, device: str) -> None:
         """Say once how the line was."""
+        self._findings.sum_up()
         counts = self.counts
         said = ", ".join(f"{counts[what]} {what}" for what in sorted(counts))
         findings = list(_findings(counts))
@@ -314,8 +318,8 @@ def check_sum(frame: bytes) -> bytes:
     return FramerRTU.compute_CRC(frame).to_bytes(2, "big")
 
 
-_buses: WeakKeyDictionary[Journal, dict[str, Bus]] = WeakKeyDictionary()
-"""The buses of each run."""
+_buses: WeakValueDictionary[tuple[int, str], Bus] = WeakValueDictionary()
+"""The buses of each run, which is told by its journal: a bus keeps that, and its meters the bus."""
 
 
 def bus_at(device: str, address: RtuAddress, journal: Journal) -> Bus:
@@ -323,7 +327,10 @@ def bus_at(device: str, address: RtuAddress, journal: Journal) -> Bus:
 
     Raises DeviceError if it is set to something else for another unit.
     """
-    bus = _buses.setdefault(journal, {}).setdefault(address.bus, Bus(address, journal))
+    run = id(journal)
+    bus = _buses.get((run, address.bus))
+    if bus is None:
+        bus = _buses[run, address.bus] = Bus(device, address, journal)
     if bus.address != address:
         raise DeviceError(
             device,

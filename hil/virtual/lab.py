@@ -240,8 +240,8 @@ class VirtualLab:
         personality, plant = self._bench.virtual_meters[name], self.plants[meter.measures]
         seed, presence = self._seed_of(name), meter.presence
         twin = MqttMeterTwin(name, personality, profile, meter.topic, plant, seed, presence)
-        await twin.start(meter.link)
         self.meters[name] = twin
+        await twin.start(meter.link)
         return meter.link
 
     def _wire_to_bus(self, name: str, meter: MeterConfig, twin: MeterTwin) -> str:

@@ -13,17 +13,17 @@ _WINDOW_S = 0.2
 
 
 def measured(plant: Plant, now_s: float, gain: float) -> dict[Key, float]:
-    """Its values at an instant of the plant; ``gain`` is what its meter makes of one watt."""
+    """Its values at an instant of the plant; ``gain`` is what it makes of one watt or ampere."""
     true = plant.measure(now_s - _WINDOW_S, now_s)
     values = {
         (Quantity.POWER, Phase.TOTAL): gain * sum(true.power_w),
-        (Quantity.CURRENT, Phase.TOTAL): sum(true.current_a),
+        (Quantity.CURRENT, Phase.TOTAL): gain * sum(true.current_a),
         (Quantity.ENERGY_IMPORT, Phase.TOTAL): gain * true.energy_wh,
         (Quantity.CURRENT_OFFERED, Phase.TOTAL): plant.limit_a,
     }
     for line, phase in enumerate(LINES):
         values[Quantity.VOLTAGE, phase] = true.voltage_v[line]
-        values[Quantity.CURRENT, phase] = true.current_a[line]
+        values[Quantity.CURRENT, phase] = gain * true.current_a[line]
         values[Quantity.POWER, phase] = gain * true.power_w[line]
     return values
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -327,6 +328,20 @@ def test_a_driver_with_a_fault_does_not_hide_what_was_opened() -> None:
         return set(bench.identities)
 
     assert run_on(ClockKind.WARP, main) == {"reference", "vehicle"}
+
+
+def test_nobody_is_asked_to_switch_on_a_source_once_another_could_not_be() -> None:
+    """All that comes after it would have to be switched off at once."""
+    bench = devices([])
+    sources: Any = {"first": Thing("first", [], "open"), "second": Thing("second", [])}
+    by_hand = replace(bench, sources=sources, set_by_hand=list(sources))
+
+    async def main() -> None:
+        await open_devices(by_hand, Journal(Clock(ClockKind.WARP)))
+
+    with pytest.raises(BenchError):
+        run_on(ClockKind.WARP, main)
+    assert not by_hand.identities
 
 
 def test_opening_names_every_device_that_failed() -> None:

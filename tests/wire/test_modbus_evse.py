@@ -14,7 +14,7 @@ from recorder import Recorder
 from hil.bench.bench import build_devices
 from hil.clock import Clock, ClockKind, run_on
 from hil.config.library import Kind, names
-from hil.config.load import load, load_bench
+from hil.config.load import load, load_bench, load_text
 from hil.drivers.evse.modbus_evse import ModbusEvse
 from hil.errors import ConfigError, DeviceError
 from hil.inputs import prepare
@@ -308,6 +308,22 @@ def test_a_driver_needs_a_profile_of_its_own_kind(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match="profile for control over ocpp"):
         load_bench(bench)
+
+
+@pytest.mark.parametrize("host", ["192.168..10", "a" * 64])
+def test_a_host_that_no_name_can_be_is_refused_where_it_stands(tmp_path: Path, host: str) -> None:
+    """Whoever looks it up would break off inside the library of names."""
+    link = ("link: tcp://127.0.0.1:0\n    unit: 255", f"link: tcp://{host}:502\n    unit: 255")
+    with pytest.raises(ConfigError, match="is not an address of the form"):
+        load_bench(changed_bench(tmp_path, link, base="virtual-modbus-evse"))
+
+
+def test_an_identity_that_cannot_be_read_is_refused() -> None:
+    shipped = load(Kind.EVSE, "keba-p30-modbus").path.read_text("utf-8")
+    mute = shipped.replace("serial: {address: 1014", "serial: {read: null, address: 1014")
+    assert mute != shipped
+    with pytest.raises(ConfigError, match="of 'identity' need 'read'"):
+        load_text(Kind.EVSE, mute, "mute")
 
 
 def test_every_shipped_map_is_loaded_here() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 import tty
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -15,9 +17,11 @@ from meter_stand_in import EM540, MeterRecorder, poll, warp
 from hil.clock import Clock, ClockKind, run_on
 from hil.config.library import Kind, find
 from hil.config.load import load_bench
+from hil.config.rtu_address import parse_rtu
 from hil.drivers.meter.modbus import ModbusMeter
 from hil.errors import ConfigError, DeviceError
 from hil.links import usb
+from hil.links.rs485 import bus_at
 from hil.record.journal import Journal
 from hil.virtual.rs485 import Trouble
 
@@ -46,6 +50,32 @@ def test_a_gateway_that_goes_away_is_a_finding_and_comes_back():
             assert wrong(b.said.readings) == []
 
     warp(main)
+
+
+def test_a_gateway_that_comes_and_goes_without_end_fills_no_record():
+    async def main():
+        async with bus({1: {}}) as b:
+            await b.meters[1].open()
+            for _ in range(60):
+                b.twin.unplug()
+                await asyncio.sleep(0.1)
+                await poll(b.meters[1], 0.5, 0.5)
+            return b.said
+
+    said = codes(warp(main))
+    assert said.count("bus_lost") == said.count("bus_back") == 50
+
+
+def test_a_run_leaves_no_bus_behind():
+    async def main():
+        journal, address = Journal(Clock(ClockKind.WARP)), parse_rtu("rtu://COM3", EM540.serial)
+        bus_of_both = bus_at("one", address, journal)
+        assert bus_at("other", address, journal) is bus_of_both
+        return weakref.ref(bus_of_both), weakref.ref(journal)
+
+    gone = run_on(ClockKind.WARP, main)
+    gc.collect()
+    assert [one() for one in gone] == [None, None]
 
 
 class Adapter:
@@ -171,7 +201,6 @@ def test_ports_are_not_looked_for_in_the_event_loop(monkeypatch):
 
 
 def test_an_adapter_is_found_by_its_usb_serial_number(monkeypatch):
-    from hil.config.rtu_address import parse_rtu
 
     ports = [SimpleNamespace(device="/dev/ttyUSB7", serial_number="A50285BI")]
     monkeypatch.setattr(usb.list_ports, "comports", lambda: ports)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import zlib
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from bench_files import changed_bench
 from meter_stand_in import POWER, MeterRecorder, Ramp, personality
+from recorder import FullDisk
 
 from hil.bench.bench import Devices
 from hil.bench.interlocks import Supervisor
@@ -27,7 +29,7 @@ from hil.config.load import load, load_bench
 from hil.config.mqtt_meter import MqttMeterConfig
 from hil.drivers.meter.mqtt import MqttMeter
 from hil.drivers.protocols import Meter
-from hil.errors import ConfigError, DeviceError, SafetyTrip
+from hil.errors import ConfigError, DeviceError, RecordError, SafetyTrip
 from hil.inputs import prepare
 from hil.live import LiveRun
 from hil.meter_topics import compile_topics, write_payload
@@ -36,6 +38,7 @@ from hil.quantities import LINES, Quantity
 from hil.record.journal import Journal
 from hil.record.run_folder import read_run
 from hil.run import probe
+from hil.virtual.lab import VirtualLab
 from hil.virtual.mqtt_meter import MqttMeterTwin
 
 L1, L2, L3 = LINES
@@ -118,6 +121,7 @@ async def stand(broker, base, name, profile=None, **changes):
                 tell=tell,
                 opened=opened,
                 until=until,
+                listening=listening,
             )
         finally:
             await end_tasks(listening)
@@ -417,6 +421,27 @@ def test_silence_is_a_loss_and_trips_the_interlock(broker, base):
     assert trip.data["since_s"] == pytest.approx(talked_until_s), "it counts from the arrival"
 
 
+def test_a_full_disk_is_told_once_and_the_meter_read_on(broker, base):
+    """The run ends by it, and its safe state is still to be measured."""
+
+    async def main():
+        async with stand(broker, base, TASMOTA) as s:
+            await s.opened(SENSOR, IDLE)
+            disk = FullDisk()
+            s.journal.subscribe(disk)
+            disk.full = True
+            await s.say(SENSOR, sensor(100, "a"))
+            await s.until(s.listening[0].done)
+            with pytest.raises(RecordError):
+                s.listening[0].result()
+            disk.full = False
+            async with asyncio.timeout(WITHIN_S):
+                await s.meter.read()
+            assert shown(s.said.batches[-1])[P, L1] == 100.0
+
+    real(main)
+
+
 def test_a_broker_that_dies_is_a_loss_and_its_return_the_end(mosquitto, base, monkeypatch):
     monkeypatch.setattr("hil.links.mqtt_topics.RETRY_AFTER_S", 0.1)
     one = mosquitto()
@@ -552,6 +577,22 @@ def test_the_warp_clock_is_refused_and_the_real_one_is_usual():
         prepare("virtual-mqtt-meter", "quick-look", clock=ClockKind.WARP, seed=1)
     inputs = prepare("virtual-mqtt-meter", "quick-look", clock=None, seed=1)
     assert inputs.clock is ClockKind.REAL
+
+
+def test_a_lab_that_is_stopped_while_a_broker_keeps_it_waiting_leaves_nothing_behind(tmp_path):
+    async def main():
+        silent = socket.create_server(("127.0.0.1", 0))
+        there = ("127.0.0.1:1883", f"127.0.0.1:{silent.getsockname()[1]}")
+        path = changed_bench(tmp_path, there, base="virtual-mqtt-meter")
+        lab = VirtualLab(load_bench(path), 1)
+        starting = asyncio.ensure_future(lab.start())
+        await asyncio.wait({starting}, timeout=0.1)
+        await end_tasks([starting])
+        await lab.stop()
+        silent.close()
+        return [str(task) for task in asyncio.all_tasks() if "_stay_connected" in str(task)]
+
+    assert real(main) == []
 
 
 def test_without_a_broker_a_virtual_bench_says_what_to_start(tmp_path):

@@ -110,6 +110,23 @@ def test_a_full_disk_keeps_no_message_from_the_driver(broker: Mosquitto) -> None
     play(broker.port, scenario)
 
 
+def test_a_message_that_a_driver_stumbles_over_keeps_no_other_from_it(broker: Mosquitto) -> None:
+    async def scenario(stage: Stage) -> None:
+        await stage.link.open()
+
+        def take(arrival: Arrival) -> None:
+            stage.arrivals.append(arrival)
+            if arrival.payload == b"odd":
+                raise RuntimeError("of ours")
+
+        stage.link._on_arrival = take
+        await stage.say(("box/amp", "odd"), ("box/amp", "6"))
+        await until(lambda: len(stage.arrivals) == 2)
+        assert "RuntimeError: of ours" in str(stage.link.fault)
+
+    play(broker.port, scenario)
+
+
 def test_a_flood_costs_the_bench_a_bounded_queue_and_is_counted(broker: Mosquitto) -> None:
     async def scenario(stage: Stage) -> None:
         await stage.link.open()
@@ -280,6 +297,8 @@ def test_a_broker_that_stops_confirming_is_no_sent_command(mosquitto: StartMosqu
         try:
             with pytest.raises(DeviceError, match="takes no messages"):
                 await stage.link.publish(Message("box/amp", b"10", 1), 0.2)
+            told = [(frame.direction, frame.payload) for frame in stage.record.frames]
+            assert told == [("sent", "box/amp 10")], "it may reach the device once the broker thaws"
         finally:
             broker.thaw()
 

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from hil.clock import ClockKind
 from hil.config.library import Kind, find, names
+from hil.config.load import load_bench
 from hil.config.personalities import VirtualEvse, VirtualMeter, VirtualVehicle
 from hil.errors import ConfigError
 from hil.inputs import prepare
@@ -236,6 +237,23 @@ def test_what_a_twin_would_leave_out_over_its_protocol_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=rf"says '{key}', which .* over OCPP {version} alone"):
         played(name, tmp_path, driver=driver)
+
+
+@pytest.mark.parametrize(
+    ("base", "part", "name", "words"),
+    [
+        ("virtual-modbus-evse", "evses: {dut", "openevse-bad-line", "charger plays over RAPI"),
+        ("virtual-ac", "evses: {dut", "impatient-watchdog", "charger plays over Modbus or RAPI"),
+        ("virtual-ac", "meters: {reference", "mqtt-changes", "meter plays over MQTT"),
+    ],
+)
+def test_what_a_twin_cannot_play_over_its_wire_is_refused(
+    base: str, part: str, name: str, words: str, tmp_path: Path
+) -> None:
+    (said,) = re.findall(rf"{part}: [a-z0-9-]+}}", find(Kind.BENCH, base).read_text("utf-8"))
+    path = changed_bench(tmp_path, (said, f"{part}: {name}}}"), base=base)
+    with pytest.raises(ConfigError, match=f"'{name}' says .* a virtual {words} alone"):
+        load_bench(path)
 
 
 def test_every_shipped_charger_and_car_is_in_the_matrix() -> None:

@@ -125,12 +125,18 @@ class MqttMeter:
             self._tellers.clear()
             self._contact.lost(error)
             raise
-        if self._topics is not None and self._topics.fault is not None:
-            raise self._topics.fault
+        self._raise_fault()
         while self._reports:
             report = self._reports.popleft()
             self._contact.good(report[0].t)
             self._journal.readings(report)
+
+    def _raise_fault(self) -> None:
+        """What went wrong on the bench's own side while it was heard; once, then it is read on."""
+        topics = self._topics
+        if topics is not None and topics.fault is not None:
+            fault, topics.fault = topics.fault, None
+            raise fault
 
     def _begin(self) -> None:
         """Somebody listens from now on: only now it can be too silent for them."""
