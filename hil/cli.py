@@ -163,17 +163,20 @@ def check(
     fault: FaultOption = None,
 ) -> None:
     """Validate a bench and a scenario and print the timed plan; touches nothing."""
+    from hil.config.evse_profiles import once_the_bench_died
     from hil.config.faults import in_words
     from hil.config.load import load_bench
     from hil.inputs import prepare
     from hil.play.plan_text import plan_lines
 
     if scenario is None:
-        config = load_bench(bench).config
+        loaded = load_bench(bench)
+        config, safe = loaded.config, loaded.config.safe_state
         typer.echo(f"{config.bench}: {', '.join(config.device_names())}: the bench file is sound")
         typer.echo(f"interlocks: {config.interlocks.in_words()}")
-        safe = config.safe_state
-        typer.echo(f"safe setpoint: {safe.setpoint}, {safe.lease:g} s after a bench has died")
+        for name, profile in loaded.evses.items():
+            when = once_the_bench_died(profile, safe.lease)
+            typer.echo(f"safe setpoint of {name}: {safe.setpoint}, {when}")
         return
     inputs = prepare(bench, scenario, clock=None, seed=seed, faults=fault or ())
     for line in plan_lines(inputs.plan):

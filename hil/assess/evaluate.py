@@ -32,7 +32,7 @@ from hil.assess.reading.devices import (
     rating_of,
 )
 from hil.assess.reading.reference import Reference
-from hil.assess.reading.steps import broken_chains, cut, pilot_edges
+from hil.assess.reading.steps import broken_chains, cut, never_sent, pilot_edges
 from hil.assess.reading.trace import Trace, trace_of
 from hil.assess.services.requirement import flaws_of
 from hil.assess.services.step_groups import granularity_in
@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from hil.record.run_folder import Record
 
 Findings = list[dict[str, Any]]
+
+_NEVER_SENT = "setpoint_never_sent"
 
 _MEASURED = frozenset(
     {"events.jsonl", "samples.parquet", "limits.yaml", "services.yaml", "manifest.json"}
@@ -111,7 +113,9 @@ def evaluate(
         steps.extend(_step(one) for one in measured)
         supplies.extend(by_supply(evse, measured, trace, rating, limits.definitions, has_meter))
     verdicts = {f"{e['name']} of {e['target']}": Verdict(e["verdict"]) for e in entries}
-    verdict, reason = of_run(verdicts, manifest.get("state", "open"), record.incomplete, blocked)
+    unsent = sum(finding["code"] == _NEVER_SENT for finding in findings)
+    state = manifest.get("state", "open")
+    verdict, reason = of_run(verdicts, state, record.incomplete, blocked, unsent)
     if edited:
         verdict, reason = Verdict.ERROR, f"{', '.join(edited)} changed since the run was sealed"
     return {
@@ -276,6 +280,8 @@ def _measure(record: Record, evse: str, limits: LimitsConfig, findings: Findings
     measured = disbelieved(measured, record, trace)
     for t, text in broken_chains(record, evse):
         findings.append(_finding(t, evse, "event_chain", "error", text))
+    for t, text in never_sent(record, evse):
+        findings.append(_finding(t, evse, _NEVER_SENT, "warning", text))
     findings.extend(_remarks(evse, measured))
     return Subject(evse, rating, bench, measured, hand)
 

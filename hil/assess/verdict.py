@@ -138,13 +138,18 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
 
 
 def of_run(
-    verdicts: Mapping[str, Verdict], state: str, incomplete: bool, blocked: tuple[str, ...] = ()
+    verdicts: Mapping[str, Verdict],
+    state: str,
+    incomplete: bool,
+    blocked: tuple[str, ...] = (),
+    unsent: int = 0,
 ) -> tuple[Verdict, str]:
     """Verdict of a run and the reason for it, from its attributes and how the run ended.
 
     ``verdicts`` are those of the attributes, each by a name that a reader knows it by. A run that
     failed is an ERROR whatever it measured. One that did not come to its end cannot pass, for
-    what was not played might have failed. ``blocked`` says why limits that certify do not apply.
+    what was not played might have failed; nor can one of whose setpoints some were ``unsent``.
+    ``blocked`` says why limits that certify do not apply.
     """
     verdict = worst(verdicts.values())
     if state == "failed":
@@ -153,6 +158,9 @@ def of_run(
         return verdict, "these limits certify, and do not apply: " + "; ".join(blocked)
     cut = "the run was aborted before its end" if state == "aborted" else ""
     cut = cut or ("the record ends before the run did" if incomplete else "")
+    if unsent and not cut:
+        cut = "1 setpoint was" if unsent == 1 else f"{unsent} setpoints were"
+        cut += " never sent"
     if cut and verdict is Verdict.PASS:
         return Verdict.INCONCLUSIVE, f"what was measured passes, but {cut}"
     judged = {name: one for name, one in verdicts.items() if one is not Verdict.NOT_APPLICABLE}

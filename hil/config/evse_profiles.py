@@ -24,3 +24,13 @@ AnyEvseProfile = Annotated[
     | Annotated[MqttEvseProfile, Tag("mqtt")],
     Discriminator(_control),
 ]
+
+
+def once_the_bench_died(profile: AnyEvseProfile, lease_s: float) -> str:
+    """When the safe setpoint is in force once the bench has died, as far as the profile tells."""
+    match profile:
+        case EvseProfile(lease_by="second-period" | "lower-stack"):
+            return f"in force {lease_s:g} s after a bench has died"
+        case ModbusEvseProfile(watchdog=watched) | RapiEvseProfile(heartbeat=watched) if watched:
+            return f"in force {lease_s:g} s after a bench has died, if its watchdog takes that"
+    return "NOT in force after a bench has died: it has no lease, and its last setpoint stays"

@@ -31,8 +31,16 @@ class Kind(Enum):
 
     @property
     def noun(self) -> str:
-        """The kind in an error message."""
+        """The kind, before "file"."""
         return {"benches": "bench"}.get(self.value, self.name.lower())
+
+    @property
+    def one(self) -> str:
+        """One of the kind, in an error message."""
+        return _ONE.get(self.noun, self.noun)
+
+
+_ONE = {"limits": "set of limits", "conformance": "conformance case", "pics": "PICS"}
 
 
 def shipped_root() -> Path:
@@ -75,7 +83,7 @@ def find(kind: Kind, text: str) -> Path:
         return path
     known = names(kind)
     if text not in known:
-        raise ConfigError(f"there is no {kind.noun} named '{text}'{nearest(text, list(known))}")
+        raise ConfigError(f"there is no {kind.one} named '{text}'{nearest(text, list(known))}")
     return known[text]
 
 

@@ -271,7 +271,7 @@ class _Collector:
     def load(self, kind: Kind, name: str, location: Location, model: type[ModelT]) -> ModelT | None:
         known = names(kind)
         if name not in known:
-            words = f"there is no {kind.noun} named '{name}'{nearest(name, list(known))}"
+            words = f"there is no {kind.one} named '{name}'{nearest(name, list(known))}"
             self.problems.append(self.bench.problem(location, words))
             return None
         try:

@@ -46,7 +46,9 @@ _AXIS: Figure = {
     "linecolor": "#999",
     "ticks": "outside",
 }
-_MARK_ROWS = (0.315, 0.28)
+_MARK_ROWS = (0.325, 0.298, 0.271)
+_LETTER = 0.006
+"""Width of a letter of a mark, as a share of the plot's."""
 _LADDER = 0.70
 """Share of a zoom's height that belongs to the curves; above it stand the labels of instants."""
 
@@ -245,11 +247,14 @@ def _step_numbers(curves: RunCurves) -> list[Figure]:
 
 
 def _marks(curves: RunCurves) -> list[Figure]:
-    """Their words stand between the two plots, in two rows by turns."""
-    return [
-        _label(mark.t, _MARK_ROWS[index % 2], mark.text, xanchor="left", yanchor="middle")
-        for index, mark in enumerate(curves.marks)
-    ]
+    """Their words stand between the two plots, each in the first row that is free there."""
+    labels: list[Figure] = []
+    free_s = [0.0] * len(_MARK_ROWS)
+    for mark in curves.marks:
+        row = next((n for n, t in enumerate(free_s) if t <= mark.t), free_s.index(min(free_s)))
+        free_s[row] = mark.t + _LETTER * len(mark.text) * curves.end_s
+        labels.append(_label(mark.t, _MARK_ROWS[row], mark.text, xanchor="left", yanchor="middle"))
+    return labels
 
 
 def _label(t: float, y: float, text: str, **more: Any) -> Figure:

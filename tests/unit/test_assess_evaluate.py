@@ -212,6 +212,19 @@ def test_a_number_that_is_used_twice_is_an_error_in_the_findings() -> None:
     assert {finding["severity"] for finding in found} == {"error"}
 
 
+def test_a_setpoint_that_was_never_sent_is_a_finding_and_no_pass() -> None:
+    record = make(HOLDS).record
+    limits = definitions({"accuracy": {"at_most": "10 kW", "source": "test"}})
+    assert evaluate(record, limits)["verdict"] == "PASS"
+    lost = {"setpoint": 99, "reason": "the charger is not connected", "answered": False}
+    last = next(e for e in reversed(record.events) if e.kind is EventKind.SETPOINT_ACKNOWLEDGED)
+    record.events.append(Event(last.t, EventKind.SETPOINT_FAILED, "dut", lost))
+    record.events.sort()
+    result = evaluate(record, limits)
+    assert result["verdict"] == "INCONCLUSIVE"
+    assert "setpoint_never_sent" in {finding["code"] for finding in result["findings"]}
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_readings_of_pure_noise_break_nothing(seed: int) -> None:

@@ -8,7 +8,7 @@ import pytest
 from synthetic_run import Hold, MadeRecord, make
 
 from hil.assess.reading.devices import Rating
-from hil.assess.reading.steps import Step, broken_chains, cut
+from hil.assess.reading.steps import Step, broken_chains, cut, never_sent
 from hil.errors import RecordError
 from hil.quantities import Event, EventKind, Setpoint
 
@@ -193,6 +193,22 @@ def test_the_way_back_when_the_car_leaves_is_no_late_edge() -> None:
 def test_a_setpoint_in_watts_is_offered_on_any_number_of_phases() -> None:
     events = (sent(10, 1, 3680, "W"), edge(10.5, 100.0, 26.7), closing(20))
     assert steps(*events)[0].pilot_s(RATING) == 10.5
+
+
+def test_a_setpoint_of_the_plan_that_was_never_sent_is_named() -> None:
+    """It is no step, so no count of steps would miss it."""
+    events = (
+        sent(10, 1, 16),
+        accepted(10.1, 1),
+        failed(20, 2, "the charger is not connected"),
+        sent(30, 3, 6),
+        failed(30.2, 3, "Rejected"),
+        closing(40),
+        failed(41, 4, "the charger is not connected"),
+    )
+    assert [step.number for step in steps(*events)] == [1, 3]
+    told = [(20.0, "setpoint 2 was never sent: the charger is not connected")]
+    assert list(never_sent(record_of(*events), "dut")) == told
 
 
 def test_the_first_answer_at_or_after_sending_counts_and_repeats_are_named() -> None:

@@ -121,6 +121,15 @@ def test_a_run_that_did_not_come_to_its_end_cannot_pass(
     assert reason
 
 
+def test_a_run_that_could_not_send_all_its_setpoints_cannot_pass() -> None:
+    passed = {"accuracy of dut": Verdict.PASS}
+    assert of_run(passed, "sealed", False, unsent=2) == (
+        Verdict.INCONCLUSIVE,
+        "what was measured passes, but 2 setpoints were never sent",
+    )
+    assert of_run({"accuracy of dut": Verdict.FAIL}, "sealed", False, unsent=2)[0] is Verdict.FAIL
+
+
 def test_the_reason_names_the_attributes_that_decided() -> None:
     verdicts = {"accuracy of dut": Verdict.FAIL, "precision of dut": Verdict.PASS}
     _, reason = of_run(verdicts, "sealed", False)

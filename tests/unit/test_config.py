@@ -10,6 +10,7 @@ from bench_files import changed_bench
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hil.config.evse_profiles import once_the_bench_died
 from hil.config.library import Kind, find, names
 from hil.config.load import json_schema, load, load_bench, load_text
 from hil.config.source import parse_yaml
@@ -391,3 +392,17 @@ def test_a_bench_that_is_served_names_the_address_of_its_charger(shipped: str) -
     bench = load_bench(shipped)
     served = load_text(Kind.BENCH, bench_text(bench, bench.config), "served")
     assert served.evses == bench.config.evses
+
+
+@pytest.mark.parametrize(
+    ("bench", "words"),
+    [
+        ("virtual-ac", "in force 60 s after a bench has died"),
+        ("virtual-modbus-evse", "in force 60 s after a bench has died, if its watchdog"),
+        ("virtual-openevse", "in force 60 s after a bench has died, if its watchdog"),
+        ("virtual-mqtt-evse", "NOT in force after a bench has died"),
+    ],
+)
+def test_a_safe_setpoint_without_a_lease_is_promised_to_nobody(bench: str, words: str) -> None:
+    (profile,) = load_bench(bench).evses.values()
+    assert once_the_bench_died(profile, 60.0).startswith(words)

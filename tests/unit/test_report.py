@@ -431,12 +431,12 @@ def test_the_zoom_of_a_refused_setpoint_shows_what_was_asked_for(run: Run) -> No
 
 def test_the_words_of_marks_close_together_do_not_cover_each_other(run: Run) -> None:
     marked = changed(run)
-    for t, action in ((150.0, "stop_charging"), (152.0, "unplug")):
+    for t, action in ((150.0, "stop_charging"), (151.0, "plug_in"), (152.0, "unplug")):
         marked.record.events.append(Event(t, EventKind.COMMAND, "dut", {"action": action}))
     marked.record.events.sort()
     labels = drawn(marked)[0]["layout"]["annotations"]
-    heights = {label["y"] for label in labels if label["x"] in (150.0, 152.0)}
-    assert len(heights) == 2
+    heights = {label["y"] for label in labels if label["x"] in (150.0, 151.0, 152.0)}
+    assert len(heights) == 3
 
 
 def test_suspect_readings_are_marked_and_not_joined(run: Run) -> None:

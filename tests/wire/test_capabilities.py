@@ -64,7 +64,7 @@ def test_a_charger_that_takes_all_has_no_gap(base: str) -> None:
     assert taken(found.kinds) == ["Absolute", "Relative", "Recurring"]
     assert taken(found.stack_levels) == [0, 1, 9]
     assert found.purposes["TxProfile"].taken is None
-    assert found.composite == "Accepted, 6 A for 6"
+    assert found.composite == "Accepted, 6 A; 6 was set"
     assert "power" in found.measurands
     assert (found.connectors[0], found.connectors[1]) == ("Accepted", "Accepted")
     assert found.left_behind == []
@@ -208,7 +208,7 @@ def test_setpoints_to_follow_are_tried_within_the_safe_one_and_a_maximum_as_a_li
     bench = changed_bench(tmp_path, ("poll: 10 Hz", "poll: 2 Hz"), base="virtual-v2g")
     sent, found, after = try_out_on(bench, tmp_path)
     assert after == "32 A", "what was tried is still in force"
-    assert found.composite == "Accepted, 6 A for 6"
+    assert found.composite == "Accepted, 6 A; 6 was set"
     assert found.purposes["ChargePointMaxProfile"].taken
     assert found.left_behind == []
     tried = [p["chargingProfile"] for a, p in sent.calls if a == "SetChargingProfile"]

@@ -169,8 +169,8 @@ def test_a_pics_takes_cases_out_with_its_reason(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "arguments", "words"),
     [
-        ((), ("--case", "TC_999"), "there is no conformance named 'TC_999'"),
-        ((), ("--pics", "nobody"), "there is no pics named 'nobody'"),
+        ((), ("--case", "TC_999"), "there is no conformance case named 'TC_999'"),
+        ((), ("--pics", "nobody"), "there is no PICS named 'nobody'"),
         (
             (),
             ("--json", "nowhere/at/all.json"),

@@ -278,6 +278,23 @@ def _chains(record: Record, evse: str) -> Iterator[_Chain]:
         known.add(number)
 
 
+def never_sent(record: Record, evse: str) -> Iterator[tuple[float, str]]:
+    """Instants and descriptions of setpoints of the plan that failed before they could be sent."""
+    closes_s = min(
+        (e.t for e in _of(record, EventKind.RUN) if e.data.get("state") == "closing"),
+        default=math.inf,
+    )
+    sent = {
+        event.data.get("setpoint")
+        for event in _of(record, EventKind.SETPOINT_SENT)
+        if event.device == evse
+    }
+    for event in _of(record, EventKind.SETPOINT_FAILED):
+        number = event.data.get("setpoint")
+        if event.device == evse and event.t <= closes_s and number not in sent:
+            yield event.t, f"setpoint {number} was never sent: {_failure(event)}"
+
+
 def broken_chains(record: Record, evse: str) -> Iterator[tuple[float, str]]:
     """Instants and descriptions of setpoints whose events do not make one chain.
 

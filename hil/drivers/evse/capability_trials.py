@@ -256,7 +256,7 @@ class Trials:
     async def _look_at_composite(self, choice: Choice) -> None:
         word, limit = await self._composite(choice)
         told = "no limit" if limit is None else f"{limit:g} {choice.unit}"
-        self.found.composite = f"{word}, {told} for {self._limit(choice):g}"
+        self.found.composite = f"{word}, {told}; {self._limit(choice):g} was set"
 
     async def _look_afterwards(self, choice: Choice) -> None:
         """Some chargers accept a clear and keep the profile; their composite schedule may tell."""
