@@ -60,7 +60,9 @@ def test_power_early_in_a_window_is_none_at_its_end(phase: float, mended_s: floa
     assert told["verdict"] == "INCONCLUSIVE"
 
 
-@pytest.mark.parametrize(("before_s", "meter"), [(0.15, Meter()), (5.0, Meter()), (1.8, SLOW), (1.3, SLOW)])
+@pytest.mark.parametrize(
+    ("before_s", "meter"), [(0.15, Meter()), (5.0, Meter()), (1.8, SLOW), (1.3, SLOW)]
+)
 def test_a_charger_that_stopped_before_a_fault_did_not_stop_for_it(
     before_s: float, meter: Meter
 ) -> None:
