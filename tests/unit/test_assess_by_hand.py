@@ -146,3 +146,17 @@ def test_nothing_is_certified_on_values_that_were_read_once(times: int) -> None:
     limits = definitions().model_copy(update={"certifying": True})
     blocked = evaluate(run, limits)["decision"]["blocked"]
     assert any("was read once" in reason for reason in blocked) is (times == 1)
+
+
+def test_a_supply_that_moves_is_in_the_uncertainty_of_a_setpoint_in_watts() -> None:
+    """A current of 7.2 A that stays, read once in each hold at whatever voltage there is."""
+    volts = (230.0, 233.0, 228.0, 231.5, 227.0, 231.0)
+    some = [
+        one._replace(value=one.value if one.quantity is CURRENT else one.value * volt / VOLTS)
+        for place, volt in enumerate(volts)
+        for one in read(FIRST_S + place * HOLD_S + 30.0, 7.2, IN_ALL)
+    ]
+    steps, _ = steps_of(IN_ALL, [(5000.0, "W")] * len(volts), some)
+    truth_w = 3.0 * 7.2 * VOLTS - 5000.0
+    off_w = [abs(step["accuracy_w"]["value"] - truth_w) for step in steps]
+    assert max(off_w) <= steps[0]["accuracy_w"]["expanded_uncertainty"] < 150.0

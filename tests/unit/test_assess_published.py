@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from synthetic_response import Array, mean_w
-from synthetic_run import LINES, Hold, definitions, make
+from synthetic_run import LINES, Hold, Made, definitions, make
 
 from hil.assess.evaluate import evaluate
 from hil.quantities import Phase, Quantity
@@ -40,11 +41,9 @@ def slower_halfway(_: np.random.Generator, ends_s: float) -> tuple[Array, Array]
     return t, np.concatenate(([t[0] - 1.0], t[:-1]))
 
 
-@pytest.mark.parametrize("arrivals", [old_by_the_pause, late_by_the_network, slower_halfway])
-def test_the_time_of_a_value_is_known_to_the_pause_before_it(arrivals: Arrivals) -> None:
-    made = make(HOLDS)
+def published(made: Made, t: Array, window_ends_s: Array) -> dict[str, Any]:
+    """The result of a run, with what arrived at ``t``."""
     random = np.random.default_rng(7)
-    t, window_ends_s = arrivals(random, made.truths[-1].ends_s)
     true_w = mean_w(made.truths, window_ends_s, AVERAGING_S, made.truths[0].before_w)
     power_w = np.round(true_w + random.normal(0.0, NOISE_W, len(t)), 1)
     nobody_asked, good = np.full(len(t), np.nan), np.ones(len(t), dtype=bool)
@@ -58,12 +57,28 @@ def test_the_time_of_a_value_is_known_to_the_pause_before_it(arrivals: Arrivals)
     }
     unknown = {"poll_s": None, "refresh_s": None, "averaging_s": 0.0}
     made.record.manifest["devices"]["reference"].update(unknown)
-    steps = evaluate(made.record, definitions())["steps"]
+    return evaluate(made.record, definitions())
+
+
+@pytest.mark.parametrize("arrivals", [old_by_the_pause, late_by_the_network, slower_halfway])
+def test_the_time_of_a_value_is_known_to_the_pause_before_it(arrivals: Arrivals) -> None:
+    made = make(HOLDS)
+    t, window_ends_s = arrivals(np.random.default_rng(7), made.truths[-1].ends_s)
+    result = published(made, t, window_ends_s)
+    assert "published_unevenly" in [finding["code"] for finding in result["findings"]]
     told = [
         (one["activation_time_s"], truth.departed_s - truth.answered_s)
-        for one, truth in zip(steps, made.truths, strict=True)
+        for one, truth in zip(result["steps"], made.truths, strict=True)
         if one["activation_time_s"]
     ]
     assert len(told) >= 2
     for figure, truth_s in told:
         assert abs(figure["value"] - truth_s) <= figure["expanded_uncertainty"] < 2.5
+
+
+def test_a_value_that_may_tell_of_what_came_next_is_none_of_a_level() -> None:
+    """Fresh values every 2 s, one of them right after a hold and the end of its power."""
+    made = make([Hold(16.0, 40.0), Hold(10.0, 40.0), Hold(0.0, 20.0, dead_s=-0.5)])
+    t = np.arange((made.truths[1].ends_s + 0.9) % 2.0, made.truths[-1].ends_s, 2.0)
+    step = published(made, t, t)["steps"][1]
+    assert abs(step["accuracy_w"]["value"]) <= step["accuracy_w"]["expanded_uncertainty"] < 20.0

@@ -229,7 +229,10 @@ def _terms_w(
         _rounding("power", meter.resolution_w),
     )
     if setpoint.unit == "W":
-        return terms
+        # A current that stays makes another power of another voltage than at that one instant.
+        moved_v = drift.standard_v / math.sqrt(2.0 * after.number)
+        moved_w = abs(after.mean_w) / at.voltage_v * moved_v
+        return (*terms, Term("supply at the reading", moved_w, freedom=drift.freedom, kind="A"))
     per_volt_a = abs(setpoint.value) * at.phases
     volts = reference.voltage.term(at.voltage_v, "voltage")
     return (

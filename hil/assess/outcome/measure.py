@@ -100,8 +100,9 @@ def _with_levels(known: Sequence[Measured], bench: Bench) -> list[Measured]:
     sent_s = np.array([one.step.sent_s for one in known])
     ends_s = np.array([one.step.ends_s for one in known])
     from_s, steady_s = sent_s - definitions.pre_window, ends_s - definitions.steady_window
-    before = _levels(bench, from_s, sent_s)
-    after = _levels(bench, steady_s, ends_s)
+    younger_s = bench.trace.younger_s
+    before = _levels(bench, from_s - younger_s, sent_s - younger_s)
+    after = _levels(bench, steady_s, ends_s - younger_s)
     at = conditions(bench.supply, bench.rating, np.maximum(steady_s, sent_s), ends_s)
     then = conditions(bench.supply, bench.rating, from_s, sent_s)
     whole = (steady_s >= sent_s).tolist()
@@ -119,7 +120,8 @@ def _told(known: Sequence[Measured], bench: Bench) -> Iterator[Told]:
     sent_s = np.array([one.step.sent_s for one in known])
     begins = np.searchsorted(t, sent_s - bench.definitions.pre_window).tolist()
     sent = np.searchsorted(t, sent_s, side="right").tolist()
-    ends = np.searchsorted(t, [one.step.ends_s for one in known]).tolist()
+    ends_s = np.array([one.step.ends_s for one in known]) - bench.trace.younger_s
+    ends = np.searchsorted(t, ends_s).tolist()
     for first, after, last in zip(begins, sent, ends, strict=True):
         yield Told(Values(t[first:last], power_w[first:last]), first, after - first)
 

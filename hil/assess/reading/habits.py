@@ -95,6 +95,12 @@ def habits_of(
     if published:
         interval_s = _longest_pause_s(t, poll_s)
         refresh_s = max(refresh_s, interval_s)
+        if interval_s > _FACTOR * poll_s:
+            text = (
+                f"the values of {meter} come {poll_s:.3g} s apart as a rule and {interval_s:.3g} s "
+            )
+            text += "at times: each may be as old as that, and every time is so uncertain"
+            odd = [*odd, Oddity(0.0, "published_unevenly", "note", text)]
     # Standing at nothing is no repeat by chance: there is no noise without power.
     moving = np.count_nonzero(power_w[1:]) * poll_s / max(poll_s, refresh_s)
     repeats = min(max(1.0 - len(changed) / max(moving, 1.0), 0.0), 0.9)

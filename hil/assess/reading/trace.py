@@ -93,6 +93,8 @@ class Trace(NamedTuple):
     """(n, 2): from and to of each gap, and of each stretch in which it repeated a stale value."""
     reference: Reference = UNKNOWN
     """What is known of the meter's own errors; its corrections are in ``power_w``."""
+    published: bool = False
+    """Whether it says its values by itself, and nobody asks for them."""
     values: Values = _NOTHING
     """All of it with one value for each refresh."""
 
@@ -118,6 +120,15 @@ class Trace(NamedTuple):
     def bracket_s(self) -> float:
         """Width of the interval in which the refresh behind a sample must lie."""
         return min(self.interval_s, self.refresh_s)
+
+    @property
+    def younger_s(self) -> float:
+        """By how much a published value may tell of a later instant than its own.
+
+        Of a meter that is polled that is a part of the poll period, which is short beside what a
+        car takes to respond.
+        """
+        return 0.5 * self.bracket_s if self.published else 0.0
 
 
 def trace_of(record: Record, evse: str) -> tuple[Trace | None, list[tuple[str, Oddity]]]:
@@ -195,6 +206,7 @@ def _trace(record: Record, meter: str) -> tuple[Trace | None, list[Oddity]]:
         jitter_s=0.0,
         holes=np.empty((0, 2)),
         reference=reference,
+        published=published,
         **habits._asdict(),
     )
     trace = trace._replace(jitter_s=_jitter_s(trace))
