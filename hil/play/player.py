@@ -138,8 +138,8 @@ class Player:
             case "plug_in":
                 await self._plug_in(command)
             case "unplug":
-                await self._each_pilot(command.targets, PilotState.A)
-                await self._ask_to_plug(command.targets, "unplug the car from")
+                await self._each_pilot(command, PilotState.A)
+                await self._ask_to_plug(command, "unplug the car from")
             case "plug_fault" | "cable":
                 await self._plug(command, due_s)
             case "start_charging" | "stop_charging":
@@ -272,23 +272,22 @@ class Player:
     # --- plug and charging ------------------------------------------------------------------
 
     async def _plug_in(self, command: Command) -> None:
-        await self._each_pilot(command.targets, PilotState.B)
-        await self._ask_to_plug(command.targets, "plug the car into")
+        await self._each_pilot(command, PilotState.B)
+        await self._ask_to_plug(command, "plug the car into")
         await asyncio.sleep(_PLUG_TO_READY_S)
         await asyncio.gather(*(self._start(target) for target in command.targets))
-        await self._each_pilot(command.targets, PilotState.C)
+        await self._each_pilot(command, PilotState.C)
         await self._wait(command)
 
     async def _start(self, target: str) -> None:
         await self._stage.evses[target].start_charging()
 
-    async def _each_pilot(self, targets: Sequence[str], state: PilotState) -> None:
-        for target in targets:
+    async def _each_pilot(self, command: Command, state: PilotState) -> None:
+        for target in command.targets:
             pilots = self._stage.pilots.get(target, ())
             for pilot in pilots:
                 await pilot.set_state(state)
-            somebody = self._stage.person is not None
-            if not pilots and not somebody and state in (PilotState.A, PilotState.C):
+            if not pilots and not command.by_hand and state in (PilotState.A, PilotState.C):
                 verb = "unplug" if state is PilotState.A else "plug in"
                 self._journal.finding(
                     target,
@@ -297,10 +296,11 @@ class Player:
                     "note",
                 )
 
-    async def _ask_to_plug(self, targets: Sequence[str], what: str) -> None:
-        """Where a person has the plug in hand: ask, and go on once it is done."""
-        for target in targets:
-            if self._stage.person is not None and not self._stage.pilots.get(target):
+    async def _ask_to_plug(self, command: Command, what: str) -> None:
+        """Where a person has the plug in hand and is asked: go on once it is done."""
+        for target in command.targets if command.by_hand else ():
+            if not self._stage.pilots.get(target):
+                assert self._stage.person is not None
                 await self._stage.person.do(f"{what} {target}", None)
 
     async def _plug(self, command: Command, due_s: float) -> None:
