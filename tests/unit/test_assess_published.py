@@ -82,3 +82,16 @@ def test_a_value_that_may_tell_of_what_came_next_is_none_of_a_level() -> None:
     t = np.arange((made.truths[1].ends_s + 0.9) % 2.0, made.truths[-1].ends_s, 2.0)
     step = published(made, t, t)["steps"][1]
     assert abs(step["accuracy_w"]["value"]) <= step["accuracy_w"]["expanded_uncertainty"] < 20.0
+
+
+def test_values_that_were_held_up_tell_of_no_instant_after_the_gap() -> None:
+    """A stall about a lower setpoint: old power comes at once long after the limit binds."""
+    made = make([Hold(16.0, 40.0), Hold(10.0, 40.0)])
+    sent_s = made.truths[1].sent_s
+    measured_s = np.arange(0.3, made.truths[-1].ends_s, 1.0)
+    held_up = (measured_s > sent_s - 1.5) & (measured_s < sent_s + 8.0)
+    at_once_s = sent_s + 8.0 + 2e-4 * np.arange(len(measured_s))
+    result = published(made, np.where(held_up, at_once_s, measured_s), measured_s)
+    assert "over_limit" not in [finding["code"] for finding in result["findings"]]
+    assert "meter_gaps" in [finding["code"] for finding in result["findings"]]
+    assert result["steps"][1]["activation_time_s"] is None

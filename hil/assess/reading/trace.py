@@ -33,6 +33,9 @@ _STALE_REPEATS = 5
 _CHANCE = 1e-4
 """How often in a run a lively meter may repeat itself for longer by mere chance."""
 
+_AT_ONCE = 0.25
+"""Values that follow each other in less than this share of their usual pause come at once."""
+
 _DENSE = 4
 _DENSE_PERIODS = 2.6
 """So many intervals between samples within fewer poll periods than this: two stretches of time are
@@ -210,8 +213,13 @@ def _trace(record: Record, meter: str) -> tuple[Trace | None, list[Oddity]]:
         **habits._asdict(),
     )
     trace = trace._replace(jitter_s=_jitter_s(trace))
-    holes, odd_holes = _holes(record, trace, series, twice)
-    trace = trace._replace(holes=holes, values=_values(trace, t, power_w))
+    gaps = _gaps(trace)
+    holes, odd_holes = _holes(record, trace, series, twice, gaps)
+    kept = np.ones(len(t), dtype=bool)
+    for before, end in gaps.tolist() if published else []:
+        kept[before + 1 : end + 1] = False  # it may be of any instant of the gap
+    values = _values(trace, t[kept], power_w[kept])
+    trace = trace._replace(holes=holes, values=values)
     return trace, [*odd, *odd_habits, *odd_holes]
 
 
@@ -248,12 +256,25 @@ def _twice(t: Array) -> Array:
     return np.column_stack((again_s[heads], again_s[tails]))
 
 
+def _gaps(trace: Trace) -> Indices:
+    """(n, 2): the last sample before each gap, and the one that ends it.
+
+    Of a meter that publishes that is the last of those that had been held up and came at once.
+    """
+    pauses_s = np.diff(trace.t)
+    before = np.flatnonzero(pauses_s > GAP_PERIODS * trace.poll_s)
+    ends = before + 1
+    if trace.published:
+        apart = np.flatnonzero(np.append(pauses_s >= _AT_ONCE * trace.poll_s, True))
+        ends = apart[np.searchsorted(apart, ends)]
+    return np.column_stack((before, ends))
+
+
 def _holes(
-    record: Record, trace: Trace, series: Series, twice: Array
+    record: Record, trace: Trace, series: Series, twice: Array, ends: Indices
 ) -> tuple[Array, list[Oddity]]:
     """Where the trace is no record of the power: gaps, values repeated, instants twice over."""
-    late = np.flatnonzero(np.diff(trace.t) > GAP_PERIODS * trace.poll_s)
-    gaps = np.column_stack((trace.t[late], trace.t[late + 1]))
+    gaps = trace.t[ends]
     stale = _stale(record, trace)
     doubled = np.concatenate((_doubled(trace, series), twice))
     odd = []
