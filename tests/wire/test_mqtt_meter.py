@@ -547,17 +547,19 @@ def test_what_came_while_others_were_opened_is_no_silence(broker, base):
 
 def test_a_meter_about_to_count_as_silent_is_asked_first(broker, base):
     async def main():
-        async with stand(broker, base, TASMOTA, silent_after="300 ms") as b:
+        async with stand(broker, base, TASMOTA, silent_after="1 s") as b:
             asked = asyncio.Event()
             async with aiomqtt.Client("127.0.0.1", broker.port) as device:
                 await device.subscribe(f"cmnd/{base}/TelePeriod", 1)
                 await b.opened(SENSOR, IDLE)
 
                 async def answer():
+                    stamp = 5
                     async for message in device.messages:
                         assert message.payload == b""
                         asked.set()
-                        await b.say(SENSOR, sensor(7, 5))
+                        stamp += 1
+                        await b.say(SENSOR, sensor(7, stamp))
 
                 answering = asyncio.ensure_future(answer())
                 await b.until(lambda: b.said.batches)
