@@ -24,6 +24,13 @@ class HilError(Exception):
     status = ExitStatus.ERROR
 
 
+def as_fault(error: Exception) -> HilError:
+    """An error that nobody is there to hear, as one that whoever asks next can be told."""
+    if isinstance(error, HilError):
+        return error
+    return HilError(f"an error inside hil: {type(error).__name__}: {error}")
+
+
 class ConfigError(HilError):
     """A file or an argument is wrong. ``problems`` has one line each, all of them at once."""
 

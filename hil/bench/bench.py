@@ -151,12 +151,25 @@ async def _open(device: Device, devices: Devices, journal: Journal) -> None:
 
 
 async def close_devices(devices: Devices, journal: Journal) -> None:
-    """Close all devices in reverse, each within a time limit, whatever the others do."""
+    """Close all devices in reverse, each within a time limit, whatever the others do.
+
+    Raises what the first of them met that did not end as it should, such as RecordError, once all
+    are closed.
+    """
+    met: Exception | None = None
     for device in reversed(devices.all()):
         try:
-            async with asyncio.timeout(_CLOSE_WITHIN_S):
-                await device.close()
-        except TimeoutError:
-            journal.finding(
-                device.name, "close_timeout", f"did not close within {_CLOSE_WITHIN_S:g} s"
-            )
+            await _close(device, journal)
+        except Exception as error:  # the others are still to be let go of
+            met = met or error
+    if met is not None:
+        raise met
+
+
+async def _close(device: Device, journal: Journal) -> None:
+    try:
+        async with asyncio.timeout(_CLOSE_WITHIN_S):
+            await device.close()
+    except TimeoutError:
+        words = f"did not close within {_CLOSE_WITHIN_S:g} s"
+        journal.finding(device.name, "close_timeout", words)

@@ -56,8 +56,10 @@ async def wired(
                 injector.begin(lab)
         yield config, devices
     finally:
-        await close_devices(devices, journal)
-        if person is not None:
-            person.close()
-        if lab is not None:
-            await lab.stop()
+        try:
+            await close_devices(devices, journal)
+        finally:
+            if person is not None:
+                person.close()
+            if lab is not None:
+                await lab.stop()

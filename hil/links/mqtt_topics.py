@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import aiomqtt
 
-from hil.errors import DeviceError, HilError
+from hil.errors import DeviceError, HilError, as_fault
 from hil.links.mqtt_broker import (
     FINAL,
     LEAVE_WITHIN_S,
@@ -191,10 +191,8 @@ class MqttTopics:
         """A fault of the bench's own must not keep a message from whoever needs it."""
         try:
             callback(*args)
-        except HilError as fault:
-            self.fault = fault
         except Exception as error:
-            self.fault = _inside(error)
+            self.fault = as_fault(error)
 
     def _tell(self, trouble: Trouble | None) -> None:
         if not self._opened.done():
@@ -217,7 +215,7 @@ class MqttTopics:
                 with contextlib.suppress(asyncio.CancelledError):
                     runner.run(self._connect_until_closed())
             except Exception as error:  # nobody else would hear of it
-                self.fault = _inside(error)
+                self.fault = as_fault(error)
             finally:
                 self._in_bench(self._over)
 
@@ -284,7 +282,3 @@ class MqttTopics:
             message.topic, message.payload, message.quality_of_service, message.retain
         )
         return t
-
-
-def _inside(error: Exception) -> HilError:
-    return HilError(f"an error inside hil: {type(error).__name__}: {error}")

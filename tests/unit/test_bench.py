@@ -20,11 +20,12 @@ from hil.bench.safety import (
     reach_safe_state,
     unstoppable,
 )
+from hil.bench.wiring import wired
 from hil.clock import Clock, ClockKind, end_tasks, run_on
 from hil.conclude import exit_status
 from hil.config.load import load_bench
 from hil.drivers.protocols import Identity
-from hil.errors import ConfigError, DeviceError, ExitStatus, SafetyTrip
+from hil.errors import ConfigError, DeviceError, ExitStatus, RecordError, SafetyTrip
 from hil.interrupt import interruptible
 from hil.play.observed import Observed
 from hil.play.timeline import Plan
@@ -33,6 +34,7 @@ from hil.record.journal import Journal
 from hil.record.manifest import Ending
 from hil.record.run_folder import RunFolder
 from hil.session import Session
+from hil.virtual.lab import VirtualLab
 
 CONFIG = load_bench("virtual-ideal").config
 
@@ -60,6 +62,8 @@ class Thing:
     async def close(self) -> None:
         if self.trouble == "close":
             await asyncio.sleep(1e6)
+        if self.trouble == "full":
+            raise RecordError("events.jsonl cannot be written: the disk is full")
         self.order.append(self.name)
 
     async def make_safe(self, *_: Setpoint) -> str:
@@ -307,6 +311,40 @@ def test_devices_close_in_reverse_and_one_that_hangs_does_not_keep_the_others() 
 
     run_on(ClockKind.WARP, main)
     assert order == ["vehicle", "dut"]
+
+
+def test_a_device_whose_end_cannot_be_recorded_keeps_no_other_open() -> None:
+    order: list[str] = []
+
+    async def main() -> None:
+        await close_devices(devices(order, reference="full"), Journal(Clock(ClockKind.WARP)))
+
+    with pytest.raises(RecordError, match="disk is full"):
+        run_on(ClockKind.WARP, main)
+    assert order == ["vehicle", "dut"]
+
+
+def test_twins_end_whatever_their_devices_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped: list[bool] = []
+
+    async def full(*_: object) -> None:
+        raise RecordError("events.jsonl cannot be written: the disk is full")
+
+    async def main() -> None:
+        async with wired(load_bench("virtual-ideal"), 1, Journal(Clock(ClockKind.WARP))):
+            pass
+
+    stop = VirtualLab.stop
+
+    async def stopping(lab: VirtualLab) -> None:
+        await stop(lab)
+        stopped.append(True)
+
+    monkeypatch.setattr("hil.bench.wiring.close_devices", full)
+    monkeypatch.setattr(VirtualLab, "stop", stopping)
+    with pytest.raises(RecordError, match="disk is full"):
+        run_on(ClockKind.WARP, main)
+    assert stopped == [True]
 
 
 def test_what_was_opened_before_the_run_was_stopped_is_known() -> None:

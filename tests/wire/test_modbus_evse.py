@@ -16,8 +16,9 @@ from hil.clock import Clock, ClockKind, run_on
 from hil.config.library import Kind, names
 from hil.config.load import load, load_bench, load_text
 from hil.drivers.evse.modbus_evse import ModbusEvse
-from hil.errors import ConfigError, DeviceError
+from hil.errors import ConfigError, DeviceError, HilError
 from hil.inputs import prepare
+from hil.j1772 import PilotState
 from hil.play.leases import keep_lease
 from hil.quantities import EventKind, Setpoint
 from hil.record.journal import Journal
@@ -231,6 +232,32 @@ def test_a_setpoint_after_a_stop_does_not_start_a_charger_that_was_paused(tmp_pa
         return [stopped, stage.twin._enabled]
 
     assert play_by_release(tmp_path, scenario) == [False, True]
+
+
+def test_an_error_of_our_own_ends_no_watch_and_is_told_to_whoever_commands_next(
+    tmp_path: Path,
+) -> None:
+    async def scenario(stage: Stage) -> tuple[str, bool, str]:
+        look = stage.evse._look
+
+        async def stumble() -> None:
+            raise ZeroDivisionError("of ours")
+
+        stage.evse._look = stumble  # type: ignore[method-assign]
+        await asyncio.sleep(5.0)
+        stage.evse._look = look  # type: ignore[method-assign]
+        with pytest.raises(HilError) as caught:
+            await command(stage, 10.0)
+        taken = (await command(stage, 10.0, 2)).accepted
+        stage.plant.fit(32.0)
+        stage.plant.show(PilotState.B)
+        await asyncio.sleep(5.0)
+        return str(caught.value), taken, stage.evse.status
+
+    (words, taken, status), _ = play(tmp_path, scenario)
+    assert words == "an error inside hil: ZeroDivisionError: of ours"
+    assert taken
+    assert status == "SuspendedEVSE"
 
 
 def test_a_charger_without_watchdog_is_said_to_keep_its_setpoint(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hil.drivers.evse.modbus_places import Places
 from hil.drivers.evse.modbus_setpoints import ModbusSetpoints
 from hil.drivers.protocols import Acknowledgement, HeldLease, Identity
 from hil.drivers.reachable import Reachable
-from hil.errors import DeviceError, HilError
+from hil.errors import DeviceError, HilError, as_fault
 from hil.links.first_times import FirstTimes
 from hil.links.modbus import ModbusTcp, encryption_of
 from hil.quantities import EventKind, Quality, Reading, Setpoint
@@ -105,8 +105,8 @@ class ModbusEvse:
                     self._commands.distrust()
             except DeviceError as error:
                 self._reachable.lost(f"it {error.what}. {error.remedy}")
-            except HilError as fault:
-                self._fault = fault
+            except Exception as error:  # or nobody would watch the charger any more
+                self._fault = as_fault(error)
 
     async def _look(self) -> None:
         raw = round(await self._places.read(self._profile.state))

@@ -19,7 +19,7 @@ from hil.drivers.evse.mqtt_hearing import Hearing, Place
 from hil.drivers.evse.mqtt_setpoints import MqttSetpoints
 from hil.drivers.protocols import Acknowledgement, HeldLease, Identity
 from hil.drivers.reachable import Reachable
-from hil.errors import DeviceError, HilError
+from hil.errors import DeviceError, as_fault
 from hil.links.first_times import FirstTimes
 from hil.links.mqtt_broker import Trouble
 from hil.links.mqtt_topics import Arrival, MqttTopics
@@ -213,8 +213,8 @@ class MqttEvse:
             await asyncio.sleep(_LOOK_EVERY_S)
             try:
                 self._look()
-            except HilError as fault:
-                self._link.fault = fault
+            except Exception as error:  # or nobody would watch the charger any more
+                self._link.fault = as_fault(error)
 
     def _look(self) -> None:
         why = self._why_away()

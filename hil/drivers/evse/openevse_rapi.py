@@ -16,7 +16,7 @@ from hil.drivers.evse.rapi_setpoints import RapiSetpoints
 from hil.drivers.evse.rapi_talk import Answer, RapiTalk
 from hil.drivers.protocols import Acknowledgement, HeldLease, Identity
 from hil.drivers.reachable import Reachable
-from hil.errors import DeviceError, HilError
+from hil.errors import DeviceError, HilError, as_fault
 from hil.links.first_times import FirstTimes
 from hil.links.serial_line import parse_address
 from hil.quantities import EventKind, Phase, Quality, Quantity, Reading, Setpoint
@@ -159,8 +159,8 @@ class OpenEvse:
                     self._commands.distrust()
             except DeviceError as error:
                 self._reachable.lost(f"it {error.what}. {error.remedy}")
-            except HilError as fault:
-                self._fault = fault
+            except Exception as error:  # or nobody would watch the charger any more
+                self._fault = as_fault(error)
 
     async def _look(self) -> None:
         await self._look_at_state()
